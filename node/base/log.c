@@ -1,0 +1,95 @@
+/* node/base/log.c: one line a record, to standard error, text or JSON. */
+#include "node/base/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static _Atomic int current_level = CF_LOG_INFO;
+static _Atomic bool as_json;
+
+static const char *const level_names[] = {
+    [CF_LOG_TRACE] = "trace", [CF_LOG_DEBUG] = "debug", [CF_LOG_INFO] = "info",
+    [CF_LOG_WARN] = "warn",   [CF_LOG_ERROR] = "error",
+};
+
+void cf_log_set_level(enum cf_log_level level)
+{
+    atomic_store(&current_level, (int)level);
+}
+
+void cf_log_set_json(bool json)
+{
+    atomic_store(&as_json, json);
+}
+
+bool cf_log_enabled(enum cf_log_level level)
+{
+    return (int)level >= atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
+bool cf_log_parse_level(struct cf_slice name, enum cf_log_level *ret)
+{
+    static const struct {
+        const char *name;
+        enum cf_log_level level;
+    } names[] = {{"trace", CF_LOG_TRACE}, {"debug", CF_LOG_DEBUG},  {"info", CF_LOG_INFO},
+                 {"notice", CF_LOG_INFO}, {"warn", CF_LOG_WARN},    {"warning", CF_LOG_WARN},
+                 {"error", CF_LOG_ERROR}, {"err", CF_LOG_ERROR}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (cf_slice_is(name, names[i].name)) {
+            *ret = names[i].level;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Quotes, backslashes and control bytes would break a line or a JSON string. */
+static void add_escaped(struct cf_buf *line, const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        unsigned char byte = (unsigned char)*at;
+        if (byte == '\n') {
+            cf_buf_add_str(line, "\\n");
+        } else if (byte < 0x20 || byte == 0x7f) {
+            cf_buf_addf(line, "\\u%04x", byte);
+        } else if ((byte == '"' || byte == '\\') && atomic_load(&as_json)) {
+            cf_buf_add_byte(line, '\\');
+            cf_buf_add_byte(line, byte);
+        } else {
+            cf_buf_add_byte(line, byte);
+        }
+    }
+}
+
+void cf_log_write(enum cf_log_level level, const char *component, const char *fmt, ...)
+{
+    char text[2048];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    struct tm utc;
+    (void)gmtime_r(&now.tv_sec, &utc);
+    char stamp[32];
+    (void)strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
+    CF_BUF(line) = {.max = 16384};
+    if (atomic_load(&as_json)) {
+        cf_buf_addf(&line, "{\"@timestamp\":\"%s.%03ldZ\",\"@level\":\"%s\",\"@module\":\"%s\","
+                           "\"@message\":\"",
+                    stamp, now.tv_nsec / 1000000, level_names[level], component);
+        add_escaped(&line, text);
+        cf_buf_add_str(&line, "\"}\n");
+    } else {
+        cf_buf_addf(&line, "%s.%03ldZ [%s] %s: ", stamp, now.tv_nsec / 1000000, level_names[level],
+                    component);
+        add_escaped(&line, text);
+        cf_buf_add_byte(&line, '\n');
+    }
+    cf_ignore(write(STDERR_FILENO, line.data, line.size) < 0, "there is nowhere left to say it");
+}

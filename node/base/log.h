@@ -1,0 +1,36 @@
+/* node/base/log.h
+ *
+ * The server's log: one line a record on standard error, `time level component: message key=value`.
+ * Only owners of requests, connections and threads log; libraries return errors. Never a secret.
+ * Thread: any (one write(2) a line).
+ */
+#ifndef COFFER_BASE_LOG_H
+#define COFFER_BASE_LOG_H
+
+#include <stdbool.h>
+
+#include "node/base/slice.h"
+#include "node/base/status.h"
+
+enum cf_log_level { CF_LOG_TRACE, CF_LOG_DEBUG, CF_LOG_INFO, CF_LOG_WARN, CF_LOG_ERROR };
+
+void cf_log_set_level(enum cf_log_level level);
+void cf_log_set_json(bool json); /* log_format = "json" */
+/* trace debug info warn (warning, notice) error (err); false when unknown. */
+bool cf_log_parse_level(struct cf_slice name, enum cf_log_level *ret);
+bool cf_log_enabled(enum cf_log_level level);
+void cf_log_write(enum cf_log_level level, const char *component, const char *fmt, ...)
+    CF_PRINTF(3, 4);
+
+#define cf_log(level, component, ...)                                                              \
+    do {                                                                                           \
+        if (cf_log_enabled(level)) {                                                               \
+            cf_log_write((level), (component), __VA_ARGS__);                                       \
+        }                                                                                          \
+    } while (0)
+#define cf_debug(component, ...) cf_log(CF_LOG_DEBUG, component, __VA_ARGS__)
+#define cf_info(component, ...) cf_log(CF_LOG_INFO, component, __VA_ARGS__)
+#define cf_warn(component, ...) cf_log(CF_LOG_WARN, component, __VA_ARGS__)
+#define cf_err(component, ...) cf_log(CF_LOG_ERROR, component, __VA_ARGS__)
+
+#endif
