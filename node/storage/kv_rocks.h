@@ -1,0 +1,45 @@
+/* node/storage/kv_rocks.h: what the two files of the RocksDB backend share. */
+#ifndef COFFER_STORAGE_KV_ROCKS_H
+#define COFFER_STORAGE_KV_ROCKS_H
+
+#include <rocksdb/c.h>
+
+#include "node/storage/kv_int.h"
+
+struct rocks_kv {
+    struct kv base;
+    char *path;
+    rocksdb_t *db;
+    rocksdb_options_t *options; /* of the database and of each family */
+    rocksdb_cache_t *cache;
+    rocksdb_block_based_table_options_t *table;
+    rocksdb_readoptions_t *read_now, *read_persisted;
+    rocksdb_writeoptions_t *write_wal, *write_no_wal;
+    rocksdb_flushoptions_t *flush;
+    rocksdb_column_family_handle_t *unused; /* "default", which RocksDB insists on */
+};
+
+struct rocks_family {
+    struct kv_family base;
+    rocksdb_column_family_handle_t *handle;
+};
+
+extern const struct kv_ops rocks_ops;
+
+static inline struct rocks_kv *rocks(struct kv *kv)
+{
+    return (struct rocks_kv *)kv;
+}
+static inline rocksdb_column_family_handle_t *rocks_handle(const struct kv_family *family)
+{
+    return ((const struct rocks_family *)family)->handle;
+}
+
+void rocks_close(struct kv *kv); /* also one whose open failed half-way */
+/* Turns RocksDB's text into our error and frees it; CF_OK when text is NULL. */
+cf_status rocks_status(char *text, const char *what, struct cf_error *err);
+/* A family for a handle, which it takes over, with one reference. */
+struct rocks_family *rocks_family_new(struct kv *kv, const char *name,
+                                      rocksdb_column_family_handle_t *handle);
+
+#endif

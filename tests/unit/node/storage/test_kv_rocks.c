@@ -1,0 +1,306 @@
+/* tests/unit/node/storage/test_kv_rocks.c: the promises of kv.h over RocksDB, and what only a disk
+ * has: reopening, bad directories, the lock, persisted reads. */
+#include <fcntl.h>
+#include <glob.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "tests/unit/node/storage/suite.h"
+
+#define OVER_ROCKS(name)                                                                           \
+    START_TEST(name)                                                                               \
+    {                                                                                              \
+        struct kv *kv = NULL;                                                                      \
+        ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));                                              \
+        suite_##name(kv);                                                                          \
+        kv_close(kv);                                                                              \
+        dir_end();                                                                                 \
+    }                                                                                              \
+    END_TEST
+
+OVER_ROCKS(points)
+OVER_ROCKS(batches)
+OVER_ROCKS(iterators)
+OVER_ROCKS(snapshots)
+OVER_ROCKS(families)
+OVER_ROCKS(model)
+OVER_ROCKS(race)
+
+static cf_status reopen(struct kv **kv, struct cf_error *err)
+{
+    *kv = NULL;
+    return kv_open(test_dir, &(struct kv_options){.must_exist = true}, kv, err);
+}
+
+static void write_file(const char *name, const char *content)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", test_dir, name);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(content, file);
+    fclose(file);
+}
+
+START_TEST(reopens)
+{
+    struct kv *kv = NULL;
+    struct cf_error err = {0};
+    ck_status(kv_open(dir_begin(), &(struct kv_options){.must_exist = true}, &kv, &err),
+              CF_NOT_FOUND);
+    ck_ok(kv_open(test_dir, NULL, &kv, &err));
+    struct kv_family *log = NULL, *state = NULL, *gone = NULL;
+    ck_ok(kv_family_create(kv, "log", &log, NULL));
+    ck_ok(kv_family_create(kv, "state-1", &state, NULL));
+    ck_ok(kv_family_create(kv, "state-2", &gone, NULL));
+    CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+    kv_batch_put(batch, log, text("l"), text("1"));
+    ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+    put(kv, state, "flushed", "1");
+    ck_ok(kv_flush(state, NULL));
+    put(kv, state, "lost", "1");
+    ck_ok(kv_family_drop(gone, NULL));
+    kv_batch_free(kv_batch_take(&batch));
+    kv_family_unref(log);
+    kv_family_unref(state);
+    kv_family_unref(gone);
+    kv_close(kv);
+
+    ck_ok(reopen(&kv, &err));
+    char names[64] = "";
+    kv_family_each(kv, add_name, names);
+    ck_assert_str_eq(names, "log state-1 ");
+    ck_ok(kv_family_open(kv, "log", &log, NULL));
+    ck_ok(kv_family_open(kv, "state-1", &state, NULL));
+    ck_assert_str_eq(got(kv_now(kv), log, "l"), "1");
+    ck_assert_str_eq(got(kv_now(kv), state, "flushed"), "1");
+    ck_assert_str_eq(got(kv_now(kv), state, "lost"), "");
+    kv_family_unref(log);
+    kv_family_unref(state);
+    kv_close(kv);
+    struct stat info;
+    ck_assert_int_eq(stat(test_dir, &info), 0);
+    dir_end();
+}
+END_TEST
+
+/* consensus.md 11, condition 4: what a crash would leave, not what memory holds. */
+START_TEST(persisted_tier)
+{
+    struct kv *kv = NULL;
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    CF_OWNED(kv_family) state = NULL;
+    ck_ok(kv_family_create(kv, "state-1", &state, NULL));
+    KV_VALUE(value) = {0};
+    put(kv, state, "applied", "1");
+    ck_status(kv_get_persisted(kv, state, text("applied"), &value, NULL), CF_NOT_FOUND);
+    ck_ok(kv_flush(state, NULL));
+    put(kv, state, "applied", "2");
+    ck_ok(kv_get_persisted(kv, state, text("applied"), &value, NULL));
+    ck_slice(value.bytes, "1");
+    kv_value_release(&value);
+    ck_assert_str_eq(got(kv_now(kv), state, "applied"), "2");
+    kv_family_unref(kv_family_take(&state));
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
+static off_t wal_on_disk(void)
+{
+    char pattern[128];
+    snprintf(pattern, sizeof(pattern), "%s/db/*.log", test_dir);
+    glob_t found;
+    off_t size = 0;
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            struct stat info;
+            ck_assert_int_eq(stat(found.gl_pathv[i], &info), 0);
+            size += info.st_size;
+        }
+        globfree(&found);
+    }
+    return size;
+}
+
+/* store_wal_bytes: writes without WAL must never end up in it, also not beside synced ones. */
+START_TEST(no_wal_means_none)
+{
+    struct kv *kv = NULL;
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    CF_OWNED(kv_family) log = NULL;
+    CF_OWNED(kv_family) state = NULL;
+    ck_ok(kv_family_create(kv, "log", &log, NULL));
+    ck_ok(kv_family_create(kv, "state-1", &state, NULL));
+    uint8_t large[4096] = {1};
+    CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+    off_t before = wal_on_disk();
+    for (int i = 0; i < 20; i++) {
+        kv_batch_reset(batch);
+        kv_batch_put(batch, state, text("k"), cf_slice_of(large, sizeof(large)));
+        ck_ok(kv_commit(kv, batch, KV_NO_WAL, NULL));
+        kv_batch_reset(batch);
+        kv_batch_put(batch, log, text("k"), text("small"));
+        ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+    }
+    ck_assert_int_gt(wal_on_disk(), before);
+    ck_assert_int_lt(wal_on_disk() - before, 20 * 200);
+    struct kv_counters counters;
+    kv_count(kv, &counters);
+    ck_assert_uint_eq(counters.syncs, 20);
+    ck_assert_uint_gt(counters.no_wal_bytes, 20 * 4096);
+    kv_family_unref(kv_family_take(&log));
+    kv_family_unref(kv_family_take(&state));
+    kv_batch_free(kv_batch_take(&batch));
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
+START_TEST(lock_of_this_process)
+{
+    struct kv *kv = NULL, *second = NULL;
+    struct cf_error err = {0};
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    ck_status(kv_open(test_dir, NULL, &second, &err), CF_EXISTS);
+    ck_assert_ptr_nonnull(strstr(err.message, "in use by this process"));
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
+/* The other process is a child that never touches RocksDB: it locks the file as RocksDB does and
+ * waits for the end of a pipe. */
+START_TEST(lock_of_another_process)
+{
+    struct kv *kv = NULL;
+    struct cf_error err = {0};
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    kv_close(kv);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/db/LOCK", test_dir);
+    int ready[2], end[2];
+    ck_assert_int_eq(pipe(ready), 0);
+    ck_assert_int_eq(pipe(end), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(end[1]);
+        int fd = open(path, O_RDWR);
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        char byte = fcntl(fd, F_SETLK, &lock) == 0 ? 'y' : 'n';
+        bool told = write(ready[1], &byte, 1) == 1 && read(end[0], &byte, 1) == 0;
+        _exit(told ? 0 : 1);
+    }
+    close(end[0]);
+    char byte = 0;
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    ck_assert_int_eq(byte, 'y');
+    ck_status(kv_open(test_dir, NULL, &kv, &err), CF_EXISTS);
+    char want[64];
+    snprintf(want, sizeof(want), "in use by process %d", (int)child);
+    ck_assert_msg(strstr(err.message, want) != NULL, "%s", err.message);
+    close(end[1]);
+    close(ready[0]);
+    close(ready[1]);
+    int status = 0;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    dir_end();
+}
+END_TEST
+
+START_TEST(bad_directories)
+{
+    struct kv *kv = NULL;
+    struct cf_error err = {0};
+    char path[128];
+    dir_begin();
+    snprintf(path, sizeof(path), "%s/a/b", test_dir);
+    ck_status(kv_open(path, NULL, &kv, &err), CF_IO); /* only the last component is made */
+    ck_assert_ptr_nonnull(strstr(err.message, "No such file"));
+    write_file("file", "x");
+    snprintf(path, sizeof(path), "%s/file", test_dir);
+    ck_status(kv_open(path, NULL, &kv, &err), CF_IO);
+    ck_status(kv_open("", NULL, &kv, &err), CF_INVALID);
+
+    write_file("format", "coffer-store 2 ready\n");
+    ck_status(kv_open(test_dir, NULL, &kv, &err), CF_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "newer release"));
+    write_file("format", "coffer-store 1 rea");
+    ck_status(kv_open(test_dir, NULL, &kv, &err), CF_CORRUPT);
+    write_file("format", "something else");
+    ck_status(kv_open(test_dir, NULL, &kv, &err), CF_CORRUPT);
+    write_file("format", "");
+    ck_status(kv_open(test_dir, NULL, &kv, &err), CF_CORRUPT);
+
+    /* A creation that was cut off is taken up again. */
+    write_file("format", "coffer-store 1 new\n");
+    ck_ok(kv_open(test_dir, NULL, &kv, &err));
+    struct kv_family *family = NULL;
+    ck_ok(kv_family_create(kv, "log", &family, NULL));
+    kv_family_unref(family);
+    kv_close(kv);
+
+    /* Files that vanish are damage, never a reason to start from nothing. */
+    snprintf(path, sizeof(path), "%s/format", test_dir);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_status(kv_open(test_dir, NULL, &kv, &err), CF_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.message, "no format file"));
+    write_file("format", "coffer-store 1 ready\n");
+    ck_ok(kv_open(test_dir, NULL, &kv, &err));
+    kv_close(kv);
+    snprintf(path, sizeof(path), "%s/db/CURRENT", test_dir);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_status(kv_open(test_dir, NULL, &kv, &err), CF_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.message, "CURRENT"));
+    dir_end();
+}
+END_TEST
+
+/* A WAL file that is lost as a whole is told, not taken for an empty log. */
+START_TEST(lost_wal)
+{
+    struct kv *kv = NULL;
+    struct cf_error err = {0};
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    struct kv_family *log = NULL, *state = NULL;
+    ck_ok(kv_family_create(kv, "log", &log, NULL));
+    ck_ok(kv_family_create(kv, "state-1", &state, NULL));
+    CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+    kv_batch_put(batch, log, text("l"), text("1"));
+    ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+    put(kv, state, "k", "v");
+    ck_ok(kv_flush(state, NULL)); /* closes the first WAL, which the log still needs */
+    ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+    kv_batch_free(kv_batch_take(&batch));
+    kv_family_unref(log);
+    kv_family_unref(state);
+    kv_close(kv);
+    char pattern[128];
+    snprintf(pattern, sizeof(pattern), "%s/db/*.log", test_dir);
+    glob_t found;
+    ck_assert_int_eq(glob(pattern, 0, NULL, &found), 0);
+    ck_assert_uint_ge(found.gl_pathc, 2);
+    ck_assert_int_eq(unlink(found.gl_pathv[0]), 0);
+    globfree(&found);
+    ck_status(reopen(&kv, &err), CF_CORRUPT);
+    dir_end();
+}
+END_TEST
+
+START_TEST(space_is_told)
+{
+    struct kv *kv = NULL;
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    uint64_t left = 0, total = 0;
+    ck_ok(kv_space(kv, &left, &total, NULL));
+    ck_assert_uint_gt(total, 0);
+    ck_assert_uint_le(left, total);
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
+TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race,
+          reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
+          bad_directories, lost_wal, space_is_told)
