@@ -175,6 +175,7 @@ static cf_status open_database(struct rocks_kv *kv, bool fresh, struct cf_error 
     if (!fresh) {
         listed = rocksdb_list_column_families(kv->options, db_path, &count, &error);
         if (error != NULL) {
+            rocksdb_list_column_families_destroy(listed, 0); /* it is allocated all the same */
             return explain_open(kv->path, error, err);
         }
     }
