@@ -76,7 +76,7 @@ CF_CHECKED cf_status keyring_load(struct cf_slice plain, struct keyring **ret,
                                   struct cf_error *err);
 
 size_t keyring_count(const struct keyring *keyring);
-/* at < keyring_count(); ordered by term, then id. */
+/* at < keyring_count(); ordered by id. */
 struct keyring_info keyring_at(const struct keyring *keyring, size_t at);
 struct keyring_info keyring_active(const struct keyring *keyring);
 /* CF_NOT_FOUND for an id that it does not hold. */
