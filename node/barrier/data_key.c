@@ -8,7 +8,8 @@
 
 #define LINE_SIZE 16
 
-/* One a line that this process has seen: a promotion makes a new line, so there are few. */
+/* One a purpose and line that this process has met. A promotion makes a new line, so there are few;
+ * a key that nothing is read with has none. */
 struct subkey {
     struct subkey *next;
     enum keyring_purpose purpose;
@@ -30,7 +31,6 @@ struct data_key *data_key_new(struct key_id id, struct secret *secret, uint64_t 
     struct data_key *key = cf_new(struct data_key);
     key->id = id;
     key->secret = secret;
-    key->itself = cipher_of(secret_slice(secret));
     atomic_init(&key->references, 1);
     atomic_init(&key->encryptions, encryptions);
     atomic_init(&key->subkeys, NULL);
@@ -60,29 +60,40 @@ void data_key_unref(struct data_key *key)
         subkey_free(at);
         at = next;
     }
-    aead_key_free(key->itself);
     secret_free(key->secret);
     cf_free(key);
 }
 
 /* Subkeys are derived by HKDF (RFC 5869) with a label each, so that none tells of another. */
-static struct subkey *derive(const struct data_key *key, enum keyring_purpose purpose,
-                             const uint8_t *line)
+static struct aead_key *derive(const struct data_key *key, struct cf_slice info)
+{
+    CF_OWNED(secret) derived = secret_new(DATA_KEY_SIZE);
+    hash_hkdf_sha256(secret_slice(key->secret), CF_SLICE_EMPTY, info, secret_bytes(derived),
+                     DATA_KEY_SIZE);
+    return cipher_of(secret_slice(derived));
+}
+
+static struct subkey *subkey_new(const struct data_key *key, enum keyring_purpose purpose,
+                                 const uint8_t *line)
 {
     struct subkey *made = cf_new(struct subkey);
-    CF_BUF(info) = {.max = 64};
     made->purpose = purpose;
-    if (purpose == KEYRING_OF_LINE) {
+    switch (purpose) {
+    case KEYRING_ITSELF:
+        made->cipher = cipher_of(secret_slice(key->secret));
+        break;
+    case KEYRING_OF_CLUSTER_ALONE:
+        made->cipher = derive(key, CF_SLICE("coffer own"));
+        break;
+    case KEYRING_OF_LINE: {
+        CF_BUF(info) = {.max = 64};
         memcpy(made->line, line, LINE_SIZE);
         cf_buf_add_str(&info, "coffer line");
         cf_buf_add(&info, line, LINE_SIZE);
-    } else {
-        cf_buf_add_str(&info, "coffer own");
+        made->cipher = derive(key, cf_buf_slice(&info));
+        break;
     }
-    CF_OWNED(secret) derived = secret_new(DATA_KEY_SIZE);
-    hash_hkdf_sha256(secret_slice(key->secret), CF_SLICE_EMPTY, cf_buf_slice(&info),
-                     secret_bytes(derived), DATA_KEY_SIZE);
-    made->cipher = cipher_of(secret_slice(derived));
+    }
     return made;
 }
 
@@ -100,15 +111,12 @@ static struct subkey *find(struct subkey *at, const struct subkey *end,
 struct aead_key *data_key_cipher(struct data_key *key, enum keyring_purpose purpose,
                                  const uint8_t *line)
 {
-    if (purpose == KEYRING_ITSELF) {
-        return key->itself;
-    }
     struct subkey *head = atomic_load_explicit(&key->subkeys, memory_order_acquire);
     struct subkey *found = find(head, NULL, purpose, line);
     if (found != NULL) {
         return found->cipher;
     }
-    struct subkey *made = derive(key, purpose, line);
+    struct subkey *made = subkey_new(key, purpose, line);
     made->next = head;
     while (!atomic_compare_exchange_weak_explicit(&key->subkeys, &made->next, made,
                                                   memory_order_acq_rel, memory_order_acquire)) {

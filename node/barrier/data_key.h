@@ -19,7 +19,6 @@ struct subkey;
 struct data_key {
     struct key_id id;
     struct secret *secret;
-    struct aead_key *itself;
     atomic_uint references;
     atomic_uint_fast64_t encryptions;
     struct subkey *_Atomic subkeys; /* only ever grows, at the head */
