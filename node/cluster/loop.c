@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -55,8 +56,18 @@ struct posted {
     void *arg;
 };
 
+/* Buffers of connections carry secrets: what libevent frees is wiped. */
+static void wipe_and_free(void *memory)
+{
+    if (memory != NULL) {
+        cf_wipe(memory, malloc_usable_size(memory));
+        cf_free(memory);
+    }
+}
+
 static void prepare_process(void)
 {
+    event_set_mem_functions(cf_alloc, cf_realloc, wipe_and_free);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
     evthread_use_pthreads();

@@ -1,0 +1,33 @@
+/* node/cluster/tls_int.h: what stream.c needs of tls.c; this folder only. */
+#ifndef COFFER_CLUSTER_TLS_INT_H
+#define COFFER_CLUSTER_TLS_INT_H
+
+#include <openssl/ssl.h>
+
+#include "node/cluster/tls.h"
+
+/* What a handshake leaves behind for its error message; the SSL's app data. */
+struct tls_note {
+    char peer[160];   /* subject and issuer of the certificate that was refused */
+    char wanted[160]; /* ALPN names that were offered to us and refused */
+    const char *alpn; /* the name that we dial with, or NULL; borrowed from the client */
+};
+
+void tls_server_ref(struct tls_server *server);
+void tls_client_ref(struct tls_client *client);
+/* A new SSL for the descriptor; `note` must outlive it. NULL when OpenSSL refuses. */
+SSL *tls_server_ssl(struct tls_server *server, int fd, struct tls_note *note);
+SSL *tls_client_ssl(struct tls_client *client, int fd, struct tls_note *note);
+/* After a client's handshake: did the server choose our name? */
+CF_CHECKED cf_status tls_check_alpn(SSL *ssl, const struct tls_note *note, struct cf_error *err);
+
+/* Turns what SSL_get_error() said into a sentence and drains OpenSSL's error queue. `opening`:
+ * during the handshake. */
+cf_status tls_explain(SSL *ssl, int ssl_error, int system_error, bool opening,
+                      const struct tls_note *note, struct cf_error *err);
+/* Fills note->peer while a chain is verified. */
+int tls_on_verify(int ok, X509_STORE_CTX *store);
+/* The reason on top of OpenSSL's queue as text; drains the queue. */
+const char *tls_queue_text(char *text, size_t size);
+
+#endif
