@@ -1,0 +1,146 @@
+/* node/core/authorize.c: from a token's policy names to a compiled ACL, through the caches. */
+#include <stdlib.h>
+
+#include "node/base/memory.h"
+#include "node/core/core_int.h"
+#include "node/core/policy.h"
+#include "node/core/token.h"
+
+struct cached_policy {
+    struct cache_object object;
+    struct policy *policy; /* NULL: there is none of that name */
+    uint64_t key;
+};
+
+struct cached_acl {
+    struct cache_object object;
+    struct acl *acl;
+    uint64_t keys[]; /* of all its policies */
+};
+
+static void cached_policy_destroy(struct cache_object *object)
+{
+    struct cached_policy *cached = cf_container(object, struct cached_policy, object);
+    policy_unref(cached->policy);
+    cf_free(cached);
+}
+
+static void cached_acl_destroy(struct cache_object *object)
+{
+    struct cached_acl *cached = cf_container(object, struct cached_acl, object);
+    acl_unref(cached->acl);
+    cf_free(cached);
+}
+
+static struct key policy_key(struct arena *arena, struct cf_slice name)
+{
+    return (struct key){
+        CLASS_REPLICATED, NAMESPACE_ROOT,
+        cf_slice_str(arena_printf(arena, "%s%.*s", AREA_POLICY, CF_SHOW(name)))};
+}
+
+static cf_status load_policy(const struct view *view, struct arena *arena, struct cf_slice name,
+                             struct key key, struct policy **ret, struct cf_error *err)
+{
+    struct cf_slice record;
+    struct json *json;
+    *ret = NULL;
+    if (cf_slice_is(name, "response-wrapping")) {
+        return policy_parse(name, cf_slice_str(policy_wrapping_text), ret, err);
+    }
+    cf_status status = view_get(view, key, arena, &record, NULL, err);
+    if (status == CF_NOT_FOUND) {
+        return CF_OK; /* names of absent policies are allowed and grant nothing */
+    }
+    CF_TRY(status);
+    CF_TRY(record_decode(record, arena, &json, err));
+    return policy_parse(name, json_get_string(json, "policy"), ret, err);
+}
+
+/* The compiled policy with a reference, or NULL in *ret. */
+static cf_status policy_of(const struct view *view, struct arena *arena, struct cf_slice name,
+                           struct key key, struct policy **ret, struct cf_error *err)
+{
+    struct cache_object *hit = cache_get(view->cache, CACHE_POLICY, name, view->index);
+    struct cached_policy *cached;
+    if (hit != NULL) {
+        cached = cf_container(hit, struct cached_policy, object);
+    } else {
+        cached = cf_new(struct cached_policy);
+        cache_object_init(&cached->object, cached_policy_destroy);
+        cached->key = key_hash(key);
+        cached->object.keys = &cached->key;
+        cached->object.key_count = 1;
+        cached->object.index = view->index;
+        cf_status status = load_policy(view, arena, name, key, &cached->policy, err);
+        if (status != CF_OK) {
+            cache_object_unref(&cached->object);
+            return status;
+        }
+        cache_put(view->cache, CACHE_POLICY, name, &cached->object);
+    }
+    *ret = cached->policy != NULL ? policy_ref(cached->policy) : NULL;
+    cache_object_unref(&cached->object);
+    return CF_OK;
+}
+
+static cf_status make_acl(const struct view *view, struct arena *arena,
+                          const struct token_entry *entry, struct cached_acl *cached,
+                          struct cf_error *err)
+{
+    struct policy **policies = arena_alloc(arena, (entry->policy_count + 1) * sizeof(*policies));
+    size_t count = 0;
+    bool is_root = false;
+    cf_status status = CF_OK;
+    for (size_t i = 0; i < entry->policy_count && status == CF_OK; i++) {
+        struct key key = policy_key(arena, entry->policies[i]);
+        cached->keys[cached->object.key_count++] = key_hash(key);
+        if (cf_slice_is(entry->policies[i], "root")) {
+            is_root = true;
+            continue;
+        }
+        status = policy_of(view, arena, entry->policies[i], key, &policies[count], err);
+        count += status == CF_OK && policies[count] != NULL;
+    }
+    if (status == CF_OK) {
+        status = acl_new(policies, count, is_root, NULL, &cached->acl, err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        policy_unref(policies[i]);
+    }
+    return status;
+}
+
+cf_status authorize_acl(struct txn *txn, struct arena *arena, const struct token_entry *entry,
+                        struct acl **ret, struct cf_error *err)
+{
+    const struct view *view = txn_view(txn);
+    CF_BUF(name) = {0};
+    for (size_t i = 0; i < entry->policy_count; i++) {
+        cf_buf_add_slice(&name, entry->policies[i]);
+        cf_buf_add_byte(&name, 0);
+    }
+    struct cache_object *hit =
+        cache_get(view->cache, CACHE_ACL, cf_buf_slice(&name), view->index);
+    struct cached_acl *cached;
+    if (hit != NULL) {
+        cached = cf_container(hit, struct cached_acl, object);
+    } else {
+        cached = cf_zalloc(sizeof(*cached) + (entry->policy_count + 1) * sizeof(uint64_t));
+        cache_object_init(&cached->object, cached_acl_destroy);
+        cached->object.keys = cached->keys;
+        cached->object.index = view->index;
+        cf_status status = make_acl(view, arena, entry, cached, err);
+        if (status != CF_OK) {
+            cache_object_unref(&cached->object);
+            return status;
+        }
+        cache_put(view->cache, CACHE_ACL, cf_buf_slice(&name), &cached->object);
+    }
+    for (size_t i = 0; i < cached->object.key_count; i++) {
+        txn_note_read(txn, cached->keys[i]); /* no write lands after a changed policy */
+    }
+    *ret = acl_ref(cached->acl);
+    cache_object_unref(&cached->object);
+    return CF_OK;
+}

@@ -1,0 +1,81 @@
+/* node/core/core.c: struct core and what it is made of. */
+#include "node/core/core.h"
+
+#include "node/base/memory.h"
+#include "node/core/core_int.h"
+
+/* Objects in the caches: some 500 bytes apiece. */
+#define CACHE_OBJECTS_MAX ((size_t)4096)
+#define WINDOW_KEYS_MAX ((size_t)16384)
+#define WINDOW_BYTES_MAX ((size_t)4 << 20)
+
+struct core *core_new(const struct core_config *config, const struct engine_ops *const *engines,
+                      const struct proposer *proposer, const struct core_host *host)
+{
+    struct core *core = cf_new(struct core);
+    core->config = *config;
+    core->engines = engines;
+    core->proposer = *proposer;
+    core->host = *host;
+    core->cache = cache_new(CACHE_OBJECTS_MAX);
+    core->audit = audit_broker_new();
+    core->pool = work_pool_new(config->workers != 0 ? config->workers : 2);
+    core->window = window_new(WINDOW_KEYS_MAX, WINDOW_BYTES_MAX);
+    pthread_mutex_init(&core->state_lock, NULL);
+    pthread_mutex_init(&core->view_lock, NULL);
+    pthread_mutex_init(&core->window_lock, NULL);
+    cf_list_init(&core->waits);
+    cf_list_init(&core->parked);
+    core->state.scratch = arena_new(64 * 1024);
+    core->state.dirty = DIRTY_ALL;
+    core->expirer = expirer_new(core);
+    return core;
+}
+
+void core_free(struct core *core)
+{
+    if (core == NULL) {
+        return;
+    }
+    expirer_free(core->expirer);
+    work_pool_free(core->pool);
+    core_run_waits(core, true);
+    view_unref(core->current);
+    keyring_unref(core->state.keyring);
+    mount_table_unref(core->state.mounts);
+    kv_family_unref(core->state.family);
+    arena_free(core->state.scratch);
+    cache_free(core->cache);
+    audit_broker_free(core->audit);
+    window_free(core->window);
+    pthread_mutex_destroy(&core->state_lock);
+    pthread_mutex_destroy(&core->view_lock);
+    pthread_mutex_destroy(&core->window_lock);
+    cf_wipe(core->state.salt, sizeof(core->state.salt));
+    cf_free(core);
+}
+
+const struct core_config *core_config(const struct core *core)
+{
+    return &core->config;
+}
+
+const struct engine_ops *const *core_engines(const struct core *core)
+{
+    return core->engines;
+}
+
+void *core_host_context(const struct core *core)
+{
+    return core->host.context;
+}
+
+uint64_t core_entry_count(const struct core *core)
+{
+    return atomic_load_explicit(&core->entries, memory_order_relaxed);
+}
+
+struct audit_broker *core_audit(struct core *core)
+{
+    return core->audit;
+}

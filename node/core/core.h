@@ -1,0 +1,101 @@
+/* node/core/core.h
+ *
+ * The request frame: route, authenticate, check the policy, audit, run, commit, wait, answer
+ * (design 3.1, 3.2, 3.8). One struct core per node. node/server gives it the proposer and the engines
+ * and feeds it with what consensus applies.
+ */
+#ifndef COFFER_CORE_CORE_H
+#define COFFER_CORE_CORE_H
+
+#include "node/core/engine.h"
+#include "node/core/proposer.h"
+#include "node/core/request.h"
+#include "node/core/view.h"
+
+struct core_config {
+    int64_t default_lease_ttl_s, max_lease_ttl_s;
+    bool raw_storage_endpoint;
+    unsigned workers; /* threads of the worker pool */
+};
+
+/* Node-level work that needs more than a view (raft, seal, replication): routes of sys/ that node/server
+ * adds. Their handler runs on the request's thread after authorisation; it calls core_host_done(rq) once,
+ * later or at once, from any thread. */
+struct core_host {
+    void *context;
+    const struct route *routes; /* ROUTE_HOST is implied; ends with ROUTE_END */
+    /* Sends a request to the active node, or (replicated write set on a performance secondary) to the
+     * primary; fills in rq->response or rq->error and calls core_host_done. */
+    void (*forward)(void *context, struct request *rq, bool to_primary);
+};
+
+struct core *core_new(const struct core_config *config, const struct engine_ops *const *engines,
+                      const struct proposer *proposer, const struct core_host *host);
+void core_free(struct core *core);
+CF_DEFINE_OWNED(core);
+const struct core_config *core_config(const struct core *core);
+const struct engine_ops *const *core_engines(const struct core *core);
+
+/* Takes the request through the frame. rq->done runs later on the transport's thread (through rq->post),
+ * or at once. Thread: the transport's. */
+void core_submit(struct core *core, struct request *rq);
+void core_host_done(struct request *rq, cf_status status);
+/* What the host's context is, for handlers of host routes. */
+void *core_host_context(const struct core *core);
+
+/* The newest published view, referenced; NULL before the first. Any thread. */
+struct view *core_view(struct core *core);
+/* Calls `run` once a view of at least `index` is published (at once when it is). Any thread. */
+struct index_wait {
+    struct cf_list link;
+    uint64_t index;
+    void (*run)(struct index_wait *wait, bool reached); /* false: sealed or shut down meanwhile */
+};
+void core_wait_index(struct core *core, struct index_wait *wait);
+
+/* ---- fed by node/server ---- */
+
+/* The state family to use from now on (start, snapshot install, restore). All caches go. */
+CF_CHECKED cf_status core_state_changed(struct core *core, struct kv *db, struct kv_family *state,
+                                        uint64_t index, struct cf_error *err);
+/* Applier thread: the effects of one entry, added to the batch; after the last of a batch,
+ * core_apply_end(). CF_CORRUPT: the entry makes no sense, the node must stop. */
+CF_CHECKED cf_status core_apply(struct core *core, uint64_t index, struct cf_slice payload,
+                                struct kv_batch *batch, struct cf_error *err);
+void core_apply_end(struct core *core, struct kv_batch *batch);
+/* Applier thread, after the batch is committed: publishes the view of this index. */
+void core_applied(struct core *core, uint64_t index);
+/* Main loop, at append: fills in the stamp, checks the window. */
+CF_CHECKED cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t index);
+void core_became_leader(struct core *core, uint64_t last_index);
+
+/* Unsealing hands over the keyring (referenced by the core); sealing takes it away and drops all caches
+ * and tables. A changed keyring (rotation) is applied like any other entry: the core re-reads it through
+ * `reload`, which node/server provides because the root key is there. */
+void core_unsealed(struct core *core, struct keyring *keyring);
+void core_sealed(struct core *core);
+void core_set_keyring_loader(struct core *core,
+                             cf_status (*load)(void *context, struct cf_slice wrapped,
+                                               struct keyring **ret, struct cf_error *err),
+                             void *context);
+
+/* Background work of the active node: expiry. Started when it becomes active, stopped when it is not. */
+void core_background_start(struct core *core);
+void core_background_stop(struct core *core);
+
+/* First content of a fresh store: default policies, mounts, salt, root token. Encoded as one command. */
+CF_CHECKED cf_status core_initial_command(struct core *core, struct keyring *keyring,
+                                          const struct op *extra, size_t extra_count,
+                                          const struct cf_random *random, struct cf_buf *to,
+                                          struct cf_slice *ret_root_token, struct arena *arena,
+                                          struct cf_error *err);
+
+/* Log entries that were appended on this node since it started. */
+uint64_t core_entry_count(const struct core *core);
+struct audit_broker;
+struct audit_broker *core_audit(struct core *core);
+
+/* Runs a function on the worker pool. */
+void core_work(struct core *core, void (*run)(void *), void *arg);
+
+#endif

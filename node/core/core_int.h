@@ -1,0 +1,92 @@
+/* node/core/core_int.h: the insides of struct core, for node/core only. */
+#ifndef COFFER_CORE_CORE_INT_H
+#define COFFER_CORE_CORE_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "node/core/audit.h"
+#include "node/core/cache.h"
+#include "node/core/core.h"
+#include "node/core/mount.h"
+#include "node/core/window.h"
+
+struct acl;
+struct expirer;
+struct work_pool;
+
+enum dirty {
+    DIRTY_MOUNTS = 1 << 0,
+    DIRTY_KEYRING = 1 << 1,
+    DIRTY_ROLE = 1 << 2,
+    DIRTY_SALT = 1 << 3,
+    DIRTY_ALL = 0xff,
+};
+
+/* What the applier knows of the state; guarded by state_lock. */
+struct state {
+    struct kv *db;
+    struct kv_family *family;
+    uint64_t index;
+    uint32_t generation[CLASS_COUNT];
+    int64_t stamp_ns;
+    uint64_t stamp_monotonic_us;
+    bool unsealed;
+    struct keyring *keyring;
+    struct mount_table *mounts;
+    enum cluster_role role;
+    struct line_id line;
+    uint8_t salt[32];
+    unsigned dirty; /* enum dirty */
+    struct arena *scratch; /* of one apply */
+};
+
+struct core {
+    struct core_config config;
+    const struct engine_ops *const *engines;
+    struct proposer proposer;
+    struct core_host host;
+    struct cache *cache;
+    struct audit_broker *audit;
+    struct work_pool *pool;
+
+    pthread_mutex_t state_lock;
+    struct state state;
+    cf_status (*load_keyring)(void *context, struct cf_slice wrapped, struct keyring **ret,
+                              struct cf_error *err);
+    void *load_context;
+
+    pthread_mutex_t view_lock; /* current, waits */
+    struct view *current;
+    struct cf_list waits;
+
+    pthread_mutex_t window_lock; /* window, parked, last_stamp */
+    struct window *window;
+    struct cf_list parked; /* struct run: wait for a ticket to end */
+    int64_t last_stamp_ns;
+
+    struct expirer *expirer;
+    _Atomic uint64_t entries; /* log entries that requests made */
+};
+
+/* publish.c: rebuilds what is dirty and makes a view of state.index. state_lock is held. */
+void core_publish(struct core *core);
+/* Runs (or fails) the waits that the newest view satisfies. No lock is held. */
+void core_run_waits(struct core *core, bool all);
+
+/* authorize.c: the ACL with a reference; what it was made from is noted as read. */
+CF_CHECKED cf_status authorize_acl(struct txn *txn, struct arena *arena,
+                                   const struct token_entry *entry, struct acl **ret,
+                                   struct cf_error *err);
+
+/* work.c */
+struct work_pool *work_pool_new(unsigned threads);
+void work_pool_free(struct work_pool *pool); /* finishes what is queued */
+/* False when the queue is full. */
+bool work_pool_add(struct work_pool *pool, void (*run)(void *), void *arg);
+
+/* expire.c */
+struct expirer *expirer_new(struct core *core);
+void expirer_free(struct expirer *expirer);
+
+#endif

@@ -1,0 +1,211 @@
+/* node/core/expire.c: the active node's background work: what has run out is revoked.
+ *
+ * The store keeps an index by expiry time (AREA_EXPIRE), so that a round costs what is due and nothing
+ * else. A round is an ordinary run: a view, a write set, one log entry with its read set checked. */
+#include <pthread.h>
+#include <time.h>
+
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/core/core_int.h"
+#include "node/core/token.h"
+
+#define ROUND_MS 500
+#define DUE_MAX ((size_t)256)
+
+struct expirer {
+    struct core *core;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool running, stopping, is_started;
+    /* of the proposal in flight */
+    struct proposal proposal;
+    bool done;
+    cf_status status;
+};
+
+struct due {
+    int64_t now_ms;
+    struct arena *arena;
+    struct cf_slice names[DUE_MAX];
+    size_t count;
+};
+
+static bool each_due(void *context, struct cf_slice rest)
+{
+    struct due *due = context;
+    if (rest.size < 9 || (int64_t)cf_get_u64(rest.data) > due->now_ms) {
+        return false;
+    }
+    due->names[due->count++] = arena_copy(due->arena, rest);
+    return due->count < DUE_MAX;
+}
+
+static void proposed(struct proposal *proposal, cf_status status, uint64_t index)
+{
+    struct expirer *expirer = cf_container(proposal, struct expirer, proposal);
+    (void)index;
+    pthread_mutex_lock(&expirer->lock);
+    expirer->status = status;
+    expirer->done = true;
+    pthread_cond_signal(&expirer->wake);
+    pthread_mutex_unlock(&expirer->lock);
+}
+
+static cf_status propose_and_wait(struct expirer *expirer, struct txn *txn, struct cf_error *err)
+{
+    struct proposer *proposer = &expirer->core->proposer;
+    struct proposal *proposal = &expirer->proposal;
+    *proposal = (struct proposal){.done = proposed, .deadline_us = UINT64_MAX};
+    cf_buf_init(&proposal->payload, TRANSACTION_BYTES_MAX + COMMAND_HEADER_SIZE);
+    cf_status status = txn_encode(txn, &proposal->payload, err);
+    if (status == CF_OK) {
+        proposal->claim = txn_claim(txn);
+        proposal->claim->ticket = UINT64_MAX; /* younger than any request: it holds no ticket */
+        expirer->done = false;
+        proposer->propose(proposer->context, proposal);
+        pthread_mutex_lock(&expirer->lock);
+        while (!expirer->done) {
+            pthread_cond_wait(&expirer->wake, &expirer->lock);
+        }
+        status = expirer->status;
+        pthread_mutex_unlock(&expirer->lock);
+    }
+    cf_buf_done(&proposal->payload);
+    return status;
+}
+
+static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slice name,
+                            struct cf_error *err)
+{
+    struct cf_slice what = cf_slice_from(name, 8);
+    if (what.size == 1 + TOKEN_KEY_SIZE && what.data[0] == 't') {
+        const struct token_entry *entry;
+        cf_status status = token_by_key(txn, arena, what.data + 1, &entry, err);
+        if (status == CF_OK &&
+            (uint64_t)(entry->expire_ns / 1000000) <= cf_get_u64(name.data)) {
+            return token_revoke(txn, arena, entry, true, err);
+        }
+        if (status != CF_OK && status != CF_NOT_FOUND && status != CF_DENIED) {
+            return status;
+        }
+    }
+    /* The index entry points at nothing that is due: it goes. */
+    CF_BUF(key) = {0};
+    cf_buf_add_str(&key, AREA_EXPIRE);
+    cf_buf_add_slice(&key, name);
+    struct cf_slice whole = cf_buf_slice(&key);
+    txn_delete(txn, (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, whole});
+    return CF_OK;
+}
+
+/* True when there may be more to do at once. */
+static bool round_of(struct expirer *expirer)
+{
+    struct core *core = expirer->core;
+    struct view *view = core_view(core);
+    bool more = false;
+    if (view != NULL && view->keyring != NULL && view->mounts != NULL &&
+        (view->role == ROLE_ALONE_OR_PRIMARY || view->role == ROLE_PERFORMANCE_SECONDARY) &&
+        core->proposer.is_active(core->proposer.context)) {
+        CF_OWNED(arena) arena = arena_new(16384);
+        struct cf_error err = {0};
+        struct txn *txn = txn_new(arena, view);
+        struct due *due = arena_new_object(arena, struct due);
+        due->arena = arena;
+        due->now_ms = view_now_ns(view) / 1000000;
+        struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_EXPIRE)};
+        cf_status status = view_walk(view, prefix, CF_SLICE_EMPTY, each_due, due, &err);
+        for (size_t i = 0; i < due->count && status == CF_OK; i++) {
+            status = revoke_due(txn, arena, due->names[i], &err);
+        }
+        if (status == CF_OK && txn_has_writes(txn)) {
+            status = propose_and_wait(expirer, txn, &err);
+            more = status == CF_OK && due->count == DUE_MAX;
+        }
+        if (status != CF_OK && status != CF_CONFLICT && status != CF_NOT_LEADER) {
+            cf_warn("core", "expiry of %zu entries failed, will try again: %s %s", due->count,
+                    cf_status_name(status), err.message);
+        }
+        txn_release(txn);
+    }
+    view_unref(view);
+    return more;
+}
+
+static void *expirer_main(void *arg)
+{
+    struct expirer *expirer = arg;
+    pthread_mutex_lock(&expirer->lock);
+    while (!expirer->stopping) {
+        bool more = false;
+        if (expirer->running) {
+            pthread_mutex_unlock(&expirer->lock);
+            more = round_of(expirer);
+            pthread_mutex_lock(&expirer->lock);
+        }
+        if (!more && !expirer->stopping) {
+            struct timespec until;
+            (void)clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_nsec += ROUND_MS * 1000000L;
+            until.tv_sec += until.tv_nsec / 1000000000L;
+            until.tv_nsec %= 1000000000L;
+            if (expirer->running) {
+                pthread_cond_timedwait(&expirer->wake, &expirer->lock, &until);
+            } else {
+                pthread_cond_wait(&expirer->wake, &expirer->lock);
+            }
+        }
+    }
+    pthread_mutex_unlock(&expirer->lock);
+    return NULL;
+}
+
+struct expirer *expirer_new(struct core *core)
+{
+    struct expirer *expirer = cf_new(struct expirer);
+    expirer->core = core;
+    pthread_mutex_init(&expirer->lock, NULL);
+    pthread_cond_init(&expirer->wake, NULL);
+    return expirer;
+}
+
+void expirer_free(struct expirer *expirer)
+{
+    if (expirer == NULL) {
+        return;
+    }
+    if (expirer->is_started) {
+        pthread_mutex_lock(&expirer->lock);
+        expirer->stopping = true;
+        pthread_cond_signal(&expirer->wake);
+        pthread_mutex_unlock(&expirer->lock);
+        pthread_join(expirer->thread, NULL);
+    }
+    pthread_cond_destroy(&expirer->wake);
+    pthread_mutex_destroy(&expirer->lock);
+    cf_free(expirer);
+}
+
+static void set_running(struct expirer *expirer, bool running)
+{
+    pthread_mutex_lock(&expirer->lock);
+    expirer->running = running;
+    if (running && !expirer->is_started) {
+        expirer->is_started =
+            pthread_create(&expirer->thread, NULL, expirer_main, expirer) == 0;
+    }
+    pthread_cond_signal(&expirer->wake);
+    pthread_mutex_unlock(&expirer->lock);
+}
+
+void core_background_start(struct core *core)
+{
+    set_running(core->expirer, true);
+}
+
+void core_background_stop(struct core *core)
+{
+    set_running(core->expirer, false);
+}

@@ -1,0 +1,243 @@
+/* node/core/mount.c: the mount table and its records. */
+#include "node/core/mount.h"
+
+#include <stdlib.h>
+
+#include "node/base/memory.h"
+#include "node/format/encode.h"
+
+const struct engine_ops *engine_find(const struct engine_ops *const *all, enum engine_kind kind,
+                                     struct cf_slice type)
+{
+    for (; *all != NULL; all++) {
+        if ((*all)->kind == kind && cf_slice_is(type, (*all)->type)) {
+            return *all;
+        }
+    }
+    return NULL;
+}
+
+struct key mount_key(const struct mount *mount)
+{
+    return (struct key){.class = mount->is_local ? CLASS_CLUSTER : CLASS_REPLICATED,
+                        .ns = NAMESPACE_ROOT,
+                        .name = mount->record_name};
+}
+
+static void finish(struct mount *mount, struct arena *arena)
+{
+    mount->record_name = arena_copy(
+        arena, cf_slice_str(arena_printf(arena, "%s%s", AREA_MOUNT, mount->uuid_text)));
+    mount->class =
+        mount->is_local || mount->ops->is_local ? CLASS_CLUSTER : CLASS_REPLICATED;
+    mount->entry_hash = key_hash(mount_key(mount));
+}
+
+void mount_identify(struct mount *mount, struct request *rq)
+{
+    mount->uuid = encode_uuid_new(rq->random);
+    encode_uuid_text(mount->uuid, mount->uuid_text);
+    uint8_t random[4];
+    cf_random_fill(rq->random, random, sizeof(random));
+    mount->accessor = cf_slice_str(
+        arena_printf(rq->arena, "%s%s_%02x%02x%02x%02x",
+                     mount->ops->kind == ENGINE_AUTH ? "auth_" : "", mount->ops->type, random[0],
+                     random[1], random[2], random[3]));
+    finish(mount, rq->arena);
+}
+
+struct json *mount_to_record(struct arena *arena, const struct mount *mount)
+{
+    struct json *record = json_object_new(arena);
+    json_set_text(arena, record, "uuid", mount->uuid_text);
+    json_set_text(arena, record, "kind", mount->ops->kind == ENGINE_AUTH ? "auth" : "secrets");
+    json_set_string(arena, record, "type", mount->type);
+    json_set_string(arena, record, "path", mount->path);
+    json_set_string(arena, record, "description", mount->description);
+    json_set_string(arena, record, "accessor", mount->accessor);
+    json_set_int(arena, record, "default_lease_ttl", mount->default_lease_ttl_s);
+    json_set_int(arena, record, "max_lease_ttl", mount->max_lease_ttl_s);
+    json_set_bool(arena, record, "force_no_cache", mount->force_no_cache);
+    json_set_bool(arena, record, "local", mount->is_local);
+    json_set_bool(arena, record, "seal_wrap", mount->seal_wrap);
+    json_set_bool(arena, record, "external_entropy_access", mount->external_entropy_access);
+    json_set(arena, record, "options", mount->options);
+    json_set(arena, record, "config", mount->config);
+    json_set_string(arena, record, "token_type", mount->token_type);
+    json_set_string(arena, record, "listing_visibility", mount->listing_visibility);
+    return record;
+}
+
+static int64_t get_int(const struct json *record, const char *key)
+{
+    int64_t value = 0;
+    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
+    return value;
+}
+
+static bool get_bool(const struct json *record, const char *key)
+{
+    bool value = false;
+    cf_ignore(!json_bool(json_get(record, key), &value), "absent is false");
+    return value;
+}
+
+static struct json *get_object(const struct json *record, const char *key)
+{
+    struct json *value = json_get(record, key);
+    return json_is(value, JSON_OBJECT) ? value : NULL;
+}
+
+cf_status mount_from_record(struct arena *arena, const struct json *record,
+                            const struct engine_ops *const *engines, struct mount **ret,
+                            struct cf_error *err)
+{
+    struct mount *mount = arena_new_object(arena, struct mount);
+    bool is_auth = cf_slice_is(json_get_string(record, "kind"), "auth");
+    struct cf_slice uuid = json_get_string(record, "uuid");
+    mount->type = json_get_string(record, "type");
+    mount->ops = engine_find(engines, is_auth ? ENGINE_AUTH : ENGINE_SECRETS, mount->type);
+    mount->path = json_get_string(record, "path");
+    if (mount->ops == NULL || mount->path.size == 0) {
+        cf_fail(err, CF_CORRUPT, "mount entry names no known engine");
+        cf_error_detail(err, "Type \"%.*s\".", CF_SHOW(mount->type));
+        return CF_CORRUPT;
+    }
+    CF_TRY(encode_uuid_parse(uuid, &mount->uuid, err));
+    encode_uuid_text(mount->uuid, mount->uuid_text);
+    mount->description = json_get_string(record, "description");
+    mount->accessor = json_get_string(record, "accessor");
+    mount->default_lease_ttl_s = get_int(record, "default_lease_ttl");
+    mount->max_lease_ttl_s = get_int(record, "max_lease_ttl");
+    mount->force_no_cache = get_bool(record, "force_no_cache");
+    mount->is_local = get_bool(record, "local");
+    mount->seal_wrap = get_bool(record, "seal_wrap");
+    mount->external_entropy_access = get_bool(record, "external_entropy_access");
+    mount->options = get_object(record, "options");
+    mount->config = get_object(record, "config");
+    mount->token_type = json_get_string(record, "token_type");
+    mount->listing_visibility = json_get_string(record, "listing_visibility");
+    mount->is_fixed = mount->ops->builtin_only;
+    finish(mount, arena);
+    *ret = mount;
+    return CF_OK;
+}
+
+struct loading {
+    struct mount_table *table;
+    const struct view *view;
+    const struct engine_ops *const *engines;
+    uint8_t class;
+    size_t room;
+    struct cf_error *err;
+    cf_status status;
+};
+
+static cf_status load_one(struct loading *loading, struct cf_slice uuid)
+{
+    struct arena *arena = loading->table->arena;
+    struct cf_slice name = cf_slice_str(arena_printf(arena, "%s%.*s", AREA_MOUNT, CF_SHOW(uuid)));
+    struct key key = {loading->class, NAMESPACE_ROOT, name};
+    struct cf_slice record;
+    struct json *json;
+    struct mount *mount;
+    CF_TRY(view_get(loading->view, key, arena, &record, NULL, loading->err));
+    CF_TRY(record_decode(record, arena, &json, loading->err));
+    CF_TRY(mount_from_record(arena, json, loading->engines, &mount, loading->err));
+    struct mount_table *table = loading->table;
+    if (table->count == loading->room) {
+        loading->room = 2 * loading->room + 16;
+        table->mounts = cf_realloc(table->mounts, loading->room * sizeof(struct mount *));
+    }
+    table->mounts[table->count++] = mount;
+    return CF_OK;
+}
+
+static bool each_mount(void *context, struct cf_slice uuid)
+{
+    struct loading *loading = context;
+    loading->status = load_one(loading, uuid);
+    return loading->status == CF_OK;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return cf_slice_cmp((*(const struct mount *const *)a)->path,
+                        (*(const struct mount *const *)b)->path);
+}
+
+cf_status mount_table_load(const struct view *view, const struct engine_ops *const *engines,
+                           struct mount_table **ret, struct cf_error *err)
+{
+    struct mount_table *table = cf_new(struct mount_table);
+    table->arena = arena_new(8192);
+    atomic_init(&table->references, 1);
+    struct loading loading = {.table = table, .view = view, .engines = engines, .err = err};
+    static const uint8_t classes[] = {CLASS_REPLICATED, CLASS_CLUSTER};
+    for (size_t i = 0; i < sizeof(classes) && loading.status == CF_OK; i++) {
+        loading.class = classes[i];
+        struct key prefix = {classes[i], NAMESPACE_ROOT, CF_SLICE(AREA_MOUNT)};
+        cf_status walked =
+            view_walk(view, prefix, CF_SLICE_EMPTY, each_mount, &loading, err);
+        loading.status = walked != CF_OK ? walked : loading.status;
+    }
+    if (loading.status != CF_OK) {
+        mount_table_unref(table);
+        return loading.status;
+    }
+    qsort(table->mounts, table->count, sizeof(*table->mounts), by_path);
+    *ret = table;
+    return CF_OK;
+}
+
+struct mount_table *mount_table_ref(struct mount_table *table)
+{
+    atomic_fetch_add_explicit(&table->references, 1, memory_order_relaxed);
+    return table;
+}
+
+void mount_table_unref(struct mount_table *table)
+{
+    if (table != NULL &&
+        atomic_fetch_sub_explicit(&table->references, 1, memory_order_acq_rel) == 1) {
+        cf_free(table->mounts);
+        arena_free(table->arena);
+        cf_free(table);
+    }
+}
+
+const struct mount *mount_table_match(const struct mount_table *table, struct cf_slice path)
+{
+    const struct mount *best = NULL;
+    for (size_t i = 0; i < table->count; i++) {
+        const struct mount *mount = table->mounts[i];
+        bool below = cf_slice_starts(path, mount->path);
+        bool itself = path.size + 1 == mount->path.size &&
+                      cf_slice_starts(mount->path, path);
+        if ((below || itself) && (best == NULL || mount->path.size > best->path.size)) {
+            best = mount;
+        }
+    }
+    return best;
+}
+
+const struct mount *mount_table_find(const struct mount_table *table, struct cf_slice path)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (cf_slice_eq(table->mounts[i]->path, path)) {
+            return table->mounts[i];
+        }
+    }
+    return NULL;
+}
+
+const struct mount *mount_table_by_accessor(const struct mount_table *table,
+                                            struct cf_slice accessor)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (cf_slice_eq(table->mounts[i]->accessor, accessor)) {
+            return table->mounts[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,57 @@
+/* node/core/mount.h
+ *
+ * The mount table: which engine answers at which path. Immutable once published with a view.
+ */
+#ifndef COFFER_CORE_MOUNT_H
+#define COFFER_CORE_MOUNT_H
+
+#include "node/core/engine.h"
+#include "node/core/view.h"
+#include "node/format/encode.h"
+
+struct mount {
+    const struct engine_ops *ops;
+    struct uuid uuid;
+    char uuid_text[37];
+    struct cf_slice path; /* "secret/", "auth/userpass/": with the "auth/" of auth methods */
+    struct cf_slice record_name; /* of its table entry */
+    struct cf_slice type, description, accessor;
+    int64_t default_lease_ttl_s, max_lease_ttl_s; /* 0: the server's */
+    bool force_no_cache, is_local, seal_wrap, external_entropy_access;
+    struct json *options; /* object of strings, or NULL */
+    struct json *config;  /* object: the other tuned keys as they were set, or NULL */
+    struct cf_slice token_type, listing_visibility;
+    uint8_t class;        /* enum key_class of its data */
+    uint64_t entry_hash;  /* key_hash of the table entry: part of every read set below the mount */
+    bool is_fixed;        /* sys, identity, cubbyhole, auth/token: cannot be moved or disabled */
+};
+
+struct mount_table {
+    struct arena *arena;
+    const struct mount **mounts; /* sorted by path */
+    size_t count;
+    _Atomic unsigned references;
+};
+
+/* Reads every AREA_MOUNT entry of the view's state, adds the fixed ones. */
+CF_CHECKED cf_status mount_table_load(const struct view *view, const struct engine_ops *const *engines,
+                                      struct mount_table **ret, struct cf_error *err);
+struct mount_table *mount_table_ref(struct mount_table *table);
+void mount_table_unref(struct mount_table *table);
+
+/* The mount whose path is the longest prefix of `path` (a path equal to the mount's without its closing
+ * slash counts). NULL when there is none. */
+const struct mount *mount_table_match(const struct mount_table *table, struct cf_slice path);
+const struct mount *mount_table_find(const struct mount_table *table, struct cf_slice path);
+const struct mount *mount_table_by_accessor(const struct mount_table *table, struct cf_slice accessor);
+
+/* The table entry as a record, and back (into the arena). */
+struct key mount_key(const struct mount *mount);
+struct json *mount_to_record(struct arena *arena, const struct mount *mount);
+CF_CHECKED cf_status mount_from_record(struct arena *arena, const struct json *record,
+                                       const struct engine_ops *const *engines, struct mount **ret,
+                                       struct cf_error *err);
+/* A new uuid, accessor, entry_hash and class for mount->type, kind and is_local. */
+void mount_identify(struct mount *mount, struct request *rq);
+
+#endif

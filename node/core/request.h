@@ -1,0 +1,181 @@
+/* node/core/request.h
+ *
+ * A request on its way through the frame, and its answer. A handler is a function from (view, request)
+ * to (response, write set): it reads and writes through rq->txn, takes the time from request_now_ns()
+ * and randomness from rq->random, does no I/O and blocks on nothing. It may run more than once
+ * (design 3.2); only the last run counts. Memory is of rq->arena unless it says otherwise.
+ */
+#ifndef COFFER_CORE_REQUEST_H
+#define COFFER_CORE_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/arena.h"
+#include "node/base/host.h"
+#include "node/base/slice.h"
+#include "node/base/status.h"
+#include "node/core/key.h"
+#include "node/core/txn.h"
+#include "node/format/json.h"
+
+struct core;
+struct mount;
+struct route;
+struct token_entry;
+
+enum operation {
+    OPERATION_READ,
+    OPERATION_LIST,
+    OPERATION_SCAN,
+    OPERATION_CREATE, /* a write to what is not there, where the mount can tell */
+    OPERATION_UPDATE,
+    OPERATION_PATCH,
+    OPERATION_DELETE,
+    OPERATION_HELP,
+    OPERATION_COUNT
+};
+const char *operation_name(enum operation operation); /* "read", "list", ... */
+
+struct warning {
+    struct warning *next;
+    const char *text;
+};
+
+/* What a login or token creation asks for; the frame turns it into a token (node/core/token.h). */
+struct auth_result {
+    struct cf_slice display_name;
+    const struct cf_slice *policies; /* without "default" unless asked for; any order */
+    size_t policy_count;
+    struct json *metadata; /* object of strings, or NULL */
+    struct cf_slice alias_name; /* identity alias at this mount; empty: none */
+    struct json *internal; /* for renewals by the auth method, or NULL */
+    int64_t ttl_s, max_ttl_s, explicit_max_ttl_s, period_s; /* 0: the mount's, the server's */
+    int64_t num_uses;
+    bool no_default_policy, not_renewable;
+    /* Filled in by the frame, for the answer: */
+    struct token_entry *token;
+    struct cf_slice client_token, accessor;
+    int64_t lease_duration_s;
+    bool renewable, orphan;
+};
+
+struct wrap_info {
+    struct cf_slice token, accessor, wrapped_accessor, creation_path;
+    int64_t ttl_s, creation_ns;
+};
+
+struct response {
+    int status; /* 0: 200 when there is content, else 204 */
+    struct json *data; /* object or NULL */
+    struct auth_result *auth;
+    struct wrap_info *wrap;
+    struct warning *warnings; /* newest first; printed in order of addition */
+    struct cf_slice lease_id;
+    int64_t lease_duration_s;
+    bool renewable;
+    bool data_at_top;   /* the members of data appear at top level as well (core-api 2) */
+    bool no_envelope;   /* data alone is the body */
+    bool no_unknown_parameter_warning;
+    struct cf_slice raw; /* with content_type: the body as it is */
+    const char *content_type;
+};
+
+struct request {
+    struct core *core;
+    struct arena *arena;
+    /* From the transport: */
+    char id[37]; /* uuid text */
+    enum operation operation;
+    struct cf_slice path; /* canonical, below /v1/, e.g. "secret/data/a"; no leading slash */
+    struct cf_slice token; /* as sent, or empty */
+    bool token_is_malformed; /* more than one, or a bad form */
+    struct json *body; /* object or NULL; query parameters are merged in for reads and deletes */
+    struct json *query; /* object of strings or NULL */
+    struct cf_slice raw_body;
+    int64_t wrap_ttl_s; /* 0: not asked for; < 0: invalid */
+    struct cf_slice remote_address;
+    uint16_t remote_port;
+    struct cf_slice peer_certificate; /* DER or empty */
+    bool is_write_method; /* POST or PUT: create or update is decided by the mount */
+    uint32_t ns;
+    bool stale_ok, from_secondary;
+    uint64_t required_index; /* X-Vault-Index: wait until applied */
+    uint64_t deadline_us;
+    const struct cf_random *random;
+
+    /* Made by the frame for this run: */
+    struct view *view;
+    struct txn *txn;
+    const struct mount *mount;
+    const struct route *route;
+    struct cf_slice mount_path; /* "secret/" */
+    struct cf_slice relative;   /* "data/a" */
+    struct cf_slice captures[4]; /* in order of the pattern */
+    const struct token_entry *caller; /* NULL for open paths */
+    struct response response;
+    struct cf_error error;
+    uint64_t index; /* where its effect was committed; 0: nothing was */
+
+    /* The transport's: how the frame gives the request back, on the transport's thread. */
+    void (*post)(struct request *rq, void (*run)(void *), void *arg);
+    void (*done)(struct request *rq);
+    void *transport;
+    /* The frame's. */
+    void *frame;
+};
+
+/* ---- for handlers ---- */
+
+int64_t request_now_ns(const struct request *rq);
+
+/* Fields: captures of the pattern first, then the body, then the query. NULL when absent or null. */
+const struct json *request_field(const struct request *rq, const char *name);
+/* Empty when absent. CF_INVALID (with err) when present and of the wrong type. Numbers and booleans are
+ * taken as text where a string is asked for, digits in strings where a number is, as Vault does. */
+CF_CHECKED cf_status request_string(const struct request *rq, const char *name, struct cf_slice *ret,
+                                    struct cf_error *err);
+CF_CHECKED cf_status request_int(const struct request *rq, const char *name, int64_t absent,
+                                 int64_t *ret, struct cf_error *err);
+CF_CHECKED cf_status request_bool(const struct request *rq, const char *name, bool absent, bool *ret,
+                                  struct cf_error *err);
+/* Seconds by core-api.md section 4. `given` may be NULL. Negative values pass through. */
+CF_CHECKED cf_status request_duration(const struct request *rq, const char *name, int64_t absent,
+                                      int64_t *ret, bool *given, struct cf_error *err);
+/* A JSON list of strings, or one string: split at commas when `commas`, else one name. Blanks around
+ * elements are cut, empty ones dropped. */
+CF_CHECKED cf_status request_list(const struct request *rq, const char *name, bool commas,
+                                  struct cf_slice **ret, size_t *ret_count, struct cf_error *err);
+
+/* The entry is not there: 404 with an empty error list. */
+CF_CHECKED cf_status request_absent(struct cf_error *err);
+void response_warn(struct request *rq, const char *fmt, ...) CF_PRINTF(2, 3);
+/* data = {"keys": [...]}; CF_NOT_FOUND (empty list of errors) when there are none. */
+CF_CHECKED cf_status response_keys(struct request *rq, const struct txn_names *names,
+                                   struct cf_error *err);
+/* Makes rs->data when it is NULL and returns it. */
+struct json *response_data(struct request *rq);
+
+/* ---- the mount's own storage: names below the mount, class by the mount ---- */
+
+struct key store_key(const struct request *rq, struct cf_slice name);
+/* As store_key in class cluster: local even in a shared mount. */
+struct key store_local_key(const struct request *rq, struct cf_slice name);
+CF_CHECKED cf_status store_get(struct request *rq, struct cf_slice name, struct cf_slice *ret,
+                               struct cf_error *err);
+/* Records are one version byte and JSON (record.h). CF_NOT_FOUND when absent. */
+CF_CHECKED cf_status store_get_json(struct request *rq, struct cf_slice name, struct json **ret,
+                                    struct cf_error *err);
+void store_put(struct request *rq, struct cf_slice name, struct cf_slice value);
+void store_put_json(struct request *rq, struct cf_slice name, const struct json *value);
+void store_delete(struct request *rq, struct cf_slice name);
+CF_CHECKED cf_status store_list(struct request *rq, struct cf_slice prefix, struct cf_slice after,
+                                size_t limit, struct txn_names *ret, struct cf_error *err);
+
+#define RECORD_VERSION 1
+/* version byte + compact JSON, in the arena */
+struct cf_slice record_encode(struct arena *arena, const struct json *value);
+CF_CHECKED cf_status record_decode(struct cf_slice record, struct arena *arena, struct json **ret,
+                                   struct cf_error *err);
+
+#endif

@@ -1,0 +1,88 @@
+/* node/core/token.h
+ *
+ * Tokens (core-api.md section 5): stored only under salted HMACs, with accessors, parents, uses, TTLs
+ * and an expiry index in the store. Everything that writes does so through the request's txn.
+ */
+#ifndef COFFER_CORE_TOKEN_H
+#define COFFER_CORE_TOKEN_H
+
+#include "node/core/request.h"
+
+#define TOKEN_KEY_SIZE ((size_t)32)
+
+/* Immutable once it was read; may be shared by requests through the cache (then not of their arena). */
+struct token_entry {
+    uint8_t key[TOKEN_KEY_SIZE];    /* HMAC-SHA-256 of the token under the salt */
+    uint8_t parent[TOKEN_KEY_SIZE]; /* zero: orphan */
+    bool has_parent;
+    struct cf_slice accessor, display_name, path, role, type; /* type "service" */
+    struct cf_slice *policies; /* sorted, lower case, no doubles */
+    size_t policy_count;
+    struct json *metadata; /* object of strings or NULL */
+    struct json *internal; /* the auth method's, for renewals */
+    struct cf_slice entity_id;
+    struct cf_slice *bound_cidrs;
+    size_t bound_cidr_count;
+    int64_t creation_ns, last_renewal_ns; /* 0: never */
+    int64_t expire_ns;                    /* 0: never */
+    int64_t creation_ttl_s, explicit_max_ttl_s, period_s, max_ttl_s;
+    int64_t num_uses; /* uses left; 0: unlimited */
+    bool is_root, is_renewable, is_wrapping;
+    uint8_t mount_uuid[16]; /* of the auth mount that made it */
+    uint64_t entry_hash;    /* key_hash of its record: part of the read set of what it authorises */
+};
+
+/* key = HMAC(salt, id). */
+CF_CHECKED cf_status token_key_of(struct txn *txn, struct cf_slice id, uint8_t key[TOKEN_KEY_SIZE],
+                                  struct cf_error *err);
+struct key token_record_key(struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE]);
+
+/* The live entry of a token as sent; notes what it read. CF_DENIED when unknown or expired. */
+CF_CHECKED cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
+                                  const struct token_entry **ret, struct cf_error *err);
+CF_CHECKED cf_status token_by_key(struct txn *txn, struct arena *arena,
+                                  const uint8_t key[TOKEN_KEY_SIZE], const struct token_entry **ret,
+                                  struct cf_error *err);
+CF_CHECKED cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slice accessor,
+                                       const struct token_entry **ret, struct cf_error *err);
+
+/* What a new token is made of. id empty: drawn at random. */
+struct token_spec {
+    struct cf_slice id;
+    struct token_entry entry; /* key, accessor, creation, expiry, creation_ttl_s are filled in */
+    int64_t ttl_s;            /* effective, already cut to the maxima; 0: never expires (root only) */
+};
+/* Adds record, accessor, child and expiry index to the write set. The token itself is in *ret_id. */
+CF_CHECKED cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_slice *ret_id,
+                                  struct token_entry **ret, struct cf_error *err);
+/* Writes a changed copy of the entry (renewal, use count): old expiry index out, new one in. */
+CF_CHECKED cf_status token_update(struct txn *txn, struct arena *arena, const struct token_entry *before,
+                                  const struct token_entry *after, struct cf_error *err);
+/* Deletes the token and, with_children, its tree; children become orphans otherwise. Cubbyholes, indexes
+ * and leases go with them. At most TOKEN_TREE_MAX tokens in one write set: beyond it CF_BUSY, the caller
+ * revokes in steps (leaves first). */
+#define TOKEN_TREE_MAX 5000
+CF_CHECKED cf_status token_revoke(struct txn *txn, struct arena *arena, const struct token_entry *entry,
+                                  bool with_children, struct cf_error *err);
+
+/* TTL by core-api.md section 4: asked (0: not asked) or the default, cut to the maxima; warns when cut. */
+int64_t token_effective_ttl(struct request *rq, const struct mount *mount, int64_t asked_s,
+                            int64_t role_ttl_s, int64_t role_max_s, int64_t explicit_max_s,
+                            int64_t period_s);
+
+/* Turns rs.auth of a login into a token of this cluster. */
+CF_CHECKED cf_status token_from_login(struct request *rq, struct auth_result *auth,
+                                      struct cf_error *err);
+/* One use less. The last use deletes the token with its tree. */
+CF_CHECKED cf_status token_spend_use(struct request *rq, const struct token_entry *entry,
+                                     struct cf_error *err);
+/* Response wrapping: stores the finished answer, replaces it by wrap_info. */
+CF_CHECKED cf_status wrapping_wrap(struct request *rq, int64_t ttl_s, struct cf_slice creation_path,
+                                   struct cf_slice content, struct wrap_info **ret,
+                                   struct cf_error *err);
+/* The stored answer of a wrapping token, which is used up. CF_INVALID "wrapping token is not valid or
+ * does not exist". */
+CF_CHECKED cf_status wrapping_unwrap(struct request *rq, struct cf_slice token, struct cf_slice *ret,
+                                     struct cf_error *err);
+
+#endif

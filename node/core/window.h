@@ -1,0 +1,59 @@
+/* node/core/window.h
+ *
+ * The write window (design 3.2): the check at append that makes each request serializable. It knows
+ * which keys the latest log entries touch; a proposal whose read set was touched after its view runs
+ * again. Losers hold a ticket: until it ends, younger proposals that write into its read or write
+ * set are refused, so that the oldest request on a hot key always gets through. Pure; thread: the
+ * one that appends (the main loop).
+ */
+#ifndef COFFER_CORE_WINDOW_H
+#define COFFER_CORE_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "node/base/own.h"
+#include "node/base/slice.h"
+#include "node/base/status.h"
+#include "node/core/key.h"
+
+/* What one run of a request read and wants to write. Lives in the request's arena. */
+struct window_claim {
+    uint64_t view_index;
+    const uint64_t *reads; /* key_hash() */
+    size_t read_count;
+    const struct key *ranges; /* prefixes that were listed */
+    size_t range_count;
+    const struct key *writes; /* keys; with is_range[i] set, prefixes */
+    const bool *is_range;
+    size_t write_count;
+    uint64_t ticket; /* 0, or what window_ticket() gave */
+};
+
+struct window;
+
+/* Caps: remembered entries' keys by count and bytes; beyond them older views run again. */
+struct window *window_new(size_t keys_max, size_t bytes_max);
+void window_free(struct window *window);
+CF_DEFINE_OWNED(window);
+
+/* A new leader: everything up to last_index counts as touched. Tickets are forgotten. */
+void window_reset(struct window *window, uint64_t last_index);
+
+/* CF_OK: append now. CF_CONFLICT: run again on a view of at least *retry_index (which may already be
+ * applied: then the refusal was a ticket's, and the caller runs again when that ends). */
+CF_CHECKED cf_status window_check(struct window *window, const struct window_claim *claim,
+                                  uint64_t *retry_index);
+/* The proposal was appended at `index`. Claims with no writes record nothing. */
+void window_appended(struct window *window, const struct window_claim *claim, uint64_t index);
+/* An entry that was appended without a claim (a batch of another cluster): all is touched. */
+void window_appended_all(struct window *window, uint64_t index);
+/* Entries up to here are applied: their keys may be forgotten once no view is older. */
+void window_applied(struct window *window, uint64_t index);
+
+/* Takes a ticket on the claim's sets, which are copied. Smaller numbers are older. */
+uint64_t window_ticket(struct window *window, const struct window_claim *claim);
+/* The request appended, ended or timed out. Unknown numbers are fine. */
+void window_ticket_end(struct window *window, uint64_t ticket);
+
+#endif
