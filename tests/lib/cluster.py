@@ -125,6 +125,7 @@ class Node:
         self.config = os.path.join(self.dir, "coffer.hcl")
         self.log_path = os.path.join(self.dir, "log")
         self.proc = None
+        self.is_paused = False
         os.makedirs(self.data, mode=0o700, exist_ok=True)
 
     # ------------------------------------------------------------ process
@@ -200,9 +201,11 @@ class Node:
 
     def pause(self):
         self.proc.send_signal(signal.SIGSTOP)
+        self.is_paused = True
 
     def resume(self):
         self.proc.send_signal(signal.SIGCONT)
+        self.is_paused = False
 
     def hup(self):
         self.proc.send_signal(signal.SIGHUP)
@@ -249,9 +252,10 @@ class Node:
             conn.close()
 
     def call(self, method, path, body=None, **kwargs):
-        """Like ask(), but a status of 400 and above raises Refused; returns the body."""
+        """Like ask(), but a status of 300 and above raises Refused (a redirect did nothing yet);
+        returns the body."""
         status, parsed, _ = self.ask(method, path, body, **kwargs)
-        if status >= 400:
+        if status >= 300:
             raise Refused(status, parsed, "%s %s %s" % (self.name, method, path))
         return parsed
 
@@ -370,11 +374,12 @@ class Cluster:
             wait_for("%s to serve" % node.name, lambda: node.health() in (200, 429, 473), 30)
         if kv:
             self.any().write("sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
-            wait_for("the mount to take writes", lambda: self.any().put_kv("ready", "1"), 20)
+            for node in self.nodes:
+                wait_for("the mount to take writes", lambda: node.put_kv("ready", "1"), 20)
         return self
 
     def running(self):
-        return [n for n in self.nodes if n.is_running()]
+        return [n for n in self.nodes if n.is_running() and not n.is_paused]
 
     def any(self):
         return self.running()[0]
@@ -385,9 +390,14 @@ class Cluster:
 
     def active(self, seconds=30, other_than=None):
         """The active node, once there is exactly one that says so."""
+        def leads(node):
+            try:
+                return node.health() in (200, 472) and node.leader()["is_self"]
+            except (OSError, http.client.HTTPException, Refused):
+                return False
+
         def find():
-            found = [n for n in self.running() if n is not other_than and n.health() in (200, 472) and
-                     n.leader()["is_self"]]
+            found = [n for n in self.running() if n is not other_than and leads(n)]
             return found[0] if len(found) == 1 else None
         return wait_for("an active node in cluster %s" % self.name, find, seconds)
 
