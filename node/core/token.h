@@ -7,6 +7,7 @@
 #define COFFER_CORE_TOKEN_H
 
 #include "node/core/request.h"
+#include "node/format/encode.h"
 
 #define TOKEN_KEY_SIZE ((size_t)32)
 
@@ -28,7 +29,7 @@ struct token_entry {
     int64_t creation_ttl_s, explicit_max_ttl_s, period_s, max_ttl_s;
     int64_t num_uses; /* uses left; 0: unlimited */
     bool is_root, is_renewable, is_wrapping;
-    uint8_t mount_uuid[16]; /* of the auth mount that made it */
+    struct uuid mount_uuid; /* of the auth mount that made it */
     uint64_t entry_hash;    /* key_hash of its record: part of the read set of what it authorises */
 };
 
@@ -61,7 +62,7 @@ CF_CHECKED cf_status token_update(struct txn *txn, struct arena *arena, const st
 /* Deletes the token and, with_children, its tree; children become orphans otherwise. Cubbyholes, indexes
  * and leases go with them. At most TOKEN_TREE_MAX tokens in one write set: beyond it CF_BUSY, the caller
  * revokes in steps (leaves first). */
-#define TOKEN_TREE_MAX 5000
+#define TOKEN_TREE_MAX 2000
 CF_CHECKED cf_status token_revoke(struct txn *txn, struct arena *arena, const struct token_entry *entry,
                                   bool with_children, struct cf_error *err);
 

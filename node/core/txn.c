@@ -76,13 +76,13 @@ static bool same_space(struct key a, struct key b)
 /* The last of our own writes that decides the key, or NULL. */
 static const struct pending *own_write(const struct txn *txn, struct key key)
 {
+    uint64_t hash = txn->write_count != 0 ? key_hash(key) : 0;
     for (size_t i = txn->write_count; i-- > 0;) {
         const struct pending *write = &txn->writes[i];
-        if (!same_space(write->key, key)) {
-            continue;
-        }
-        if (write->kind == OP_DELETE_PREFIX ? cf_slice_starts(key.name, write->key.name)
-                                            : cf_slice_eq(key.name, write->key.name)) {
+        bool decides = write->kind == OP_DELETE_PREFIX
+                           ? cf_slice_starts(key.name, write->key.name)
+                           : write->hash == hash && cf_slice_eq(key.name, write->key.name);
+        if (decides && same_space(write->key, key)) {
             return write;
         }
     }
@@ -270,6 +270,11 @@ void txn_release(struct txn *txn)
 bool txn_has_writes(const struct txn *txn)
 {
     return txn->write_count != 0;
+}
+
+bool txn_writes_key(const struct txn *txn, struct key key)
+{
+    return own_write(txn, key) != NULL;
 }
 
 unsigned txn_write_classes(const struct txn *txn)

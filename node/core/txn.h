@@ -46,6 +46,8 @@ void txn_keep(struct txn *txn, void *object, void (*unref)(void *object));
 /* The end of the run: lets go of what was kept. The arena frees the rest. */
 void txn_release(struct txn *txn);
 bool txn_has_writes(const struct txn *txn);
+/* Whether this run writes or deletes the key itself. */
+bool txn_writes_key(const struct txn *txn, struct key key);
 /* Bit class_number() of each class that is written. */
 unsigned txn_write_classes(const struct txn *txn);
 /* Marks a point in the write set and goes back to it (a failed optional step leaves nothing). */

@@ -23,7 +23,7 @@ struct fixture {
     char root[64];
     struct arena *arena; /* of the last call */
     const struct json *answer;
-    bool is_done;
+    _Atomic bool is_done;
     char text[4096];
 };
 
@@ -87,7 +87,7 @@ struct fixture *fixture_new(void)
     assert(status == CF_OK);
     status = core_state_changed(fixture->core, fixture->kv, fixture->state, 0, &err);
     assert(status == CF_OK);
-    const struct cf_random *random = crypto_random();
+    const struct cf_random *random = random_system();
     fixture->keyring = keyring_new_first(random, cf_wall_ns(cf_host_clock()));
     CF_BUF(payload) = {0};
     struct cf_slice token;
@@ -186,7 +186,7 @@ int fixture_call_wrapped(struct fixture *fixture, const char *token, const char 
     fixture->answer = NULL;
     struct request *rq = arena_new_object(fixture->arena, struct request);
     rq->arena = fixture->arena;
-    rq->random = crypto_random();
+    rq->random = random_system();
     (void)snprintf(rq->id, sizeof(rq->id), "00000000-0000-4000-8000-000000000000");
     rq->operation = operation_of(operation);
     struct cf_slice whole = arena_copy(fixture->arena, cf_slice_str(path));

@@ -1,0 +1,380 @@
+/* node/core/token.c: looking tokens up, making, changing and revoking them. */
+#include "node/core/token_int.h"
+
+#include <stdlib.h>
+
+#include "node/base/memory.h"
+#include "node/core/core.h"
+#include "node/core/mount.h"
+#include "node/crypto/hash.h"
+
+#define TOKEN_PREFIX "hvs."
+#define TOKEN_RANDOM 24
+#define ACCESSOR_RANDOM 24
+#define TOKEN_TEXT_MAX ((size_t)512)
+
+/* ---- names ---- */
+
+struct key token_area_key(struct arena *arena, const char *area, const uint8_t key[TOKEN_KEY_SIZE],
+                          struct cf_slice rest)
+{
+    size_t head = strlen(area);
+    uint8_t *name = arena_alloc_raw(arena, head + TOKEN_KEY_SIZE + rest.size);
+    memcpy(name, area, head);
+    memcpy(name + head, key, TOKEN_KEY_SIZE);
+    if (rest.size != 0) {
+        memcpy(name + head + TOKEN_KEY_SIZE, rest.data, rest.size);
+    }
+    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT,
+                        cf_slice_of(name, head + TOKEN_KEY_SIZE + rest.size)};
+}
+
+struct key token_record_key(struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE])
+{
+    return token_area_key(arena, AREA_TOKEN, key, CF_SLICE_EMPTY);
+}
+
+cf_status token_key_of(struct txn *txn, struct cf_slice id, uint8_t key[TOKEN_KEY_SIZE],
+                       struct cf_error *err)
+{
+    const struct view *view = txn_view(txn);
+    (void)err;
+    hash_hmac_sha256(cf_slice_of(view->salt, sizeof(view->salt)), id, key);
+    return CF_OK;
+}
+
+static struct key expire_key(struct arena *arena, const struct token_entry *entry)
+{
+    const size_t head = sizeof(AREA_EXPIRE) - 1;
+    uint8_t *name = arena_alloc_raw(arena, head + 8 + 1 + TOKEN_KEY_SIZE);
+    memcpy(name, AREA_EXPIRE, head);
+    cf_put_u64(name + head, (uint64_t)(entry->expire_ns / 1000000));
+    name[head + 8] = 't';
+    memcpy(name + head + 9, entry->key, TOKEN_KEY_SIZE);
+    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT,
+                        cf_slice_of(name, head + 9 + TOKEN_KEY_SIZE)};
+}
+
+static cf_status accessor_key(struct txn *txn, struct arena *arena, struct cf_slice accessor,
+                              struct key *ret, struct cf_error *err)
+{
+    uint8_t hash[TOKEN_KEY_SIZE];
+    CF_TRY(token_key_of(txn, accessor, hash, err));
+    *ret = token_area_key(arena, AREA_ACCESSOR, hash, CF_SLICE_EMPTY);
+    return CF_OK;
+}
+
+/* ---- looking up ---- */
+
+static bool is_live(const struct txn *txn, const struct token_entry *entry)
+{
+    return entry->expire_ns == 0 || view_now_ns(txn_view(txn)) < entry->expire_ns;
+}
+
+cf_status token_by_key(struct txn *txn, struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE],
+                       const struct token_entry **ret, struct cf_error *err)
+{
+    return token_load(txn, arena, key, ret, err);
+}
+
+cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
+                       const struct token_entry **ret, struct cf_error *err)
+{
+    uint8_t key[TOKEN_KEY_SIZE];
+    if (id.size == 0 || id.size > TOKEN_TEXT_MAX) {
+        return cf_fail(err, CF_DENIED, "bad token");
+    }
+    CF_TRY(token_key_of(txn, id, key, err));
+    cf_status status = token_load(txn, arena, key, ret, err);
+    if (status == CF_NOT_FOUND || (status == CF_OK && !is_live(txn, *ret))) {
+        return cf_fail(err, CF_DENIED, "bad token");
+    }
+    return status;
+}
+
+cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slice accessor,
+                            const struct token_entry **ret, struct cf_error *err)
+{
+    struct key key;
+    struct cf_slice record;
+    struct json *json;
+    CF_TRY(accessor_key(txn, arena, accessor, &key, err));
+    cf_status status = txn_get(txn, key, &record, err);
+    if (status == CF_NOT_FOUND) {
+        return cf_fail(err, CF_NOT_FOUND, "invalid accessor");
+    }
+    CF_TRY(status);
+    CF_TRY(record_decode(record, arena, &json, err));
+    CF_BUF(raw) = {.max = TOKEN_KEY_SIZE};
+    CF_TRY(encode_hex_decode(&raw, json_get_string(json, "token"), err));
+    if (raw.size != TOKEN_KEY_SIZE) {
+        return cf_fail(err, CF_CORRUPT, "accessor record is malformed");
+    }
+    status = token_load(txn, arena, raw.data, ret, err);
+    if (status == CF_NOT_FOUND || (status == CF_OK && !is_live(txn, *ret))) {
+        return cf_fail(err, CF_NOT_FOUND, "invalid accessor");
+    }
+    return status;
+}
+
+/* ---- making ---- */
+
+static int by_bytes(const void *a, const void *b)
+{
+    return cf_slice_cmp(*(const struct cf_slice *)a, *(const struct cf_slice *)b);
+}
+
+static struct cf_slice random_text(struct request *rq, const char *prefix, size_t count)
+{
+    CF_BUF(text) = {.secret = true};
+    cf_buf_add_str(&text, prefix);
+    encode_base62_random(&text, rq->random, count);
+    return arena_copy(rq->arena, cf_buf_slice(&text));
+}
+
+static struct cf_slice accessor_record(struct arena *arena, const struct token_entry *entry)
+{
+    CF_BUF(hex) = {0};
+    struct json *record = json_object_new(arena);
+    encode_hex(&hex, cf_slice_of(entry->key, TOKEN_KEY_SIZE));
+    json_set_string(arena, record, "token", cf_buf_slice(&hex));
+    json_set_string(arena, record, "accessor", entry->accessor);
+    return record_encode(arena, record);
+}
+
+cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_slice *ret_id,
+                       struct token_entry **ret, struct cf_error *err)
+{
+    struct arena *arena = rq->arena;
+    struct token_entry *entry = arena_new_object(arena, struct token_entry);
+    *entry = spec->entry;
+    struct cf_slice id =
+        spec->id.size != 0 ? spec->id : random_text(rq, TOKEN_PREFIX, TOKEN_RANDOM);
+    CF_TRY(token_key_of(rq->txn, id, entry->key, err));
+    entry->accessor = random_text(rq, "", ACCESSOR_RANDOM);
+    entry->creation_ns = request_now_ns(rq);
+    entry->creation_ttl_s = spec->ttl_s;
+    entry->expire_ns = spec->ttl_s != 0 ? entry->creation_ns + spec->ttl_s * 1000000000 : 0;
+    entry->policies = arena_alloc(arena, (spec->entry.policy_count + 1) * sizeof(struct cf_slice));
+    if (entry->policy_count != 0) {
+        memcpy(entry->policies, spec->entry.policies,
+               entry->policy_count * sizeof(struct cf_slice));
+        qsort(entry->policies, entry->policy_count, sizeof(struct cf_slice), by_bytes);
+    }
+    struct key key;
+    CF_TRY(accessor_key(rq->txn, arena, entry->accessor, &key, err));
+    txn_put(rq->txn, key, accessor_record(arena, entry));
+    struct key record_key = token_record_key(arena, entry->key);
+    entry->entry_hash = key_hash(record_key);
+    txn_put(rq->txn, record_key, token_to_record(arena, entry));
+    if (entry->has_parent) {
+        txn_put(rq->txn,
+                token_area_key(arena, AREA_CHILD, entry->parent,
+                               cf_slice_of(entry->key, TOKEN_KEY_SIZE)),
+                CF_SLICE_EMPTY);
+    }
+    if (entry->expire_ns != 0) {
+        txn_put(rq->txn, expire_key(arena, entry), CF_SLICE_EMPTY);
+    }
+    *ret_id = id;
+    *ret = entry;
+    return CF_OK;
+}
+
+cf_status token_update(struct txn *txn, struct arena *arena, const struct token_entry *before,
+                       const struct token_entry *after, struct cf_error *err)
+{
+    (void)err;
+    if (before->expire_ns != after->expire_ns) {
+        if (before->expire_ns != 0) {
+            txn_delete(txn, expire_key(arena, before));
+        }
+        if (after->expire_ns != 0) {
+            txn_put(txn, expire_key(arena, after), CF_SLICE_EMPTY);
+        }
+    }
+    txn_put(txn, token_record_key(arena, after->key), token_to_record(arena, after));
+    return CF_OK;
+}
+
+/* ---- revoking ---- */
+
+static cf_status remove_one(struct txn *txn, struct arena *arena, const struct token_entry *entry,
+                            struct cf_error *err)
+{
+    struct key key;
+    CF_TRY(accessor_key(txn, arena, entry->accessor, &key, err));
+    txn_delete(txn, key);
+    txn_delete(txn, token_record_key(arena, entry->key));
+    if (entry->expire_ns != 0) {
+        txn_delete(txn, expire_key(arena, entry));
+    }
+    if (entry->has_parent) {
+        txn_delete(txn, token_area_key(arena, AREA_CHILD, entry->parent,
+                                       cf_slice_of(entry->key, TOKEN_KEY_SIZE)));
+    }
+    /* Everybody who reads the cubbyhole has read the record that goes with it (window.h). */
+    txn_delete_prefix(txn, token_area_key(arena, AREA_CUBBY, entry->key, CF_SLICE("/")));
+    return CF_OK;
+}
+
+static cf_status children_of(struct txn *txn, struct arena *arena, const struct token_entry *entry,
+                             struct txn_names *ret, struct cf_error *err)
+{
+    return txn_scan(txn, token_area_key(arena, AREA_CHILD, entry->key, CF_SLICE_EMPTY),
+                    CF_SLICE_EMPTY, TOKEN_TREE_MAX + 1, ret, err);
+}
+
+static cf_status make_orphan(struct txn *txn, struct arena *arena, const struct token_entry *parent,
+                             struct cf_slice child_key, struct cf_error *err)
+{
+    const struct token_entry *child;
+    txn_delete(txn, token_area_key(arena, AREA_CHILD, parent->key, child_key));
+    cf_status status = token_load(txn, arena, child_key.data, &child, err);
+    if (status != CF_OK) {
+        return status == CF_NOT_FOUND ? CF_OK : status;
+    }
+    struct token_entry changed = *child;
+    changed.has_parent = false;
+    memset(changed.parent, 0, sizeof(changed.parent));
+    return token_update(txn, arena, child, &changed, err);
+}
+
+struct revoke_item {
+    struct revoke_item *next;
+    const struct token_entry *entry;
+};
+
+cf_status token_revoke(struct txn *txn, struct arena *arena, const struct token_entry *entry,
+                       bool with_children, struct cf_error *err)
+{
+    struct txn_names children;
+    size_t count = 1;
+    if (!with_children) {
+        CF_TRY(children_of(txn, arena, entry, &children, err));
+        for (size_t i = 0; i < children.count; i++) {
+            CF_TRY(make_orphan(txn, arena, entry, children.names[i], err));
+        }
+        return remove_one(txn, arena, entry, err);
+    }
+    struct revoke_item *queue = arena_new_object(arena, struct revoke_item);
+    struct revoke_item *last = queue;
+    queue->entry = entry;
+    for (; queue != NULL; queue = queue->next) {
+        CF_TRY(children_of(txn, arena, queue->entry, &children, err));
+        count += children.count;
+        if (count > TOKEN_TREE_MAX) {
+            return cf_fail(err, CF_BUSY,
+                           "the token has more than %d descendants: revoke its children first",
+                           TOKEN_TREE_MAX);
+        }
+        for (size_t i = 0; i < children.count; i++) {
+            const struct token_entry *child;
+            cf_status status = token_load(txn, arena, children.names[i].data, &child, err);
+            if (status == CF_NOT_FOUND) {
+                continue;
+            }
+            CF_TRY(status);
+            last->next = arena_new_object(arena, struct revoke_item);
+            last = last->next;
+            last->entry = child;
+        }
+        CF_TRY(remove_one(txn, arena, queue->entry, err));
+    }
+    return CF_OK;
+}
+
+cf_status token_spend_use(struct request *rq, const struct token_entry *entry,
+                          struct cf_error *err)
+{
+    if (entry->num_uses == 1) {
+        return token_revoke(rq->txn, rq->arena, entry, true, err);
+    }
+    struct token_entry changed = *entry;
+    changed.num_uses--;
+    return token_update(rq->txn, rq->arena, entry, &changed, err);
+}
+
+/* ---- lifetimes and logins ---- */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return b > 0 && (a == 0 || b < a) ? b : a;
+}
+
+int64_t token_effective_ttl(struct request *rq, const struct mount *mount, int64_t asked_s,
+                            int64_t role_ttl_s, int64_t role_max_s, int64_t explicit_max_s,
+                            int64_t period_s)
+{
+    const struct core_config *config = core_config(rq->core);
+    int64_t max = mount != NULL && mount->max_lease_ttl_s > 0 ? mount->max_lease_ttl_s
+                                                              : config->max_lease_ttl_s;
+    int64_t ttl = asked_s > 0 ? asked_s : role_ttl_s;
+    if (period_s > 0) {
+        ttl = least(period_s, max);
+        return explicit_max_s > 0 ? least(ttl, explicit_max_s) : ttl;
+    }
+    max = least(least(max, role_max_s), explicit_max_s);
+    if (ttl <= 0) {
+        ttl = mount != NULL && mount->default_lease_ttl_s > 0 ? mount->default_lease_ttl_s
+                                                              : config->default_lease_ttl_s;
+        return least(ttl, max);
+    }
+    if (ttl > max) {
+        response_warn(rq,
+                      "TTL of \"%llds\" exceeded the effective max_ttl of \"%llds\"; TTL value is "
+                      "capped accordingly",
+                      (long long)ttl, (long long)max);
+        ttl = max;
+    }
+    return ttl;
+}
+
+static bool has_policy(const struct cf_slice *policies, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (cf_slice_is(policies[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+cf_status token_from_login(struct request *rq, struct auth_result *auth, struct cf_error *err)
+{
+    struct token_spec spec = {0};
+    struct cf_slice *policies =
+        arena_alloc(rq->arena, (auth->policy_count + 1) * sizeof(*policies));
+    size_t count = 0;
+    for (size_t i = 0; i < auth->policy_count; i++) {
+        policies[count++] = auth->policies[i];
+    }
+    if (!auth->no_default_policy && !has_policy(policies, count, "default")) {
+        policies[count++] = CF_SLICE("default");
+    }
+    spec.ttl_s = token_effective_ttl(rq, rq->mount, auth->ttl_s, 0, auth->max_ttl_s,
+                                     auth->explicit_max_ttl_s, auth->period_s);
+    spec.entry = (struct token_entry){
+        .display_name = auth->display_name,
+        .path = rq->path,
+        .type = CF_SLICE("service"),
+        .policies = policies,
+        .policy_count = count,
+        .metadata = auth->metadata,
+        .internal = auth->internal,
+        .explicit_max_ttl_s = auth->explicit_max_ttl_s,
+        .period_s = auth->period_s,
+        .max_ttl_s = auth->max_ttl_s,
+        .num_uses = auth->num_uses,
+        .is_renewable = !auth->not_renewable,
+        .mount_uuid = rq->mount->uuid,
+    };
+    struct token_entry *entry;
+    CF_TRY(token_create(rq, &spec, &auth->client_token, &entry, err));
+    auth->token = entry;
+    auth->accessor = entry->accessor;
+    auth->lease_duration_s = spec.ttl_s;
+    auth->renewable = entry->is_renewable;
+    auth->orphan = true;
+    return CF_OK;
+}

@@ -1,0 +1,19 @@
+/* node/core/token_int.h: what the files of the token store share. */
+#ifndef COFFER_CORE_TOKEN_INT_H
+#define COFFER_CORE_TOKEN_INT_H
+
+#include "node/core/token.h"
+
+struct cf_slice token_to_record(struct arena *arena, const struct token_entry *entry);
+CF_CHECKED cf_status token_from_record(struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE],
+                                       struct cf_slice bytes, struct token_entry *ret,
+                                       struct cf_error *err);
+/* Through the cache; whether it has expired is not looked at. CF_NOT_FOUND. */
+CF_CHECKED cf_status token_load(struct txn *txn, struct arena *arena,
+                                const uint8_t key[TOKEN_KEY_SIZE], const struct token_entry **ret,
+                                struct cf_error *err);
+/* <area><key><rest> as a key of class cluster. */
+struct key token_area_key(struct arena *arena, const char *area, const uint8_t key[TOKEN_KEY_SIZE],
+                          struct cf_slice rest);
+
+#endif
