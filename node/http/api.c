@@ -1,0 +1,283 @@
+/* node/http/api.c: from HTTP to requests of the secrets store and back. */
+#include "node/http/api.h"
+
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/cluster/loop.h"
+#include "node/core/envelope.h"
+#include "node/core/route.h"
+#include "node/format/duration.h"
+#include "node/format/encode.h"
+#include "node/format/url.h"
+#include "node/http/parser.h"
+
+#define API_PREFIX CF_SLICE("/v1/")
+#define TOKEN_SIZE_MAX ((size_t)4096)
+
+struct api {
+    struct api_options options;
+};
+
+struct api *api_new(const struct api_options *options)
+{
+    struct api *api = cf_new(struct api);
+    api->options = *options;
+    return api;
+}
+
+void api_free(struct api *api)
+{
+    cf_free(api);
+}
+
+/* ---- answering ---- */
+
+void api_answer_json(struct http_exchange *x, int status, const struct json *body)
+{
+    CF_BUF(text) = {.secret = true};
+    json_write_sorted(&text, body);
+    cf_buf_add_byte(&text, '\n');
+    http_respond(x, status, NULL, cf_buf_slice(&text));
+}
+
+void api_answer_error(struct http_exchange *x, cf_status status, const struct cf_error *err)
+{
+    bool has_text = err != NULL && err->status == status;
+    int http = cf_status_http(status);
+    const char *text = has_text && http != 500 ? err->message : cf_status_text(status);
+    http_respond_error(x, http, text);
+}
+
+static void log_failure(const struct request *rq, int status)
+{
+    if (status >= 500 && status != 503) {
+        cf_err("http", "request %s on \"%.*s\" failed with %d: %s %s (%s)", rq->id,
+               CF_SHOW(rq->path), status, rq->error.message, rq->error.detail,
+               rq->error.where != NULL ? rq->error.where : "");
+    }
+}
+
+void api_answer(struct http_exchange *x, const struct request *rq)
+{
+    int status = envelope_status(rq);
+    CF_BUF(body) = {.secret = true};
+    log_failure(rq, status);
+    if (rq->error.status != CF_OK && status == 500) {
+        envelope_error(cf_status_text(rq->error.status), &body);
+    } else {
+        envelope_body(rq, &body);
+    }
+    struct http_header_out list[1];
+    struct http_headers_out headers = {.content_type = rq->response.content_type, .list = list};
+    if (status == 503 || status == 429) {
+        list[headers.count++] = (struct http_header_out){CF_SLICE("Retry-After"), CF_SLICE("1")};
+    }
+    http_respond(x, status, &headers, status == 204 ? CF_SLICE_EMPTY : cf_buf_slice(&body));
+}
+
+/* ---- reading ---- */
+
+static bool read_operation(struct http_exchange *x, struct request *rq)
+{
+    switch (http_method(x)) {
+    case HTTP_GET:
+    case HTTP_HEAD:
+        rq->operation = OPERATION_READ;
+        return true;
+    case HTTP_LIST:
+        rq->operation = OPERATION_LIST;
+        return true;
+    case HTTP_SCAN:
+        rq->operation = OPERATION_SCAN;
+        return true;
+    case HTTP_POST:
+    case HTTP_PUT:
+        rq->operation = OPERATION_UPDATE;
+        return true;
+    case HTTP_PATCH:
+        rq->operation = OPERATION_PATCH;
+        return true;
+    case HTTP_DELETE:
+        rq->operation = OPERATION_DELETE;
+        return true;
+    case HTTP_OPTIONS:
+    case HTTP_OTHER:
+        break;
+    }
+    http_respond_error(x, 405, NULL);
+    return false;
+}
+
+/* list=true and scan=true turn a GET into the other method; help=1 asks for help. */
+static bool read_switch(struct http_exchange *x, struct request *rq, struct cf_slice key,
+                        struct cf_slice value)
+{
+    static const struct {
+        const char *key;
+        enum operation operation;
+    } switches[] = {{"list", OPERATION_LIST}, {"scan", OPERATION_SCAN}, {"help", OPERATION_HELP}};
+    for (size_t i = 0; i < CF_LENGTH(switches); i++) {
+        if (!cf_slice_is(key, switches[i].key) || rq->operation != OPERATION_READ) {
+            continue;
+        }
+        if (cf_slice_is(value, "true") || cf_slice_is(value, "1") || cf_slice_is(value, "t") ||
+            cf_slice_is(value, "TRUE") || cf_slice_is(value, "True") || cf_slice_is(value, "T")) {
+            rq->operation = switches[i].operation;
+        } else if (!cf_slice_is(value, "false") && !cf_slice_is(value, "0") &&
+                   !cf_slice_is(value, "f") && !cf_slice_is(value, "F") &&
+                   !cf_slice_is(value, "FALSE") && !cf_slice_is(value, "False") && i < 2) {
+            http_respond_error(x, 400, NULL);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_query(struct http_exchange *x, struct request *rq)
+{
+    struct cf_slice rest = http_query(x);
+    struct url_parameter parameter;
+    struct cf_error err = {0};
+    if (rest.size == 0) {
+        return true;
+    }
+    rq->query = json_object_new(rq->arena);
+    cf_status status = CF_OK;
+    while (url_next(rq->arena, &rest, &parameter, &status, &err)) {
+        if (!read_switch(x, rq, parameter.key, parameter.value)) {
+            return false;
+        }
+        json_object_set(rq->arena, rq->query, parameter.key,
+                        json_from_borrowed(rq->arena, parameter.value));
+    }
+    if (status != CF_OK) {
+        http_respond_error(x, 400, err.message);
+        return false;
+    }
+    return true;
+}
+
+static void read_token(struct http_exchange *x, struct request *rq)
+{
+    struct cf_slice bearer;
+    if (http_header(x, CF_SLICE("X-Vault-Token"), &rq->token)) {
+        rq->token_is_malformed = http_header_lines(x, CF_SLICE("X-Vault-Token")) > 1;
+    } else if (http_header(x, CF_SLICE("Authorization"), &bearer) &&
+               cf_slice_starts(bearer, CF_SLICE("Bearer "))) {
+        rq->token = cf_slice_from(bearer, 7);
+    }
+    if (rq->token.size > TOKEN_SIZE_MAX) {
+        rq->token_is_malformed = true;
+    }
+}
+
+static bool read_namespace(struct http_exchange *x)
+{
+    struct cf_slice ns;
+    if (!http_header(x, CF_SLICE("X-Vault-Namespace"), &ns) || ns.size == 0 ||
+        cf_slice_is(ns, "/") || cf_slice_is(ns, "root") || cf_slice_is(ns, "root/")) {
+        return true;
+    }
+    http_respond_error(x, 404, "no such namespace: this server has the root namespace only");
+    return false;
+}
+
+static bool read_headers(struct http_exchange *x, struct request *rq)
+{
+    struct cf_slice value;
+    struct cf_error err = {0};
+    if (http_header(x, CF_SLICE("X-Vault-Wrap-TTL"), &value) && value.size != 0) {
+        if (duration_parse(value, &rq->wrap_ttl_s, &err) != CF_OK || rq->wrap_ttl_s < 0) {
+            http_respond_error(x, 400, "requested wrapping TTL is not a valid duration");
+            return false;
+        }
+    }
+    return read_namespace(x);
+}
+
+static bool read_body(struct http_exchange *x, struct request *rq)
+{
+    struct cf_slice type;
+    struct cf_error err = {0};
+    bool writes = rq->operation == OPERATION_UPDATE || rq->operation == OPERATION_PATCH;
+    rq->raw_body = http_body(x);
+    if (rq->operation == OPERATION_PATCH) {
+        if (!http_header(x, CF_SLICE("Content-Type"), &type) ||
+            !cf_slice_starts(type, CF_SLICE("application/merge-patch+json"))) {
+            http_respond_error(x, 415, "PATCH requires Content-Type: application/merge-patch+json");
+            return false;
+        }
+    }
+    if (!writes || rq->raw_body.size == 0) {
+        return true;
+    }
+    if (cf_slice_starts(rq->path, CF_SLICE("sys/storage/raft/snapshot"))) {
+        return true; /* an archive, not JSON */
+    }
+    if (json_parse(rq->arena, rq->raw_body, NULL, &rq->body, &err) != CF_OK ||
+        !json_is(rq->body, JSON_OBJECT)) {
+        http_respond_error(x, 400, "error parsing JSON");
+        return false;
+    }
+    return true;
+}
+
+static void request_post(struct request *rq, void (*run)(void *), void *arg)
+{
+    loop_post(http_loop(rq->transport), run, arg);
+}
+
+static void request_done(struct request *rq)
+{
+    api_answer(rq->transport, rq);
+}
+
+bool api_read_request(struct api *api, struct http_exchange *x, struct request **ret)
+{
+    struct arena *arena = http_arena(x);
+    struct request *rq = arena_new_object(arena, struct request);
+    rq->core = api->options.core;
+    rq->arena = arena;
+    rq->transport = x;
+    rq->post = request_post;
+    rq->done = request_done;
+    rq->random = core_random();
+    encode_uuid_text(encode_uuid_new(rq->random), rq->id);
+    rq->path = cf_slice_from(http_path(x), API_PREFIX.size);
+    rq->remote_address = http_peer_address(x);
+    rq->remote_port = http_peer_port(x);
+    if (!read_operation(x, rq) || !read_query(x, rq)) {
+        return false;
+    }
+    read_token(x, rq);
+    if (!read_headers(x, rq) || !read_body(x, rq)) {
+        return false;
+    }
+    bool writes = rq->operation == OPERATION_UPDATE;
+    if (writes && rq->path.size != 0 && rq->path.data[rq->path.size - 1] == '/') {
+        http_respond_error(x, 400, "cannot write to a path ending in '/'");
+        return false;
+    }
+    *ret = rq;
+    return true;
+}
+
+void api_handle(void *ctx, struct http_exchange *x)
+{
+    struct api *api = ctx;
+    struct cf_slice path = http_path(x);
+    struct request *rq;
+    if (!cf_slice_starts(path, API_PREFIX)) {
+        if (api->options.other == NULL || !api->options.other(api->options.context, x, path)) {
+            http_respond_error(x, 404, NULL);
+        }
+        return;
+    }
+    path = cf_slice_from(path, API_PREFIX.size);
+    if (api->options.node_route != NULL && api->options.node_route(api->options.context, x, path)) {
+        return;
+    }
+    if (api_read_request(api, x, &rq)) {
+        core_submit(api->options.core, rq);
+    }
+}
