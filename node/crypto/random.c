@@ -31,7 +31,7 @@ const struct cf_random *random_system(void)
 
 void random_public(void *bytes, size_t size)
 {
-    if (size > CRYPTO_POOL_SIZE / 4) {
+    if (size == 0 || size > CRYPTO_POOL_SIZE / 4) {
         fill(NULL, bytes, size);
         return;
     }
