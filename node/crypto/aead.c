@@ -1,7 +1,6 @@
 /* node/crypto/aead.c: AES-256-GCM with keyed contexts that belong to the key. */
 #include "node/crypto/aead.h"
 
-#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
