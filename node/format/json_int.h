@@ -16,6 +16,11 @@ uint32_t json_find(const struct json *object, struct cf_slice key);
  * The members are already in place, count is set. */
 void json_object_settle(struct arena *arena, struct json *object);
 
+/* json_parse(), telling where it stopped. */
+CF_CHECKED cf_status json_parse_at(struct arena *arena, struct cf_slice text,
+                                   const struct json_limits *limits, struct json **ret,
+                                   size_t *ret_offset, struct cf_error *err);
+
 /* Builds the index anew, or drops it when there are few keys. */
 void json_reindex(struct arena *arena, struct json *object);
 /* The last member was just added to more than JSON_INDEX_FROM. */

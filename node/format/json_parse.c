@@ -446,8 +446,8 @@ static cf_status parse_document(struct parser *p, struct json **ret)
     return CF_OK;
 }
 
-cf_status json_parse(struct arena *arena, struct cf_slice text, const struct json_limits *limits,
-                     struct json **ret, struct cf_error *err)
+cf_status json_parse_at(struct arena *arena, struct cf_slice text, const struct json_limits *limits,
+                        struct json **ret, size_t *ret_offset, struct cf_error *err)
 {
     struct parser p;
     p.arena = arena;
@@ -463,5 +463,13 @@ cf_status json_parse(struct arena *arena, struct cf_slice text, const struct jso
     p.err = err;
     cf_status status = parse_document(&p, ret);
     cf_free(p.scratch_heap);
+    *ret_offset = (size_t)(p.at - p.start);
     return status;
+}
+
+cf_status json_parse(struct arena *arena, struct cf_slice text, const struct json_limits *limits,
+                     struct json **ret, struct cf_error *err)
+{
+    size_t offset;
+    return json_parse_at(arena, text, limits, ret, &offset, err);
 }

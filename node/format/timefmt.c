@@ -58,7 +58,7 @@ int64_t timefmt_seconds(const struct timefmt_civil *civil)
 void timefmt_text(int64_t ns, char to[TIMEFMT_SIZE])
 {
     int64_t seconds = floor_div(ns, NS_PER_S);
-    int64_t fraction = ns - seconds * NS_PER_S;
+    int64_t fraction = ns % NS_PER_S + (ns % NS_PER_S < 0 ? NS_PER_S : 0);
     struct timefmt_civil at = timefmt_civil(seconds);
     int size = snprintf(to, TIMEFMT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d", (int)at.year, at.month,
                         at.day, at.hour, at.minute, at.second);
