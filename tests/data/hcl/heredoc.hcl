@@ -1,0 +1,12 @@
+a = <<EOF
+one
+ two
+EOF
+b = <<-END
+    one
+      two
+    END
+c = [<<X
+x
+X
+, 1]
