@@ -1,0 +1,19 @@
+/* tools/tools.h
+ *
+ * Every command of the binary but `server`. Thread: main; called once.
+ */
+#ifndef COFFER_TOOLS_TOOLS_H
+#define COFFER_TOOLS_TOOLS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Runs the command that argv[1..] names on the process's own streams. Returns the exit code: 0
+ * fine, 1 wrong use or a local failure, 2 the server refused or has nothing, 127 unknown command.
+ */
+int tools_main(int argc, char **argv);
+
+/* The same on other streams (tests). */
+int tools_run(int argc, char *const *argv, FILE *in, FILE *out, FILE *err);
+
+#endif
