@@ -199,6 +199,9 @@ static inline struct cf_slice answer_body(const struct answer *a)
 static inline void answer_consume(struct answer *a)
 {
     size_t used = a->head + a->body;
+    if (used == 0) {
+        return;
+    }
     memmove(a->bytes.data, a->bytes.data + used, a->bytes.size - used);
     a->bytes.size -= used;
     a->head = a->body = 0;
