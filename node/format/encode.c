@@ -15,7 +15,7 @@ static const char base62_digits[] =
 
 static void encode64(struct cf_buf *buf, struct cf_slice bytes, const char *alphabet, bool pad)
 {
-    if (!cf_buf_reserve(buf, ENCODE_BASE64_SIZE(bytes.size))) {
+    if (bytes.size == 0 || !cf_buf_reserve(buf, ENCODE_BASE64_SIZE(bytes.size))) {
         return;
     }
     uint8_t *to = buf->data + buf->size;
