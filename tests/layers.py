@@ -31,7 +31,9 @@ MAP = {
     "replication/core": ["node/base"],
     "replication/driver": ["replication/core", "node/base", "node/crypto", "node/storage",
                            "node/barrier", "proto", "node/cluster"],
-    "node/core": ["node/base", "node/format", "node/crypto", "node/storage", "node/barrier"],
+    # Deviation: proto, too. A command of the log is a protobuf message, and its codec (command.c)
+    # stands beside the code that makes and applies it.
+    "node/core": ["node/base", "node/format", "node/crypto", "node/storage", "node/barrier", "proto"],
     "node/engines": ["node/base", "node/format", "node/crypto", "core/"],
     "node/auth": ["node/base", "node/format", "node/crypto", "core/"],
     "node/audit": ["node/base", "node/format", "node/crypto", "core/"],
@@ -66,6 +68,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 WORDS = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|"
                    r"\b(?i:st" r"ub|place" r"holder|not (?:yet )?impl" r"emented|unimpl" r"emented|"
                    r"for n" r"ow)\b")
+# Words that the file has to speak.
+SPOKEN = {("node/http/answer.c", "Not Impl" "emented")}  # the reason of 501, RFC 9110 15.6.2
 MACHINE = re.compile(r"(?<![\w.])/(?:wo" r"rk/(?:main|shared)|ro" r"ot/|ho" r"me/\w+/|tmp/br" r"ief)")
 SOURCES = (".c", ".h", ".py", ".sh", ".proto", ".def", ".build", ".js", ".css", ".html", ".hcl")
 CODE = ("node", "proto", "consensus", "replication", "tools")
@@ -175,7 +179,7 @@ def check(top):
                 if complaint:
                     bad.append("%s:%d: %s" % (path, n, complaint))
             m = WORDS.search(line)
-            if m:
+            if m and (path, m.group(0)) not in SPOKEN:
                 bad.append("%s:%d: the word \"%s\"" % (path, n, m.group(0)))
             m = MACHINE.search(line)
             if m:
