@@ -116,6 +116,9 @@ CF_CHECKED cf_status raft_store_entries(struct raft_store *store, uint64_t from,
 /* CF_NOT_FOUND. */
 CF_CHECKED cf_status raft_store_term(struct raft_store *store, uint64_t index, uint64_t *ret,
                                      struct cf_error *err);
+/* Of the log's base, when it is at this index; CF_NOT_FOUND. */
+CF_CHECKED cf_status raft_store_base_term(struct raft_store *store, uint64_t index, uint64_t *ret,
+                                          struct cf_error *err);
 /* Bytes that the log's files take, roughly. */
 uint64_t raft_store_log_bytes(struct raft_store *store);
 
@@ -140,6 +143,9 @@ CF_CHECKED cf_status raft_store_flushed(struct raft_store *store, struct raft_ap
  * to is dropped), with a reference for the caller. */
 CF_CHECKED cf_status raft_store_stage(struct raft_store *store, struct kv_family **ret,
                                       struct cf_error *err);
+/* After the switch record of `install` is durable: readers and the applier get this one from now
+ * on. */
+void raft_store_set_state(struct raft_store *store, struct kv_family *state);
 /* Drops every state family but the current one. */
 CF_CHECKED cf_status raft_store_drop_others(struct raft_store *store, struct cf_error *err);
 

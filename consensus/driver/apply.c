@@ -1,0 +1,224 @@
+/* consensus/driver/apply.c
+ *
+ * The applier: takes committed and locally durable entries, in runs, gives them to the state
+ * machine, commits effects and applied index in one batch without WAL, publishes, answers. It also
+ * switches to the state of an installed snapshot, at a moment when nothing of the old one is in
+ * use.
+ */
+#include <assert.h>
+
+#include "consensus/driver/driver_int.h"
+
+static void tell_loop(struct raft_driver *driver)
+{
+    if (!atomic_exchange(&driver->apply.posted, true)) {
+        loop_post_task(driver->loop, &driver->apply.task);
+    }
+}
+
+/* ---- the thread */
+
+/* Adds the commands of a run to the batch; NOOP, CONFIG and BARRIER are ours. */
+static cf_status add_run(struct raft_driver *driver, struct raft_entry *const *run, size_t count,
+                         struct raft_membership *membership, bool *has_membership,
+                         struct cf_error *err)
+{
+    struct raft_entry_view views[APPLY_ENTRIES_MAX];
+    size_t commands = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct raft_entry *entry = run[i];
+        if (entry->type == RAFT_ENTRY_DATA || entry->type == RAFT_ENTRY_DATA_BATCH) {
+            views[commands++] = (struct raft_entry_view){entry->index, entry->term, entry->type,
+                                                         entry->flags, entry->payload};
+        } else if (entry->type == RAFT_ENTRY_CONFIG) {
+            CF_TRY(raft_membership_decode(entry->payload, membership, err));
+            *has_membership = true;
+        }
+    }
+    if (commands == 0) {
+        return CF_OK;
+    }
+    return driver->applier.apply(driver->applier.context, views, commands, driver->apply.batch,
+                                 err);
+}
+
+static cf_status apply_run(struct raft_driver *driver, struct raft_entry *const *run, size_t count,
+                           struct cf_error *err)
+{
+    struct apply *apply = &driver->apply;
+    struct raft_membership membership;
+    bool has_membership = false;
+    struct raft_applied at = {run[count - 1]->index, run[count - 1]->term};
+    assert(run[0]->index == apply->at.index + 1);
+    kv_batch_reset(apply->batch);
+    CF_TRY(add_run(driver, run, count, &membership, &has_membership, err));
+    raft_store_add_applied(apply->batch, apply->state, at, has_membership ? &membership : NULL);
+    CF_TRY(kv_commit(raft_store_kv(driver->store), apply->batch, KV_NO_WAL, err));
+    atomic_fetch_add(&driver->unflushed_bytes, kv_batch_size(apply->batch));
+    apply->at = at;
+    driver->applier.applied(driver->applier.context, at.index, at.term);
+    /* Only now may anyone conclude that the index is visible. */
+    atomic_store(&driver->applied, at.index);
+    propose_applied(driver, run, count);
+    reads_applied(driver, at.index);
+    return CF_OK;
+}
+
+/* One run up to target; false when the process is to end. */
+static bool apply_some(struct raft_driver *driver, uint64_t target)
+{
+    struct raft_entry *run[APPLY_ENTRIES_MAX];
+    size_t count = 0;
+    struct cf_error err = {0};
+    cf_status status = driver_entries(driver, driver->apply.at.index + 1, target, APPLY_BYTES_MAX,
+                                      APPLY_ENTRIES_MAX, run, &count, &err);
+    if (status == CF_OK) {
+        status = apply_run(driver, run, count, &err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        raft_entry_unref(run[i]);
+    }
+    if (status != CF_OK) {
+        bool disk = status == CF_IO || status == CF_NO_SPACE;
+        driver_fatal(driver, disk ? RAFT_EXIT_DISK : RAFT_EXIT_CORRUPT, &err);
+    }
+    return status == CF_OK;
+}
+
+static void switch_state(struct raft_driver *driver, struct kv_family *state,
+                         struct raft_applied at)
+{
+    struct apply *apply = &driver->apply;
+    kv_family_unref(apply->state);
+    apply->state = state;
+    apply->at = at;
+    driver->applier.state_changed(driver->applier.context, state, at.index, at.term,
+                                  RAFT_STATE_INSTALLED);
+    atomic_store(&driver->applied, at.index);
+    reads_applied(driver, at.index);
+}
+
+static void *apply_main(void *arg)
+{
+    struct raft_driver *driver = arg;
+    struct apply *apply = &driver->apply;
+    bool alive = true;
+    pthread_mutex_lock(&apply->lock);
+    while (alive && !apply->stop) {
+        if (apply->switch_to != NULL) {
+            struct kv_family *state = apply->switch_to;
+            apply->switch_to = NULL;
+            struct raft_applied at = apply->switch_at;
+            pthread_mutex_unlock(&apply->lock);
+            switch_state(driver, state, at);
+            pthread_mutex_lock(&apply->lock);
+            apply->paused = apply->idle = false;
+            tell_loop(driver);
+        } else if (apply->paused || apply->target <= apply->at.index) {
+            if (apply->paused && !apply->idle) {
+                apply->idle = true;
+                tell_loop(driver);
+            }
+            pthread_cond_wait(&apply->wake, &apply->lock);
+        } else {
+            uint64_t target = apply->target;
+            pthread_mutex_unlock(&apply->lock);
+            alive = apply_some(driver, target);
+            pthread_mutex_lock(&apply->lock);
+            tell_loop(driver);
+        }
+    }
+    pthread_mutex_unlock(&apply->lock);
+    return NULL;
+}
+
+/* ---- the loop's side */
+
+static void on_progress(void *arg)
+{
+    struct raft_driver *driver = arg;
+    struct apply *apply = &driver->apply;
+    atomic_store(&apply->posted, false);
+    if (driver->stopping) {
+        return;
+    }
+    pthread_mutex_lock(&apply->lock);
+    bool idle = apply->idle, running = !apply->paused;
+    pthread_mutex_unlock(&apply->lock);
+    if (idle) {
+        install_applier_idle(driver);
+    } else if (running) {
+        install_applier_switched(driver);
+    }
+    uint64_t applied = atomic_load(&driver->applied);
+    if (driver->install == INSTALL_NONE) {
+        raft_on_applied(driver->raft, loop_now_us(), applied);
+    }
+    change_applied(driver, applied);
+    if (driver->dirty_since_us == 0 && applied > atomic_load(&driver->flushed)) {
+        driver->dirty_since_us = loop_now_us();
+    }
+    driver_pump(driver);
+}
+
+void apply_start(struct raft_driver *driver, struct raft_applied at)
+{
+    struct apply *apply = &driver->apply;
+    pthread_mutex_init(&apply->lock, NULL);
+    pthread_cond_init(&apply->wake, NULL);
+    apply->at = at;
+    apply->target = at.index;
+    apply->state = raft_store_state(driver->store);
+    apply->batch = kv_batch_new(raft_store_kv(driver->store));
+    apply->task = (struct loop_task){.fn = on_progress, .arg = driver};
+    apply->started = true;
+    raft_thread_start(&apply->thread, apply_main, driver, "raft-apply");
+}
+
+void apply_stop(struct raft_driver *driver)
+{
+    struct apply *apply = &driver->apply;
+    if (!apply->started) {
+        return;
+    }
+    pthread_mutex_lock(&apply->lock);
+    apply->stop = true;
+    pthread_cond_signal(&apply->wake);
+    pthread_mutex_unlock(&apply->lock);
+    pthread_join(apply->thread, NULL);
+    kv_batch_free(apply->batch);
+    kv_family_unref(apply->state);
+    kv_family_unref(apply->switch_to);
+    apply->batch = NULL;
+    apply->state = apply->switch_to = NULL;
+}
+
+void apply_to(struct raft_driver *driver, uint64_t index)
+{
+    struct apply *apply = &driver->apply;
+    pthread_mutex_lock(&apply->lock);
+    if (index > apply->target) {
+        apply->target = index;
+        pthread_cond_signal(&apply->wake);
+    }
+    pthread_mutex_unlock(&apply->lock);
+}
+
+void apply_pause(struct raft_driver *driver)
+{
+    struct apply *apply = &driver->apply;
+    pthread_mutex_lock(&apply->lock);
+    apply->paused = true;
+    pthread_cond_signal(&apply->wake);
+    pthread_mutex_unlock(&apply->lock);
+}
+
+void apply_switch(struct raft_driver *driver, struct kv_family *state, struct raft_applied at)
+{
+    struct apply *apply = &driver->apply;
+    pthread_mutex_lock(&apply->lock);
+    apply->switch_to = kv_family_ref(state);
+    apply->switch_at = at;
+    pthread_cond_signal(&apply->wake);
+    pthread_mutex_unlock(&apply->lock);
+}

@@ -1,0 +1,522 @@
+/* consensus/driver/driver.c: start, stop, what a ready asks for, frames in and out, timers. */
+#include "consensus/driver/driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "consensus/driver/driver_int.h"
+#include "node/base/log.h"
+
+#define BULK_BYTES ((size_t)64 << 10) /* an APPEND above this takes the bulk connection */
+#define SPACE_CHECK_US ((uint64_t)1000 * 1000)
+#define SPACE_MIN ((uint64_t)64 << 20)  /* always too little */
+#define SPACE_LOW ((uint64_t)512 << 20) /* too little when it is below 5 % as well */
+#define STALL_EXIT_US ((uint64_t)30 * 1000 * 1000)
+#define SCRATCH_KEEP ((size_t)256 << 10)
+
+/* ---- the end of the process */
+
+void driver_exit(int exit_status, const struct cf_error *err)
+{
+    const char *what =
+        exit_status == RAFT_EXIT_CORRUPT
+            ? "restore this node's data directory, or remove it and let the node join "
+              "its cluster again"
+            : "check the disk and its free space, then start again";
+    cf_err("raft", "fatal: %s (%s); %s", err->message, err->detail, what);
+    _exit(exit_status);
+}
+
+void driver_fatal(struct raft_driver *driver, int exit_status, const struct cf_error *err)
+{
+    if (driver->options.fatal == NULL) {
+        driver_exit(exit_status, err);
+    }
+    driver->options.fatal(driver->options.fatal_context, exit_status, err);
+}
+
+/* ---- frames */
+
+const char *driver_address_of(struct raft_driver *driver, uint64_t id)
+{
+    const struct raft_member *member = raft_membership_find(raft_membership(driver->raft), id);
+    return member != NULL ? member->address : "";
+}
+
+static enum raft_channel channel_of(const struct raft_frame *frame)
+{
+    if (frame->kind >= RAFT_FRAME_SNAP_OFFER) {
+        return RAFT_CHANNEL_BULK;
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < frame->msg.entry_count && bytes <= BULK_BYTES; i++) {
+        bytes += raft_entry_size(frame->msg.entries[i]);
+    }
+    return bytes > BULK_BYTES ? RAFT_CHANNEL_BULK : RAFT_CHANNEL_FAST;
+}
+
+static bool send_frame(struct raft_driver *driver, struct raft_frame *frame)
+{
+    if (!driver->has_transport) {
+        return false;
+    }
+    frame->identity = driver->identity;
+    frame->incarnation = driver->incarnation;
+    frame->features = driver->options.features;
+    frame->msg.from = driver->identity.node_id;
+    bool beat = frame->kind == RAFT_MSG_HEARTBEAT || frame->kind == RAFT_MSG_HEARTBEAT_R;
+    frame->wall_ns = beat ? cf_wall_ns(cf_host_clock()) : 0;
+    frame->floor = frame->kind == RAFT_MSG_HEARTBEAT ? atomic_load(&driver->floor) : UINT64_MAX;
+    cf_buf_reset(&driver->scratch);
+    raft_wire_pack(frame, &driver->scratch);
+    bool sent = driver->transport.send(driver->transport.context, frame->msg.to, channel_of(frame),
+                                       cf_buf_slice(&driver->scratch));
+    if (driver->scratch.capacity > SCRATCH_KEEP) {
+        cf_buf_done(&driver->scratch);
+    }
+    return sent;
+}
+
+bool driver_send(struct raft_driver *driver, const struct raft_frame *frame)
+{
+    struct raft_frame copy = *frame;
+    return send_frame(driver, &copy);
+}
+
+/* Sends what a ready holds; peers that could not be reached are told to the core afterwards. */
+static void send_messages(struct raft_driver *driver, const struct raft_ready *ready)
+{
+    for (size_t i = 0; i < ready->msg_count; i++) {
+        struct raft_frame frame = {.kind = ready->msgs[i].kind, .msg = ready->msgs[i]};
+        if (!send_frame(driver, &frame) && frame.kind == RAFT_MSG_APPEND) {
+            size_t at = 0;
+            while (at < driver->lost_count && driver->lost[at] != frame.msg.to) {
+                at++;
+            }
+            if (at == driver->lost_count && at < CF_LENGTH(driver->lost)) {
+                driver->lost[driver->lost_count++] = frame.msg.to;
+            }
+        }
+    }
+}
+
+static bool is_ours(const struct raft_driver *driver, uint64_t from, const struct raft_frame *frame)
+{
+    return frame->msg.from == from && frame->msg.to == driver->identity.node_id &&
+           memcmp(frame->identity.cluster_id, driver->identity.cluster_id, RAFT_CLUSTER_ID_SIZE) ==
+               0 &&
+           frame->identity.recovery_epoch == driver->identity.recovery_epoch;
+}
+
+static void take_frame(struct raft_driver *driver, const struct raft_frame *frame)
+{
+    switch (frame->kind) {
+    case RAFT_FRAME_SNAP_OFFER:
+    case RAFT_FRAME_SNAP_CHUNK:
+    case RAFT_FRAME_SNAP_DONE:
+        snap_receive_frame(driver, frame);
+        break;
+    case RAFT_FRAME_SNAP_OFFER_R:
+    case RAFT_FRAME_SNAP_CHUNK_R:
+    case RAFT_FRAME_SNAP_DONE_R:
+        snap_send_frame(driver, frame);
+        break;
+    default:
+        if (frame->kind == RAFT_MSG_HEARTBEAT && frame->msg.from == driver->soft.leader &&
+            frame->msg.term == driver->soft.term) {
+            driver->floor_leader = frame->floor;
+        }
+        raft_step(driver->raft, loop_now_us(), &frame->msg);
+        break;
+    }
+}
+
+void raft_driver_receive(struct raft_driver *driver, uint64_t from, struct cf_slice bytes)
+{
+    if (driver->stopping) {
+        return;
+    }
+    struct raft_frame frame;
+    struct raft_wire_room room;
+    if (raft_wire_unpack(bytes, &frame, &room, NULL) == CF_OK && is_ours(driver, from, &frame)) {
+        take_frame(driver, &frame);
+        raft_wire_done(&room);
+        driver_pump(driver);
+        return;
+    }
+    driver->frames_refused++;
+    raft_wire_done(&room);
+}
+
+void raft_driver_unreachable(struct raft_driver *driver, uint64_t peer)
+{
+    if (!driver->stopping) {
+        raft_on_unreachable(driver->raft, loop_now_us(), peer);
+        driver_pump(driver);
+    }
+}
+
+static void tell_peers(struct raft_driver *driver)
+{
+    if (!driver->has_transport) {
+        return;
+    }
+    struct raft_member peers[RAFT_MEMBERS_MAX];
+    size_t count = 0;
+    const struct raft_membership *members = raft_membership(driver->raft);
+    for (uint32_t i = 0; i < members->count; i++) {
+        if (members->members[i].id != driver->identity.node_id) {
+            peers[count++] = members->members[i];
+        }
+    }
+    driver->transport.peers(driver->transport.context, peers, count);
+}
+
+void raft_driver_set_transport(struct raft_driver *driver, const struct raft_transport *transport)
+{
+    driver->has_transport = transport != NULL;
+    driver->transport = transport != NULL ? *transport : (struct raft_transport){0};
+    tell_peers(driver);
+}
+
+/* ---- readies */
+
+static void take_soft_state(struct raft_driver *driver, const struct raft_ready *ready)
+{
+    if (ready->leadership_lost_term != 0) {
+        atomic_store(&driver->accepting, false);
+        atomic_store(&driver->read_now, false);
+        struct raft_status status;
+        raft_status(driver->raft, &status);
+        propose_lost(driver, status.commit);
+        change_lost(driver);
+        snap_send_drop_all(driver);
+    }
+    if (!ready->soft_changed) {
+        return;
+    }
+    if (ready->soft.term != driver->soft.term) {
+        driver->floor_leader = UINT64_MAX;
+    }
+    driver->soft = ready->soft;
+    atomic_store(&driver->term, ready->soft.term);
+    atomic_store(&driver->leader, ready->soft.leader);
+    if (driver->applier.role != NULL) {
+        driver->applier.role(driver->applier.context, ready->soft.role, ready->soft.term,
+                             ready->soft.leader, driver_address_of(driver, ready->soft.leader));
+    }
+}
+
+static void take_entries(struct raft_driver *driver, const struct raft_ready *ready)
+{
+    if (ready->install != NULL) {
+        raft_tail_reset(driver->tail, ready->install->index + 1);
+        retention_installed(driver, ready->install->index);
+    }
+    if (ready->truncate_from != 0) {
+        raft_tail_truncate(driver->tail, ready->truncate_from);
+        retention_truncated(driver, ready->truncate_from);
+    }
+    for (size_t i = 0; i < ready->entry_count; i++) {
+        raft_tail_append(driver->tail, ready->entries[i]);
+        retention_appended(driver, ready->entries[i]);
+    }
+}
+
+static void handle(struct raft_driver *driver, const struct raft_ready *ready)
+{
+    /* First what others may believe of us: nothing must be read or proposed on lost leadership. */
+    take_soft_state(driver, ready);
+    if (ready->membership_changed) {
+        atomic_store(&driver->read_now, false); /* until driver_leadership has looked again */
+        tell_peers(driver);
+    }
+    if (ready->write_id != 0) {
+        take_entries(driver, ready);
+        driver_write(driver, ready);
+    }
+    send_messages(driver, ready);
+    for (size_t i = 0; i < ready->snap_send_count; i++) {
+        snap_send_start(driver, &ready->snap_sends[i]);
+    }
+    if (ready->apply_from != 0) {
+        apply_to(driver, ready->apply_to);
+    }
+    for (size_t i = 0; i < ready->read_count; i++) {
+        reads_result(driver, &ready->reads[i]);
+    }
+}
+
+void driver_pump(struct raft_driver *driver)
+{
+    if (driver->pumping || driver->stopping) {
+        driver->pump_again = true;
+        return;
+    }
+    driver->pumping = true;
+    do {
+        driver->pump_again = false;
+        struct raft_ready ready;
+        while (raft_take_ready(driver->raft, &ready)) {
+            bool soft = ready.soft_changed || ready.membership_changed;
+            handle(driver, &ready);
+            while (driver->snap_failed_count > 0) {
+                raft_on_snapshot_sent(driver->raft, loop_now_us(),
+                                      driver->snap_failed[--driver->snap_failed_count], 0, false);
+            }
+            while (driver->lost_count > 0) {
+                raft_on_unreachable(driver->raft, loop_now_us(),
+                                    driver->lost[--driver->lost_count]);
+            }
+            driver_leadership(driver);
+            if (soft) {
+                status_publish(driver);
+            }
+        }
+        driver_leadership(driver);
+        propose_parked(driver);
+    } while (driver->pump_again);
+    driver->pumping = false;
+    uint64_t deadline = raft_deadline_us(driver->raft);
+    if (deadline == UINT64_MAX) {
+        loop_timer_cancel(driver->core_timer);
+    } else {
+        loop_timer_set(driver->core_timer, deadline);
+    }
+}
+
+/* ---- time */
+
+static void on_core_timer(void *arg)
+{
+    struct raft_driver *driver = arg;
+    raft_tick(driver->raft, loop_now_us());
+    driver_pump(driver);
+}
+
+/* consensus.md 13.2: a node whose disk hangs must not lead, and one that hangs for long must end. A
+ * pause of the whole process (SIGSTOP) is no stall: time counts only while we tick. */
+static void check_disk(struct raft_driver *driver, uint64_t now_us)
+{
+    uint64_t busy = atomic_load(&driver->writer.busy_since_us);
+    uint64_t tick = now_us - driver->last_tick_us;
+    bool slow = busy != 0 && now_us > busy && now_us - busy > driver->options.election_us;
+    driver->stalled_us = slow ? driver->stalled_us + (tick < 2 * TICK_US ? tick : 2 * TICK_US) : 0;
+    uint32_t condition = (driver->condition & ~RAFT_STALLED) |
+                         (driver->stalled_us > driver->options.election_us ? RAFT_STALLED : 0);
+    if (condition != driver->condition) {
+        driver->condition = condition;
+        cf_warn("raft", condition & RAFT_STALLED
+                            ? "the disk does not answer: leadership is given up"
+                            : "the disk answers again");
+        raft_set_condition(driver->raft, now_us, condition);
+    }
+    if (driver->stalled_us > STALL_EXIT_US) {
+        struct cf_error err = {0};
+        cf_fail(&err, CF_IO, "the disk has not answered for 30 seconds");
+        driver_fatal(driver, RAFT_EXIT_DISK, &err);
+    }
+}
+
+static void check_space(struct raft_driver *driver, uint64_t now_us)
+{
+    if (now_us - driver->space_checked_us < SPACE_CHECK_US) {
+        return;
+    }
+    driver->space_checked_us = now_us;
+    uint64_t left = 0, total = 0;
+    if (kv_space(raft_store_kv(driver->store), &left, &total, NULL) != CF_OK) {
+        return;
+    }
+    bool full = left < SPACE_MIN || (left < SPACE_LOW && left < total / 20);
+    if (full != driver->disk_full) {
+        driver->disk_full = full;
+        if (full) {
+            cf_err("raft",
+                   "the data directory's disk is almost full (%llu MiB left): writes are "
+                   "refused until there is room",
+                   (unsigned long long)(left >> 20));
+        } else {
+            cf_info("raft", "the data directory's disk has room again");
+        }
+    }
+}
+
+static void on_tick(void *arg)
+{
+    struct raft_driver *driver = arg;
+    uint64_t now_us = loop_now_us();
+    check_disk(driver, now_us);
+    check_space(driver, now_us);
+    driver->last_tick_us = now_us;
+    change_tick(driver, now_us);
+    snap_send_tick(driver, now_us);
+    retention_tick(driver, now_us);
+    driver_pump(driver);
+    status_publish(driver);
+    loop_timer_set(driver->tick_timer, now_us + TICK_US);
+}
+
+/* ---- start and stop */
+
+static void or_default(uint64_t *value, uint64_t other)
+{
+    *value = *value != 0 ? *value : other;
+}
+
+static void fill_defaults(struct raft_driver_options *options)
+{
+    or_default(&options->heartbeat_us, 50 * 1000);
+    or_default(&options->election_us, 500 * 1000);
+    or_default(&options->promote_after_us, 2 * 1000 * 1000);
+    or_default(&options->trailing_entries, 20000);
+    or_default(&options->trailing_bytes, (uint64_t)64 << 20);
+    or_default(&options->log_bytes_max, (uint64_t)1 << 30);
+    or_default(&options->flush_bytes, (uint64_t)256 << 20);
+    or_default(&options->flush_us, 60 * 1000 * 1000);
+    or_default(&options->tail_entries, 8192);
+    or_default(&options->tail_bytes, (uint64_t)16 << 20);
+    or_default(&options->snapshot_chunk_bytes, (uint64_t)1 << 20);
+}
+
+static cf_status new_core(struct raft_driver *driver, const struct raft_loaded *loaded,
+                          struct cf_error *err)
+{
+    struct raft_options options;
+    raft_options_default(&options);
+    options.id = driver->identity.node_id;
+    options.incarnation = driver->incarnation;
+    options.seed = cf_prng_next(&driver->prng);
+    options.heartbeat_us = driver->options.heartbeat_us;
+    options.election_us = driver->options.election_us;
+    options.condition = driver->options.condition;
+    options.reader = retention_reader(driver);
+    if (loaded->hard_state.commit > loaded->last_index || loaded->applied > loaded->last_index) {
+        /* Something that was durable is gone (consensus.md 11): take no part until it is repaired.
+         */
+        options.condition |= RAFT_RECOVERING;
+        cf_err("raft",
+               "the log ends at entry %llu, but %llu was committed and %llu applied: this "
+               "node lost data and fetches it from its leader",
+               (unsigned long long)loaded->last_index,
+               (unsigned long long)loaded->hard_state.commit, (unsigned long long)loaded->applied);
+    }
+    struct raft_start start = {
+        .hard_state = loaded->hard_state,
+        .base = loaded->base,
+        .last_index = loaded->last_index,
+        .applied = loaded->applied,
+        .configs = loaded->configs,
+        .config_count = loaded->config_count,
+    };
+    return raft_new(&options, &start, loop_now_us(), &driver->raft, err);
+}
+
+/* A lone voter that lost log has nobody to fetch it from. */
+static cf_status check_alone(struct raft_driver *driver, const struct raft_loaded *loaded,
+                             struct cf_error *err)
+{
+    const struct raft_membership *members = raft_membership(driver->raft);
+    if (members->count == 1 && members->members[0].id == driver->identity.node_id &&
+        loaded->applied > loaded->last_index) {
+        cf_fail(err, CF_CORRUPT, "the log ends at entry %llu, before the state at %llu",
+                (unsigned long long)loaded->last_index, (unsigned long long)loaded->applied);
+        cf_error_detail(err,
+                        "Part of the log is lost, and there is no other node to fetch it from: "
+                        "restore the data directory from a backup.");
+        return CF_CORRUPT;
+    }
+    return CF_OK;
+}
+
+static void start_all(struct raft_driver *driver, const struct raft_loaded *loaded)
+{
+    struct raft_applied at = {loaded->applied, loaded->applied_term};
+    CF_OWNED(kv_family) state = raft_store_state(driver->store);
+    driver->applier.state_changed(driver->applier.context, state, at.index, at.term,
+                                  RAFT_STATE_STARTED);
+    writer_start(driver);
+    apply_start(driver, at);
+    driver->carer = raft_worker_new(driver->loop, "raft-care");
+    driver->fetcher = raft_worker_new(driver->loop, "raft-fetch");
+    driver->core_timer = loop_timer_new(driver->loop, on_core_timer, driver);
+    driver->tick_timer = loop_timer_new(driver->loop, on_tick, driver);
+    driver->last_tick_us = loop_now_us();
+    status_publish(driver);
+    /* Nothing is called back before the caller has the driver in hand. */
+    loop_timer_set(driver->core_timer, driver->last_tick_us);
+    loop_timer_set(driver->tick_timer, driver->last_tick_us);
+}
+
+static void free_memory(void *arg)
+{
+    struct raft_driver *driver = arg;
+    propose_done(driver);
+    pthread_mutex_destroy(&driver->status_lock);
+    raft_tail_free(driver->tail);
+    raft_free(driver->raft);
+    retention_stop(driver);
+    cf_buf_done(&driver->scratch);
+    cf_free(driver);
+}
+
+cf_status raft_driver_start(const struct raft_driver_options *options, struct raft_driver **ret,
+                            struct cf_error *err)
+{
+    struct raft_loaded loaded;
+    CF_TRY(raft_store_load(options->store, &loaded, err));
+    struct raft_driver *driver = cf_new(struct raft_driver);
+    driver->options = *options;
+    fill_defaults(&driver->options);
+    driver->loop = options->loop;
+    driver->store = options->store;
+    driver->applier = options->applier;
+    driver->condition = options->condition;
+    driver->identity = raft_store_identity(options->store);
+    cf_prng_seed(&driver->prng, options->seed);
+    driver->incarnation = cf_prng_next(&driver->prng);
+    driver->held_tail = &driver->held;
+    pthread_mutex_init(&driver->status_lock, NULL);
+    propose_init(driver);
+    atomic_store(&driver->applied, loaded.applied);
+    driver->tail = raft_tail_new(driver->options.tail_entries, driver->options.tail_bytes,
+                                 loaded.last_index + 1);
+    retention_start(driver, &loaded);
+    cf_status status = new_core(driver, &loaded, err);
+    if (status == CF_OK) {
+        status = check_alone(driver, &loaded, err);
+    }
+    if (status == CF_OK) {
+        start_all(driver, &loaded);
+        *ret = driver;
+    } else {
+        free_memory(driver);
+    }
+    raft_loaded_done(&loaded);
+    return status;
+}
+
+void raft_driver_free(struct raft_driver *driver)
+{
+    if (driver == NULL) {
+        return;
+    }
+    driver->stopping = true;
+    propose_close(driver);
+    loop_timer_free(driver->core_timer);
+    loop_timer_free(driver->tick_timer);
+    snap_send_drop_all(driver);
+    writer_stop(driver);
+    apply_stop(driver);
+    raft_worker_free(driver->carer);
+    raft_worker_free(driver->fetcher);
+    snap_receive_stop(driver);
+    propose_fail_all(driver);
+    change_stop(driver);
+    /* So that the next start has nothing to replay; a failure costs just that. */
+    CF_OWNED(kv_family) state = raft_store_state(driver->store);
+    cf_ignore(kv_flush(state, NULL), "the log holds everything that is not flushed");
+    /* Tasks of ours may still stand in the loop's queue: the memory goes after them. */
+    loop_post(driver->loop, free_memory, driver);
+}

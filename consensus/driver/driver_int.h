@@ -1,0 +1,281 @@
+/* consensus/driver/driver_int.h
+ *
+ * The driver's parts and what they share. Fields say which thread they belong to; "loop" needs no
+ * lock. Each file below has one idea:
+ *   driver.c    start, stop, what a ready asks for, timers
+ *   propose.c   proposals and reads on their way in and out
+ *   writer.c    the log writer thread
+ *   apply.c     the applier thread
+ *   retention.c flushing, cutting, reading the log
+ *   change.c    membership and leadership changes
+ *   status.c    what others may see
+ *   snap_send.c, snap_receive.c   snapshots
+ */
+#ifndef COFFER_CONSENSUS_DRIVER_INT_H
+#define COFFER_CONSENSUS_DRIVER_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "consensus/driver/driver.h"
+#include "consensus/driver/tail.h"
+#include "consensus/driver/wire.h"
+#include "consensus/driver/worker.h"
+#include "node/base/host.h"
+#include "node/base/memory.h"
+#include "node/cluster/loop.h"
+
+#define TICK_US ((uint64_t)100 * 1000) /* of the driver's own housekeeping */
+#define QUEUE_ENTRIES_MAX 16384        /* proposals that wait for the loop */
+#define QUEUE_BYTES_MAX ((size_t)64 << 20)
+#define CHUNK_ENTRIES_MAX 1024 /* proposals in one append */
+#define CHUNK_BYTES_MAX ((size_t)1 << 20)
+#define APPLY_ENTRIES_MAX 512 /* entries in one batch of effects */
+#define APPLY_BYTES_MAX ((size_t)4 << 20)
+#define WRITE_BYTES_MAX ((size_t)16 << 20) /* of one batch of the log writer */
+
+/* ---- log writer */
+
+/* One write of the core, or a compaction. Owned by the driver; entries referenced. */
+struct write_item {
+    struct write_item *next;
+    uint64_t id, term; /* id 0: a compaction */
+    struct raft_store_write write;
+    struct raft_base base; /* of install or compact */
+    struct raft_hard_state hard_state;
+    size_t bytes;
+    uint64_t queued_us;
+};
+
+struct writer {
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards the two lists, stop, posted */
+    pthread_cond_t wake;
+    struct write_item *waiting, **waiting_tail;
+    struct write_item *finished, **finished_tail;
+    bool stop, posted;
+    struct loop_task task;
+    atomic_uint_fast64_t busy_since_us; /* of the write under way; 0: idle */
+    atomic_uint_fast64_t writes, write_us_max;
+};
+
+/* ---- applier */
+
+struct apply {
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards target, paused, idle, switch_*, stop */
+    pthread_cond_t wake;
+    uint64_t target; /* apply up to here */
+    bool paused, stop, started;
+    bool idle;                   /* waits; nothing of the old state is in use */
+    struct kv_family *switch_to; /* not NULL: take this state at switch_base */
+    struct raft_applied switch_at;
+    atomic_bool posted;
+    struct loop_task task; /* progress, to the loop */
+    /* The thread's own. */
+    struct kv_family *state;
+    struct raft_applied at;
+    struct kv_batch *batch;
+};
+
+/* ---- the way of an install: the applier rests, the switch is written, the applier goes on */
+
+enum install_phase { INSTALL_NONE, INSTALL_PAUSING, INSTALL_WRITING, INSTALL_SWITCHING };
+
+/* ---- snapshots */
+
+struct snap_send;    /* snap_send.c */
+struct snap_receive; /* snap_receive.c */
+#define SNAP_SENDS_MAX 2
+
+/* A run of entries that a lagging follower needs, read by a worker. */
+#define FETCHES_MAX 4
+struct fetch {
+    struct raft_job job;
+    struct raft_driver *driver;
+    bool busy;
+    uint64_t from, used_us;
+    size_t count;
+    struct raft_entry *entries[CHUNK_ENTRIES_MAX];
+    cf_status status;
+};
+
+/* How many bytes the log has up to an index, every so often. */
+struct mark {
+    uint64_t index, bytes;
+};
+
+struct change {
+    raft_change_fn done;
+    void *context;
+    uint64_t index; /* of the CONFIG entry; 0: none is pending */
+};
+
+struct raft_driver {
+    struct raft_driver_options options;
+    struct loop *loop;
+    struct raft_store *store;
+    struct applier applier;
+    struct raft_identity identity;
+    uint64_t incarnation;
+    struct cf_prng prng; /* loop */
+    struct raft *raft;   /* loop */
+    struct raft_transport transport;
+    bool has_transport;
+    struct raft_tail *tail;
+    struct loop_timer *core_timer, *tick_timer;
+    struct raft_worker *carer, *fetcher; /* blocking work: flushes and staging; reads */
+    bool stopping, pumping, pump_again;
+
+    struct writer writer;
+    struct apply apply;
+    enum install_phase install;           /* loop */
+    struct write_item *held, **held_tail; /* writes that wait for an install to end; loop */
+
+    /* Proposals and reads. */
+    pthread_mutex_t queue_lock; /* guards the four below */
+    struct raft_proposal *queue, **queue_tail;
+    size_t queue_count, queue_bytes;
+    bool queue_closed;
+    struct loop_task propose_task;
+    pthread_mutex_t read_lock; /* guards reads, answers, read_posted */
+    struct raft_read *reads, **reads_tail;
+    struct raft_read *answers, **answers_tail; /* CF_OK, to be told on the loop */
+    bool read_posted;
+    atomic_bool closed;
+    struct loop_task read_task;
+    struct raft_proposal *parked, **parked_tail; /* loop: until leadership is usable or gone */
+    struct cf_buf scratch;                       /* loop: frames */
+    pthread_mutex_t pending_lock;                /* guards pending: appended, not applied */
+    struct raft_proposal *pending, **pending_tail;
+    pthread_mutex_t wait_lock; /* guards waiting: sorted by index */
+    struct raft_read *waiting, *waiting_last;
+    struct read_batch *read_batches; /* loop: rounds under way */
+    uint64_t read_cookie;
+
+    /* Leadership, as others may ask; written by the loop. */
+    atomic_bool accepting, read_now;
+    atomic_uint_fast64_t term, leader, applied, first_index;
+    bool disk_full;
+    uint64_t ready_term, ready_index; /* loop: this term's first usable commit */
+    uint64_t announced_term;          /* loop: became_leader was called for it */
+    struct raft_soft_state soft;      /* loop */
+
+    /* Retention. */
+    atomic_uint_fast64_t floor;   /* of our own replication */
+    uint64_t floor_leader;        /* as heard in heartbeats; loop */
+    atomic_uint_fast64_t flushed; /* applied index on disk */
+    atomic_uint_fast64_t unflushed_bytes;
+    uint64_t dirty_since_us; /* loop; 0: nothing to flush */
+    bool flushing;
+    struct raft_job flush_job;
+    struct raft_applied flushed_now; /* result of the job */
+    struct mark *marks;              /* loop */
+    size_t mark_count, mark_capacity;
+    uint64_t log_bytes; /* loop */
+    struct fetch fetches[FETCHES_MAX];
+
+    struct change change;         /* loop */
+    raft_change_fn transfer_done; /* loop */
+    void *transfer_context;
+    uint64_t promote_id, promote_since_us;
+
+    struct snap_send *sends[SNAP_SENDS_MAX];
+    struct snap_receive *receive;
+    uint64_t snap_failed[SNAP_SENDS_MAX + RAFT_MEMBERS_MAX]; /* to be told after the ready */
+    size_t snap_failed_count;
+
+    uint64_t lost[RAFT_MEMBERS_MAX]; /* peers that a message could not be sent to */
+    size_t lost_count;
+
+    uint64_t stalled_us, last_tick_us, space_checked_us;
+    uint32_t condition; /* host's part: RAFT_SEALED, RAFT_STALLED */
+    atomic_uint_fast64_t proposals;
+    uint64_t frames_refused;
+    pthread_mutex_t status_lock;
+    struct raft_driver_status status; /* guarded */
+};
+
+/* driver.c */
+void driver_pump(struct raft_driver *driver); /* loop: do what the core asks for */
+_Noreturn void driver_exit(int exit_status, const struct cf_error *err);
+/* Ends the process (or calls options.fatal and returns: the caller stops its work). Any thread. */
+void driver_fatal(struct raft_driver *driver, int exit_status, const struct cf_error *err);
+/* False: dropped. */
+bool driver_send(struct raft_driver *driver, const struct raft_frame *frame);
+const char *driver_address_of(struct raft_driver *driver, uint64_t id); /* "" when unknown */
+/* Entries for any purpose: memory first, then disk. As raft_store_entries. Any thread. */
+cf_status driver_entries(struct raft_driver *driver, uint64_t from, uint64_t to, size_t max_bytes,
+                         size_t max_count, struct raft_entry **ret, size_t *ret_count,
+                         struct cf_error *err);
+
+/* writer.c */
+void writer_start(struct raft_driver *driver);
+void writer_stop(struct raft_driver *driver); /* writes what is queued */
+void writer_push(struct raft_driver *driver, struct write_item *item);
+void write_item_free(struct write_item *item);
+/* Loop: a ready's write is on its way (maybe behind an install). */
+void driver_write(struct raft_driver *driver, const struct raft_ready *ready);
+void driver_compact(struct raft_driver *driver, const struct raft_base *base);
+void install_applier_idle(struct raft_driver *driver);     /* loop */
+void install_applier_switched(struct raft_driver *driver); /* loop */
+
+/* apply.c */
+void apply_start(struct raft_driver *driver, struct raft_applied at);
+void apply_stop(struct raft_driver *driver);
+void apply_to(struct raft_driver *driver, uint64_t index);
+void apply_pause(struct raft_driver *driver);
+void apply_switch(struct raft_driver *driver, struct kv_family *state, struct raft_applied at);
+
+/* propose.c */
+void propose_init(struct raft_driver *driver);
+void propose_done(struct raft_driver *driver);
+/* Loop: proposals that wait for leadership may go on, or must be refused. */
+void propose_parked(struct raft_driver *driver);
+/* Loop: leadership of a term is over: what is above `commit` has an unknown outcome. */
+void propose_lost(struct raft_driver *driver, uint64_t commit);
+/* Applier: these entries are applied. */
+void propose_applied(struct raft_driver *driver, struct raft_entry *const *run, size_t count);
+void reads_applied(struct raft_driver *driver, uint64_t index);
+/* Loop: a round of the core has ended. */
+void reads_result(struct raft_driver *driver, const struct raft_read_result *result);
+void driver_leadership(struct raft_driver *driver); /* loop: recompute accepting and read_now */
+void propose_close(struct raft_driver *driver);     /* loop: refuse all from now on */
+void propose_fail_all(struct raft_driver *driver);  /* after the threads ended */
+
+/* retention.c */
+void retention_start(struct raft_driver *driver, const struct raft_loaded *loaded);
+void retention_appended(struct raft_driver *driver, const struct raft_entry *entry);
+void retention_truncated(struct raft_driver *driver, uint64_t from);
+void retention_installed(struct raft_driver *driver, uint64_t index);
+void retention_tick(struct raft_driver *driver, uint64_t now_us);
+void retention_stop(struct raft_driver *driver);
+struct raft_log_reader retention_reader(struct raft_driver *driver);
+uint64_t retention_floor(const struct raft_driver *driver);
+
+/* change.c */
+void change_applied(struct raft_driver *driver, uint64_t applied);
+void change_lost(struct raft_driver *driver);
+void change_tick(struct raft_driver *driver, uint64_t now_us);
+void change_stop(struct raft_driver *driver);
+
+/* status.c */
+void status_publish(struct raft_driver *driver);
+
+/* snap_send.c */
+void snap_send_start(struct raft_driver *driver, const struct raft_snap_send *want);
+void snap_send_frame(struct raft_driver *driver, const struct raft_frame *frame);
+void snap_send_tick(struct raft_driver *driver, uint64_t now_us);
+void snap_send_drop_all(struct raft_driver *driver); /* leadership is over */
+/* Lowest index that a transfer needs the log from; UINT64_MAX. */
+uint64_t snap_send_floor(const struct raft_driver *driver);
+
+/* snap_receive.c */
+void snap_receive_frame(struct raft_driver *driver, const struct raft_frame *frame);
+/* The family that an install of this base switches to, with a reference; NULL: none. */
+struct kv_family *snap_receive_staged(struct raft_driver *driver, const struct raft_base *base);
+void snap_receive_installed(struct raft_driver *driver); /* loop: the switch is durable and done */
+void snap_receive_stop(struct raft_driver *driver);
+uint64_t snap_receive_bytes(const struct raft_driver *driver);
+
+#endif

@@ -1,0 +1,496 @@
+/* consensus/driver/propose.c
+ *
+ * Proposals and reads. In: queues that any thread fills; the loop is woken only by the first. Out:
+ * a proposal is done by the applier once its entry is in the state, or by the loop when it is
+ * refused or when leadership ends under it; a read is done by whoever gets the applied index far
+ * enough.
+ */
+#include <string.h>
+
+#include "consensus/driver/driver_int.h"
+
+/* Reads that share one round of the core. */
+struct read_batch {
+    struct read_batch *next;
+    uint64_t cookie;
+    struct raft_read *reads;
+};
+
+/* ---- ends of proposals */
+
+static void finish(struct raft_driver *driver, struct raft_proposal *proposal, cf_status status,
+                   const struct cf_error *err)
+{
+    struct raft_outcome outcome = {
+        .status = status, .index = proposal->index, .term = proposal->term, .err = err};
+    if (status == CF_NOT_LEADER) {
+        outcome.leader = atomic_load(&driver->leader);
+        if (outcome.leader != 0 && loop_is_current(driver->loop)) {
+            const char *address = driver_address_of(driver, outcome.leader);
+            memcpy(outcome.leader_address, address, strlen(address) + 1);
+        }
+    }
+    proposal->done(proposal, &outcome);
+}
+
+/* A proposal leaves the queue (parked included) for good. */
+static void leave_queue(struct raft_driver *driver, const struct raft_proposal *proposal)
+{
+    pthread_mutex_lock(&driver->queue_lock);
+    driver->queue_count--;
+    driver->queue_bytes -= proposal->payload_size;
+    pthread_mutex_unlock(&driver->queue_lock);
+}
+
+static struct raft_proposal *pop_parked(struct raft_driver *driver)
+{
+    struct raft_proposal *proposal = driver->parked;
+    driver->parked = proposal->next;
+    if (driver->parked == NULL) {
+        driver->parked_tail = &driver->parked;
+    }
+    proposal->next = NULL;
+    leave_queue(driver, proposal);
+    return proposal;
+}
+
+static void refuse_parked(struct raft_driver *driver, cf_status status, const struct cf_error *err)
+{
+    while (driver->parked != NULL) {
+        finish(driver, pop_parked(driver), status, err);
+    }
+}
+
+void propose_applied(struct raft_driver *driver, struct raft_entry *const *run, size_t count)
+{
+    uint64_t first = run[0]->index, last = run[count - 1]->index;
+    for (;;) {
+        pthread_mutex_lock(&driver->pending_lock);
+        struct raft_proposal *proposal = driver->pending;
+        if (proposal == NULL || proposal->index > last) {
+            pthread_mutex_unlock(&driver->pending_lock);
+            return;
+        }
+        driver->pending = proposal->next;
+        if (driver->pending == NULL) {
+            driver->pending_tail = &driver->pending;
+        }
+        pthread_mutex_unlock(&driver->pending_lock);
+        proposal->next = NULL;
+        /* Another term at that index: what was proposed never came to pass. */
+        bool ours =
+            proposal->index >= first && run[proposal->index - first]->term == proposal->term;
+        finish(driver, proposal, ours ? CF_OK : CF_NOT_LEADER, NULL);
+    }
+}
+
+/* Takes what is above `commit` out of pending. */
+static struct raft_proposal *cut_pending(struct raft_driver *driver, uint64_t commit)
+{
+    pthread_mutex_lock(&driver->pending_lock);
+    struct raft_proposal **at = &driver->pending;
+    while (*at != NULL && (*at)->index <= commit) {
+        at = &(*at)->next;
+    }
+    struct raft_proposal *cut = *at;
+    *at = NULL;
+    driver->pending_tail = at;
+    pthread_mutex_unlock(&driver->pending_lock);
+    return cut;
+}
+
+void propose_lost(struct raft_driver *driver, uint64_t commit)
+{
+    struct raft_proposal *proposal = cut_pending(driver, commit);
+    while (proposal != NULL) {
+        struct raft_proposal *next = proposal->next;
+        proposal->next = NULL;
+        finish(driver, proposal, CF_UNKNOWN_OUTCOME, NULL);
+        proposal = next;
+    }
+}
+
+/* ---- appending */
+
+struct chunk {
+    struct raft_entry *entries[CHUNK_ENTRIES_MAX];
+    struct raft_proposal *proposals[CHUNK_ENTRIES_MAX];
+    size_t count, bytes;
+};
+
+/* Admits proposals until the chunk is full or none is left. */
+static void fill_chunk(struct raft_driver *driver, struct chunk *chunk, uint64_t next,
+                       uint64_t term)
+{
+    const struct applier *applier = &driver->applier;
+    while (driver->parked != NULL && chunk->count < CHUNK_ENTRIES_MAX &&
+           (chunk->count == 0 || chunk->bytes + driver->parked->payload_size <= CHUNK_BYTES_MAX)) {
+        struct raft_proposal *proposal = pop_parked(driver);
+        struct cf_error err = {0};
+        cf_status status = applier->admit == NULL ? CF_OK
+                                                  : applier->admit(applier->context, proposal,
+                                                                   next + chunk->count, term, &err);
+        if (status != CF_OK) {
+            finish(driver, proposal, status, &err);
+            continue;
+        }
+        chunk->entries[chunk->count] =
+            raft_entry_new((enum raft_entry_type)proposal->type, proposal->flags,
+                           cf_slice_of(proposal->payload, proposal->payload_size));
+        chunk->proposals[chunk->count++] = proposal;
+        chunk->bytes += proposal->payload_size;
+    }
+}
+
+/* Before the core lets anything be applied: that happens in the next pump. */
+static void await_chunk(struct raft_driver *driver, const struct chunk *chunk, uint64_t first,
+                        uint64_t term)
+{
+    pthread_mutex_lock(&driver->pending_lock);
+    for (size_t i = 0; i < chunk->count; i++) {
+        struct raft_proposal *proposal = chunk->proposals[i];
+        proposal->index = first + i;
+        proposal->term = term;
+        proposal->next = NULL;
+        *driver->pending_tail = proposal;
+        driver->pending_tail = &proposal->next;
+    }
+    pthread_mutex_unlock(&driver->pending_lock);
+    atomic_fetch_add(&driver->proposals, chunk->count);
+}
+
+static void append_chunk(struct raft_driver *driver)
+{
+    struct raft_status status;
+    raft_status(driver->raft, &status);
+    struct chunk chunk;
+    chunk.count = chunk.bytes = 0;
+    fill_chunk(driver, &chunk, status.last_index + 1, status.term);
+    if (chunk.count == 0) {
+        return;
+    }
+    uint64_t first = 0;
+    struct cf_error err = {0};
+    cf_status result =
+        raft_propose(driver->raft, loop_now_us(), chunk.entries, chunk.count, &first, &err);
+    for (size_t i = 0; i < chunk.count; i++) {
+        raft_entry_unref(chunk.entries[i]);
+    }
+    if (result == CF_OK) {
+        await_chunk(driver, &chunk, first, status.term);
+        driver->pump_again = true;
+        return;
+    }
+    for (size_t i = 0; i < chunk.count; i++) {
+        finish(driver, chunk.proposals[i], result, &err);
+    }
+}
+
+void propose_parked(struct raft_driver *driver)
+{
+    while (driver->parked != NULL) {
+        struct raft_status status;
+        raft_status(driver->raft, &status);
+        if (driver->soft.role != RAFT_LEADER || status.soft.role != RAFT_LEADER) {
+            refuse_parked(driver, CF_NOT_LEADER, NULL);
+        } else if (!atomic_load(&driver->accepting) || status.transfer_to != RAFT_NONE) {
+            return; /* leadership is about to become usable, or to end */
+        } else if (driver->disk_full) {
+            refuse_parked(driver, CF_NO_SPACE, NULL);
+        } else {
+            append_chunk(driver);
+        }
+    }
+}
+
+static void on_proposals(void *arg)
+{
+    struct raft_driver *driver = arg;
+    pthread_mutex_lock(&driver->queue_lock);
+    if (driver->queue != NULL) {
+        *driver->parked_tail = driver->queue;
+        driver->parked_tail = driver->queue_tail;
+        driver->queue = NULL;
+        driver->queue_tail = &driver->queue;
+    }
+    pthread_mutex_unlock(&driver->queue_lock);
+    if (driver->stopping) {
+        refuse_parked(driver, CF_UNAVAILABLE, NULL);
+        return;
+    }
+    driver_pump(driver);
+}
+
+cf_status raft_driver_propose(struct raft_driver *driver, struct raft_proposal *proposal,
+                              struct cf_error *err)
+{
+    if (proposal->payload_size > RAFT_PAYLOAD_MAX) {
+        return cf_fail(err, CF_TOO_LARGE, "a command of %zu bytes is too large for the log",
+                       proposal->payload_size);
+    }
+    proposal->next = NULL;
+    proposal->index = proposal->term = 0;
+    pthread_mutex_lock(&driver->queue_lock);
+    bool closed = driver->queue_closed;
+    bool full =
+        driver->queue_count >= QUEUE_ENTRIES_MAX ||
+        (driver->queue_count > 0 && driver->queue_bytes + proposal->payload_size > QUEUE_BYTES_MAX);
+    if (!closed && !full) {
+        bool first = driver->queue == NULL;
+        *driver->queue_tail = proposal;
+        driver->queue_tail = &proposal->next;
+        driver->queue_count++;
+        driver->queue_bytes += proposal->payload_size;
+        if (first) {
+            loop_post_task(driver->loop, &driver->propose_task);
+        }
+    }
+    pthread_mutex_unlock(&driver->queue_lock);
+    if (closed) {
+        return cf_fail(err, CF_UNAVAILABLE, "this node is shutting down");
+    }
+    return full ? cf_fail(err, CF_BUSY, "too many writes in flight, try again") : CF_OK;
+}
+
+/* ---- reads */
+
+/* True: queued until applied >= index. False: it is already. */
+static bool wait_for(struct raft_driver *driver, struct raft_read *read, uint64_t index)
+{
+    read->index = index;
+    pthread_mutex_lock(&driver->wait_lock);
+    bool wait = atomic_load(&driver->applied) < index;
+    if (wait) {
+        struct raft_read **at = &driver->waiting;
+        if (driver->waiting_last != NULL && driver->waiting_last->index <= index) {
+            at = &driver->waiting_last->next;
+        }
+        while (*at != NULL && (*at)->index <= index) {
+            at = &(*at)->next;
+        }
+        read->next = *at;
+        *at = read;
+        if (read->next == NULL) {
+            driver->waiting_last = read;
+        }
+    }
+    pthread_mutex_unlock(&driver->wait_lock);
+    return wait;
+}
+
+void reads_applied(struct raft_driver *driver, uint64_t index)
+{
+    pthread_mutex_lock(&driver->wait_lock);
+    struct raft_read *ready = driver->waiting, *last = NULL;
+    while (driver->waiting != NULL && driver->waiting->index <= index) {
+        last = driver->waiting;
+        driver->waiting = last->next;
+    }
+    if (last != NULL) {
+        last->next = NULL;
+    }
+    if (driver->waiting == NULL) {
+        driver->waiting_last = NULL;
+    }
+    pthread_mutex_unlock(&driver->wait_lock);
+    while (last != NULL && ready != NULL) {
+        struct raft_read *next = ready->next;
+        ready->done(ready, CF_OK, index);
+        ready = next;
+    }
+}
+
+static void fail_reads(struct raft_read *reads, cf_status status)
+{
+    while (reads != NULL) {
+        struct raft_read *next = reads->next;
+        reads->done(reads, status, 0);
+        reads = next;
+    }
+}
+
+void reads_result(struct raft_driver *driver, const struct raft_read_result *result)
+{
+    struct read_batch **at = &driver->read_batches;
+    while (*at != NULL && (*at)->cookie != result->cookie) {
+        at = &(*at)->next;
+    }
+    struct read_batch *batch = *at;
+    if (batch == NULL) {
+        return;
+    }
+    *at = batch->next;
+    struct raft_read *read = batch->reads;
+    cf_free(batch);
+    if (result->status != CF_OK) {
+        fail_reads(read, result->status);
+        return;
+    }
+    while (read != NULL) {
+        struct raft_read *next = read->next;
+        if (!wait_for(driver, read, result->index)) {
+            read->done(read, CF_OK, atomic_load(&driver->applied));
+        }
+        read = next;
+    }
+}
+
+/* All reads that came since the last wake share one round. */
+static void on_reads(void *arg)
+{
+    struct raft_driver *driver = arg;
+    pthread_mutex_lock(&driver->read_lock);
+    driver->read_posted = false;
+    struct raft_read *reads = driver->reads, *answers = driver->answers;
+    driver->reads = driver->answers = NULL;
+    driver->reads_tail = &driver->reads;
+    driver->answers_tail = &driver->answers;
+    pthread_mutex_unlock(&driver->read_lock);
+    while (answers != NULL) {
+        struct raft_read *next = answers->next;
+        cf_status status = driver->stopping && atomic_load(&driver->applied) < answers->index
+                               ? CF_UNAVAILABLE
+                               : CF_OK;
+        answers->done(answers, status, atomic_load(&driver->applied));
+        answers = next;
+    }
+    if (reads == NULL) {
+        return;
+    }
+    if (driver->stopping) {
+        fail_reads(reads, CF_UNAVAILABLE);
+        return;
+    }
+    cf_status status = raft_read(driver->raft, loop_now_us(), ++driver->read_cookie, NULL);
+    if (status != CF_OK) {
+        fail_reads(reads, status == CF_NOT_LEADER ? CF_UNAVAILABLE : status);
+        return;
+    }
+    struct read_batch *batch = cf_new(struct read_batch);
+    batch->cookie = driver->read_cookie;
+    batch->reads = reads;
+    batch->next = driver->read_batches;
+    driver->read_batches = batch;
+    driver_pump(driver);
+}
+
+/* Puts a read on one of the two lists of the loop. */
+static void post_read(struct raft_driver *driver, struct raft_read *read, bool answer)
+{
+    read->next = NULL;
+    pthread_mutex_lock(&driver->read_lock);
+    struct raft_read ***tail = answer ? &driver->answers_tail : &driver->reads_tail;
+    **tail = read;
+    *tail = &read->next;
+    if (!driver->read_posted) {
+        driver->read_posted = true;
+        loop_post_task(driver->loop, &driver->read_task);
+    }
+    pthread_mutex_unlock(&driver->read_lock);
+}
+
+void raft_driver_read_index(struct raft_driver *driver, struct raft_read *read)
+{
+    read->index = 0;
+    post_read(driver, read, false);
+}
+
+bool raft_driver_read_ready_now(const struct raft_driver *driver)
+{
+    return atomic_load(&driver->read_now);
+}
+
+void raft_driver_wait_applied(struct raft_driver *driver, struct raft_read *read, uint64_t index)
+{
+    if (atomic_load(&driver->closed) || !wait_for(driver, read, index)) {
+        read->index = index;
+        post_read(driver, read, true); /* never from inside the call */
+    }
+}
+
+/* ---- leadership, as proposals and reads see it */
+
+static bool is_sole_voter(const struct raft_driver *driver)
+{
+    const struct raft_membership *members = raft_membership(driver->raft);
+    unsigned voters = 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        voters += (members->members[i].role & (RAFT_VOTER | RAFT_OUTGOING)) != 0;
+    }
+    return voters == 1 && raft_membership_votes(members, driver->identity.node_id);
+}
+
+void driver_leadership(struct raft_driver *driver)
+{
+    const struct raft_soft_state *soft = &driver->soft;
+    bool leads = soft->role == RAFT_LEADER && soft->leader_ready && !driver->stopping;
+    if (leads && driver->ready_term != soft->term) {
+        struct raft_status status;
+        raft_status(driver->raft, &status);
+        driver->ready_term = soft->term;
+        driver->ready_index = status.commit;
+        driver->announced_term = 0;
+    }
+    /* Everything that earlier leaders had acknowledged is in our state before we check anything
+     * against it: the write window can start empty. */
+    bool accepting = leads && atomic_load(&driver->applied) >= driver->ready_index;
+    if (accepting && driver->announced_term != soft->term) {
+        driver->announced_term = soft->term;
+        if (driver->applier.became_leader != NULL) {
+            driver->applier.became_leader(driver->applier.context, soft->term, driver->ready_index);
+        }
+    }
+    atomic_store(&driver->accepting, accepting);
+    atomic_store(&driver->read_now, accepting && is_sole_voter(driver));
+}
+
+/* ---- start and end */
+
+void propose_init(struct raft_driver *driver)
+{
+    pthread_mutex_init(&driver->queue_lock, NULL);
+    pthread_mutex_init(&driver->read_lock, NULL);
+    pthread_mutex_init(&driver->pending_lock, NULL);
+    pthread_mutex_init(&driver->wait_lock, NULL);
+    driver->queue_tail = &driver->queue;
+    driver->parked_tail = &driver->parked;
+    driver->pending_tail = &driver->pending;
+    driver->reads_tail = &driver->reads;
+    driver->answers_tail = &driver->answers;
+    driver->propose_task = (struct loop_task){.fn = on_proposals, .arg = driver};
+    driver->read_task = (struct loop_task){.fn = on_reads, .arg = driver};
+}
+
+void propose_close(struct raft_driver *driver)
+{
+    pthread_mutex_lock(&driver->queue_lock);
+    driver->queue_closed = true;
+    pthread_mutex_unlock(&driver->queue_lock);
+    atomic_store(&driver->closed, true);
+    atomic_store(&driver->accepting, false);
+    atomic_store(&driver->read_now, false);
+    on_proposals(driver);
+}
+
+void propose_fail_all(struct raft_driver *driver)
+{
+    propose_lost(driver, 0);
+    struct raft_read *waiting = driver->waiting;
+    driver->waiting = driver->waiting_last = NULL;
+    fail_reads(waiting, CF_UNAVAILABLE);
+    while (driver->read_batches != NULL) {
+        struct read_batch *batch = driver->read_batches;
+        driver->read_batches = batch->next;
+        fail_reads(batch->reads, CF_UNAVAILABLE);
+        cf_free(batch);
+    }
+    on_reads(driver);
+}
+
+void propose_done(struct raft_driver *driver)
+{
+    pthread_mutex_destroy(&driver->queue_lock);
+    pthread_mutex_destroy(&driver->read_lock);
+    pthread_mutex_destroy(&driver->pending_lock);
+    pthread_mutex_destroy(&driver->wait_lock);
+}

@@ -1,0 +1,106 @@
+/* consensus/driver/status.c: what other threads may see of the core. */
+#include <string.h>
+
+#include "consensus/driver/driver_int.h"
+
+/* Copies NUL-terminated text into room that holds the longest one. */
+#define copy_text(to, from) memcpy((to), (from), sizeof(to))
+
+static void fill_peers(struct raft_driver *driver, struct raft_driver_status *ret)
+{
+    const struct raft_membership *members = raft_membership(driver->raft);
+    struct raft_peer_status known[RAFT_MEMBERS_MAX];
+    size_t count = cf_min(raft_peers(driver->raft, known, RAFT_MEMBERS_MAX), RAFT_MEMBERS_MAX);
+    ret->peer_count = members->count;
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct raft_member *member = &members->members[i];
+        struct raft_peer_info *peer = &ret->peers[i];
+        *peer = (struct raft_peer_info){
+            .id = member->id, .role = member->role, .features = member->features};
+        copy_text(peer->address, member->address);
+        copy_text(peer->name, member->name);
+        if (member->id == ret->leader) {
+            copy_text(ret->leader_address, member->address);
+        }
+        for (size_t n = 0; n < count; n++) {
+            if (known[n].id == member->id) {
+                peer->match = known[n].match;
+                peer->last_index = known[n].last_index;
+                peer->heard_us = known[n].heard_us;
+                peer->condition = known[n].condition;
+                peer->state = known[n].state;
+            }
+        }
+    }
+}
+
+void status_publish(struct raft_driver *driver)
+{
+    struct raft_status core;
+    raft_status(driver->raft, &core);
+    struct raft_driver_status status = {
+        .id = driver->identity.node_id,
+        .role = core.soft.role,
+        .leader_ready = atomic_load(&driver->accepting),
+        .removed = core.soft.removed,
+        .condition = core.soft.condition,
+        .term = core.term,
+        .leader = core.leader,
+        .commit = core.commit,
+        .applied = atomic_load(&driver->applied),
+        .flushed = atomic_load(&driver->flushed),
+        .last_index = core.last_index,
+        .last_term = core.last_term,
+        .first_index = atomic_load(&driver->first_index),
+        .leader_heard_us = core.leader_heard_us,
+        .floor = retention_floor(driver),
+        .disk_full = driver->disk_full,
+        .log_bytes = driver->log_bytes,
+        .frames_refused = driver->frames_refused,
+        .proposals = atomic_load(&driver->proposals),
+        .writes = atomic_load(&driver->writer.writes),
+        .write_us_max = atomic_load(&driver->writer.write_us_max),
+        .syncs = kv_sync_count(raft_store_kv(driver->store)),
+        .snapshot_receiving = driver->receive != NULL,
+        .snapshot_bytes = snap_receive_bytes(driver),
+    };
+    raft_counters(driver->raft, &status.counters);
+    fill_peers(driver, &status);
+    pthread_mutex_lock(&driver->status_lock);
+    driver->status = status;
+    pthread_mutex_unlock(&driver->status_lock);
+}
+
+void raft_driver_status(struct raft_driver *driver, struct raft_driver_status *ret)
+{
+    pthread_mutex_lock(&driver->status_lock);
+    *ret = driver->status;
+    pthread_mutex_unlock(&driver->status_lock);
+    ret->applied = atomic_load(&driver->applied);
+    uint64_t busy = atomic_load(&driver->writer.busy_since_us), now = loop_now_us();
+    ret->oldest_write_us = busy != 0 && now > busy ? now - busy : 0;
+    pthread_mutex_lock(&driver->queue_lock);
+    ret->queue_entries = driver->queue_count;
+    ret->queue_bytes = driver->queue_bytes;
+    pthread_mutex_unlock(&driver->queue_lock);
+}
+
+uint64_t raft_driver_applied(const struct raft_driver *driver)
+{
+    return atomic_load(&driver->applied);
+}
+
+bool raft_driver_is_leader(const struct raft_driver *driver)
+{
+    return atomic_load(&driver->accepting);
+}
+
+uint64_t raft_driver_term(const struct raft_driver *driver)
+{
+    return atomic_load(&driver->term);
+}
+
+uint64_t raft_driver_leader(const struct raft_driver *driver)
+{
+    return atomic_load(&driver->leader);
+}
