@@ -245,6 +245,11 @@ uint64_t stream_sent(const struct stream *stream)
     return stream->sent + stream->retry;
 }
 
+uint64_t stream_received(const struct stream *stream)
+{
+    return stream->received;
+}
+
 void stream_finish(struct stream *stream)
 {
     if (stream->state == STATE_OPEN) {

@@ -85,6 +85,8 @@ size_t stream_queued(const struct stream *stream);
 /* All bytes that were ever handed over to the kernel (or to TLS on the way there); what
  * stream_write got beyond this was provably not sent. */
 uint64_t stream_sent(const struct stream *stream);
+/* All bytes that ever came in (decrypted). */
+uint64_t stream_received(const struct stream *stream);
 /* No more output: sends what is queued, then closes; on_close(CF_OK) follows. Input is dropped. */
 void stream_finish(struct stream *stream);
 

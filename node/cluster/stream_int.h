@@ -47,7 +47,7 @@ struct stream {
     struct evbuffer *in, *out;
     size_t read_low, read_high, write_low;
     size_t retry; /* TLS: bytes at the front of `out` that a blocked SSL_write already took */
-    uint64_t sent;
+    uint64_t sent, received;
     size_t lingered;
     SSL *ssl;
     struct tls_server *server;

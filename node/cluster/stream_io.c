@@ -208,6 +208,7 @@ static void read_some(struct stream *s)
             cf_wipe(scratch, got); /* requests carry secrets */
         }
         total += got;
+        s->received += got;
     }
     if ((total > 0 || s->report) && evbuffer_get_length(s->in) >= s->read_low) {
         s->report = false;
