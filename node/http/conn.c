@@ -1,13 +1,11 @@
 /* node/http/conn.c
  *
- * One client's connection: reads requests one after the other, gives each to the handler, keeps the
- * deadlines. Every entry point ends in settle(), which alone decides what the connection waits for.
+ * One client's connection from accept to close: its events, phases and deadlines. Every entry point
+ * ends in settle(), which alone decides what the connection waits for.
  */
 #include <arpa/inet.h>
-#include <string.h>
 
 #include "node/base/memory.h"
-#include "node/http/path.h"
 #include "node/http/server_int.h"
 
 static void destroy(struct http_conn *conn);
@@ -66,179 +64,25 @@ static void destroy(struct http_conn *conn)
     server_check_drained(server);
 }
 
-static void set_phase(struct http_conn *conn, enum conn_phase phase, uint64_t in_us)
+void conn_set_phase(struct http_conn *conn, enum conn_phase phase, uint64_t in_us)
 {
     conn->phase = phase;
     conn->deadline_us = in_us != 0 ? server_now_us(conn->server) + in_us : 0;
 }
 
 /* Nothing more is read or answered; what is queued is sent. */
-static void finish(struct http_conn *conn)
+void conn_finish(struct http_conn *conn)
 {
     if (conn->phase < CONN_FINISHING) {
-        set_phase(conn, CONN_FINISHING, 0);
+        conn_set_phase(conn, CONN_FINISHING, 0);
     }
 }
 
-static void refuse(struct http_conn *conn, int status, const char *reason)
+void conn_refuse(struct http_conn *conn, int status, const char *reason)
 {
     count_up(&conn->server->refused);
     answer_refuse(conn, status, reason);
-    finish(conn);
-}
-
-/* The path decides how large the body may be, so it is looked at before the body is read. What is
- * wrong with it is answered when the request is complete: the connection then goes on. */
-static void on_head(struct http_conn *conn, struct http_exchange *x)
-{
-    struct http_server *server = conn->server;
-    struct http_path path;
-    struct cf_error err = {0};
-    struct cf_slice sent = http_span_slice(x->parser.path, x->in.data + x->in_at);
-    if (http_path_parse(x->arena, sent, &path, &err) != CF_OK) {
-        x->path_status = 400;
-        x->path_reason = arena_text(x->arena, cf_slice_str(err.message));
-    } else if (path.is_doubled) {
-        x->path_status = 307;
-        x->redirect = path.location;
-    } else {
-        x->path = path.canonical;
-        x->path_is_sent = path.canonical.data == sent.data;
-        if (server->options.body_max_for != NULL) {
-            x->parser.body_max = server->options.body_max_for(server->options.ctx, x->parser.method,
-                                                              x->path, server->options.body_max);
-        }
-    }
-}
-
-static void handle(struct http_conn *conn, struct http_exchange *x)
-{
-    struct http_server *server = conn->server;
-    if (x->path_is_sent) {
-        x->path = http_span_slice(x->parser.path, x->in.data + x->in_at);
-    }
-    count_up(&server->requests);
-    conn->continued = false;
-    x->state = EXCHANGE_HANDLED;
-    atomic_fetch_add_explicit(&server->pending, 1, memory_order_relaxed);
-    if (x->path_status == 307) {
-        answer_redirect(x);
-    } else if (x->path_status != 0) {
-        http_respond_error(x, x->path_status, x->path_reason);
-    } else {
-        memcpy(x->peer, conn->peer_text, sizeof(x->peer));
-        x->peer_port = conn->peer_port;
-        x->is_tls = wire_is_tls(&conn->wire);
-        x->listener_context = conn->listener_context;
-        server->options.handler(server->options.ctx, x);
-    }
-    if (conn->x != NULL && conn->x->state != EXCHANGE_ANSWERED) {
-        set_phase(conn, CONN_HANDLED, 0);
-    }
-}
-
-/* How much room the next read gets: small requests fit at once; a body's buffer grows with what has
- * really arrived, not with what was announced. */
-static size_t read_room(const struct http_exchange *x)
-{
-    size_t here = x->in.size - x->in_at;
-    if (here < READ_SIZE) {
-        return READ_SIZE;
-    }
-    size_t room = cf_min(here, (size_t)4 << 20);
-    if (x->parser.has_length && x->parser.body_at != 0) {
-        size_t wanted = x->parser.body_at + (size_t)cf_min(x->parser.length, x->parser.body_max);
-        room = cf_min(room, cf_max(wanted - cf_min(wanted, here), 1));
-    }
-    return cf_max(room, 1024);
-}
-
-/* Answered requests at the front make room for the next ones. */
-static void compact(struct http_exchange *x)
-{
-    if (x->in_at != 0) {
-        memmove(x->in.data, x->in.data + x->in_at, x->in.size - x->in_at);
-        x->in.size -= x->in_at;
-        x->in_at = 0;
-    }
-}
-
-/* False: nothing was read. */
-static bool read_more(struct http_conn *conn)
-{
-    if (conn->ended) {
-        finish(conn);
-        return false;
-    }
-    bool is_new = conn->x == NULL;
-    struct http_exchange *x = is_new ? exchange_take(conn->server) : conn->x;
-    compact(x);
-    enum wire_read got = wire_read(&conn->wire, &x->in, read_room(x));
-    x->in_high = cf_max(x->in_high, x->in.size);
-    if (got == WIRE_SOME) {
-        x->conn = conn;
-        conn->x = x;
-        conn->unparsed = true;
-        return true;
-    }
-    if (is_new) {
-        exchange_give_back(x);
-    }
-    if (got == WIRE_END) {
-        conn->ended = true; /* what was cut off half-way is not worth an answer */
-        finish(conn);
-    } else if (got == WIRE_LOST) {
-        conn->dead = true;
-    }
-    return false;
-}
-
-static void ask_for_body(struct http_conn *conn, const struct http_exchange *x)
-{
-    if (x->parser.expect_continue && !conn->continued &&
-        x->in.size - x->in_at == x->parser.body_at) {
-        struct cf_slice answer = CF_SLICE("HTTP/1.1 100 Continue\r\n\r\n");
-        wire_write(&conn->wire, &answer, 1);
-    }
-    conn->continued = true;
-}
-
-static void parse(struct http_conn *conn)
-{
-    struct http_exchange *x = conn->x;
-    size_t size = x->in.size - x->in_at;
-    enum http_progress progress = http_parser_run(&x->parser, x->in.data + x->in_at, &size);
-    x->in.size = x->in_at + size;
-    conn->unparsed = false;
-    if (progress == HTTP_HEAD_DONE) {
-        on_head(conn, x);
-        conn->unparsed = true;
-    } else if (progress == HTTP_DONE) {
-        handle(conn, x);
-    } else if (progress == HTTP_BAD) {
-        refuse(conn, x->parser.status, x->parser.reason);
-    } else if (x->parser.body_at != 0) {
-        ask_for_body(conn, x);
-    }
-}
-
-/* After an answer: the bytes behind the request are the next one. */
-static void next_request(struct http_conn *conn)
-{
-    struct http_exchange *x = conn->x;
-    if (x->in.size - x->in_at == x->parser.consumed) {
-        conn->x = NULL;
-        exchange_give_back(x);
-    } else {
-        exchange_recycle(x);
-        conn->unparsed = true;
-        wire_cork(&conn->wire, true); /* its answer and the next may leave together */
-    }
-}
-
-static bool reads_requests(const struct http_conn *conn)
-{
-    return !conn->dead && conn->phase < CONN_HANDLED;
+    conn_finish(conn);
 }
 
 static void on_turn(void *arg)
@@ -261,31 +105,6 @@ void conn_turn(struct http_conn *conn)
     }
 }
 
-static void serve(struct http_conn *conn)
-{
-    unsigned budget = PIPELINE_TURN;
-    while (reads_requests(conn)) {
-        if (conn->x != NULL && conn->x->state == EXCHANGE_ANSWERED) {
-            if (budget-- == 0) {
-                conn_turn(conn);
-                return;
-            }
-            next_request(conn);
-        }
-        if (wire_queued(&conn->wire) > PIPELINE_QUEUE_MAX) {
-            wire_cork(&conn->wire, false);
-            conn->blocked = wire_queued(&conn->wire) > PIPELINE_QUEUE_MAX;
-            if (conn->blocked) {
-                return; /* who does not read its answers gets no more: on_drained goes on */
-            }
-        }
-        if (!conn->unparsed && !read_more(conn)) {
-            return;
-        }
-        parse(conn);
-    }
-}
-
 static uint64_t body_time(const struct http_conn *conn)
 {
     uint64_t units = (conn->x->parser.body_max + HTTP_BODY_MAX - 1) / HTTP_BODY_MAX;
@@ -298,17 +117,18 @@ static void settle_reading(struct http_conn *conn)
     const struct http_exchange *x = conn->x;
     bool is_next = conn->answered;
     conn->answered = false;
-    if (x == NULL || x->state == EXCHANGE_ANSWERED) {
-        if (is_next) {
-            set_phase(conn, CONN_IDLE, conn->server->options.idle_us);
+    bool is_ours = conn->blocked || conn->waits_turn; /* what we wait for is not its request */
+    if (x == NULL || is_ours) {
+        if (is_next || is_ours) {
+            conn_set_phase(conn, CONN_IDLE, conn->server->options.idle_us);
         }
     } else if (x->parser.body_at != 0) {
         if (is_next || conn->phase != CONN_BODY) {
-            set_phase(conn, CONN_BODY, body_time(conn));
+            conn_set_phase(conn, CONN_BODY, body_time(conn));
             conn->body_since_us = server_now_us(conn->server);
         }
     } else if (is_next || conn->phase != CONN_HEAD) {
-        set_phase(conn, CONN_HEAD, conn->server->options.header_us);
+        conn_set_phase(conn, CONN_HEAD, conn->server->options.header_us);
     }
 }
 
@@ -331,7 +151,7 @@ static void settle(struct http_conn *conn)
     }
     if (conn->phase == CONN_FINISHING && wire_queued(&conn->wire) == 0) {
         wire_finish(&conn->wire);
-        set_phase(conn, CONN_LINGERING, LINGER_US);
+        conn_set_phase(conn, CONN_LINGERING, LINGER_US);
         conn->dead = conn->ended;
     }
 }
@@ -342,9 +162,9 @@ void conn_advance(struct http_conn *conn)
         return; /* whoever is on the stack goes on */
     }
     enter(conn);
-    if (reads_requests(conn)) {
+    if (conn_reads(conn)) {
         wire_resume(&conn->wire);
-        serve(conn);
+        conn_serve(conn);
     }
     settle(conn);
     leave(conn);
@@ -363,7 +183,7 @@ static void discard(struct http_conn *conn)
 static void on_input(void *arg)
 {
     struct http_conn *conn = arg;
-    if (reads_requests(conn) && !conn->blocked && !conn->waits_turn) {
+    if (conn_reads(conn) && !conn->blocked && !conn->waits_turn) {
         conn_advance(conn);
         return;
     }
@@ -435,7 +255,7 @@ void conn_new(struct http_server *server, int fd, const struct net_address *peer
     cf_list_add_tail(&server->conns, &conn->link);
     count_up(&server->accepted);
     atomic_fetch_add(&server->connections, 1);
-    set_phase(conn, CONN_HEAD, server->options.header_us);
+    conn_set_phase(conn, CONN_HEAD, server->options.header_us);
     conn->stall_since_us = server_now_us(server);
     wire_open(&conn->wire, server->loop, fd, tls, &wire_ops, conn);
 }
@@ -476,7 +296,7 @@ void conn_check_deadline(struct http_conn *conn, uint64_t now_us)
     const struct http_exchange *x = conn->x;
     if (!stalled && (conn->phase == CONN_HEAD || conn->phase == CONN_BODY) && x != NULL &&
         http_parser_started(&x->parser, x->in.size - x->in_at)) {
-        refuse(conn, 408, "request timed out");
+        conn_refuse(conn, 408, "request timed out");
     } else {
         conn->dead = true;
     }
@@ -491,7 +311,7 @@ void conn_drain(struct http_conn *conn)
         conn_drop(conn);
     } else if (is_between) {
         enter(conn);
-        finish(conn);
+        conn_finish(conn);
         settle(conn);
         leave(conn);
     }

@@ -13,6 +13,7 @@
 #define LINGER_US ((uint64_t)2000000)      /* for a client to read the last answer */
 #define BODY_GRACE_US ((uint64_t)10000000) /* then BODY_RATE counts */
 #define BODY_RATE ((uint64_t)1024)         /* bytes per second */
+#define BODY_MAX_MAX ((size_t)1 << 40)     /* of any path: sums below do not overflow */
 #define STREAM_QUEUE_MAX ((size_t)1 << 20) /* of one streamed answer, then its writer waits */
 #define PIPELINE_QUEUE_MAX                                                                         \
     ((size_t)262144)     /* of unread answers, then no more requests are read                      \
@@ -144,7 +145,20 @@ void conn_advance(struct http_conn *conn);
 /* The same in the loop's next pass. */
 void conn_turn(struct http_conn *conn);
 void conn_check_deadline(struct http_conn *conn, uint64_t now_us);
+void conn_set_phase(struct http_conn *conn, enum conn_phase phase,
+                    uint64_t in_us); /* 0: for ever */
+/* Nothing more is read or answered; what is queued is sent. */
+void conn_finish(struct http_conn *conn);
+/* Our own error, and the end. */
+void conn_refuse(struct http_conn *conn, int status, const char *reason);
+static inline bool conn_reads(const struct http_conn *conn)
+{
+    return !conn->dead && conn->phase < CONN_HANDLED;
+}
 void conn_drain(struct http_conn *conn);
+
+/* conn_serve.c: reads, parses and hands over until there is nothing to do or it is others' turn. */
+void conn_serve(struct http_conn *conn);
 
 /* answer.c */
 /* The answer to x->conn's exchange was sent: on to the next request, or to the end. */

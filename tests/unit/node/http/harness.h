@@ -99,18 +99,19 @@ static inline void harness_sweep(void *arg)
     sem_post(&h->called);
 }
 
-/* Moves the clock, and has the first reactor look at it. */
-static inline void harness_pass(struct harness *h, uint64_t us)
-{
-    atomic_fetch_add(&h->offset_us, us);
-    loop_post(harness_server(h)->loop, harness_sweep, h);
-    sem_wait(&h->called);
-}
-
 /* The reactor has done what came before this. */
 static inline void harness_sync(struct harness *h)
 {
     loop_post(harness_server(h)->loop, harness_post_called, h);
+    sem_wait(&h->called);
+}
+
+/* Moves the clock, and has the first reactor look at it. */
+static inline void harness_pass(struct harness *h, uint64_t us)
+{
+    harness_sync(h); /* deadlines are set at the end of a turn, after the client has its answer */
+    atomic_fetch_add(&h->offset_us, us);
+    loop_post(harness_server(h)->loop, harness_sweep, h);
     sem_wait(&h->called);
 }
 
