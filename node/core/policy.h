@@ -26,6 +26,11 @@ enum capability {
     CAPABILITY_PATCH = 1 << 7,
     CAPABILITY_SCAN = 1 << 8,
 };
+#define CAPABILITY_COUNT 9
+#define POLICY_NAME_MAX 512
+
+/* The names of the bits, sorted, in static memory; returns how many. */
+size_t capability_names(unsigned bits, const char *ret[CAPABILITY_COUNT]);
 
 struct policy;
 struct acl;
@@ -33,6 +38,8 @@ struct acl;
 /* Compiles text (HCL, JSON, or either in base64). CF_INVALID with line and column. */
 CF_CHECKED cf_status policy_parse(struct cf_slice name, struct cf_slice text, struct policy **ret,
                                   struct cf_error *err);
+/* The text itself: decoded (into the arena) when all of it is base64, else as it is. */
+struct cf_slice policy_text(struct arena *arena, struct cf_slice text);
 struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy);
 
@@ -57,6 +64,11 @@ bool acl_allows(const struct acl *acl, const struct acl_request *request);
 unsigned acl_capabilities(const struct acl *acl, struct cf_slice path);
 /* Whether any rule that is not a pure deny touches the path or something below it (ui/mounts). */
 bool acl_touches(const struct acl *acl, struct cf_slice prefix);
+/* The united rules in the order of their paths, for sys/internal/ui/resultant-acl. is_glob: the path ended
+ * in '*' (which *path is without). path is borrowed from the ACL. */
+void acl_each(const struct acl *acl,
+              void (*each)(void *context, struct cf_slice path, bool is_glob, unsigned capabilities),
+              void *context);
 
 /* Text of the policy that every cluster begins with, and of response-wrapping. */
 extern const char policy_default_text[];

@@ -1,0 +1,90 @@
+/* node/core/acl_template.c: {{identity...}} in the paths of rules. */
+#include "node/base/memory.h"
+#include "node/core/policy_int.h"
+
+/* The text at a dotted path below the object. Keys may hold dots themselves (names of groups,
+ * metadata), so every way to cut the path is tried; each step goes one level down, and there are at
+ * most six. */
+static const struct json *walk(const struct json *object, struct cf_slice path)
+{
+    const struct json *whole = json_get_slice(object, path);
+    if (json_is(whole, JSON_STRING)) {
+        return whole;
+    }
+    for (size_t dot = cf_slice_find(path, '.'); dot < path.size;
+         dot += 1 + cf_slice_find(cf_slice_from(path, dot + 1), '.')) {
+        const struct json *inner = json_get_slice(object, cf_slice_first(path, dot));
+        const struct json *found =
+            json_is(inner, JSON_OBJECT) ? walk(inner, cf_slice_from(path, dot + 1)) : NULL;
+        if (found != NULL) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+static struct cf_slice trimmed(struct cf_slice text)
+{
+    while (text.size != 0 && text.data[0] == ' ') {
+        text = cf_slice_from(text, 1);
+    }
+    while (text.size != 0 && text.data[text.size - 1] == ' ') {
+        text.size--;
+    }
+    return text;
+}
+
+/* Names and metadata are chosen by people with fewer rights than the policy's author: a value must
+ * not bring wildcards of its own. */
+static bool is_plain(struct cf_slice value)
+{
+    if (value.size == 0 || cf_slice_find(value, '*') < value.size) {
+        return false;
+    }
+    while (value.size != 0) {
+        size_t end = cf_slice_find(value, '/');
+        if (cf_slice_is(cf_slice_first(value, end), "+")) {
+            return false;
+        }
+        value = cf_slice_from(value, end + 1);
+    }
+    return true;
+}
+
+static bool value_of(struct cf_slice name, const struct json *identity, struct cf_slice *ret)
+{
+    name = trimmed(name);
+    if (!cf_slice_starts(name, CF_SLICE("identity."))) {
+        return false;
+    }
+    const struct json *found = walk(identity, cf_slice_from(name, strlen("identity.")));
+    return json_string(found, ret) && is_plain(*ret);
+}
+
+bool template_fill(struct arena *arena, struct cf_slice text, const struct json *identity,
+                   struct cf_slice *ret)
+{
+    CF_BUF(path) = {0};
+    if (identity == NULL) {
+        return false;
+    }
+    while (text.size != 0) {
+        const uint8_t *opens = memmem(text.data, text.size, "{{", 2);
+        size_t before = opens != NULL ? (size_t)(opens - text.data) : text.size;
+        cf_buf_add(&path, text.data, before);
+        text = cf_slice_from(text, before + 2);
+        if (opens == NULL) {
+            break;
+        }
+        const uint8_t *closes = text.size != 0 ? memmem(text.data, text.size, "}}", 2) : NULL;
+        struct cf_slice value;
+        if (closes == NULL ||
+            !value_of(cf_slice_first(text, (size_t)(closes - text.data)), identity, &value)) {
+            return false;
+        }
+        cf_buf_add_slice(&path, value);
+        text = cf_slice_from(text, (size_t)(closes - text.data) + 2);
+    }
+    *ret = arena_copy(arena, cf_buf_slice(&path));
+    return true;
+}
