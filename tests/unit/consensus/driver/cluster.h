@@ -1,0 +1,509 @@
+/* tests/unit/consensus/driver/cluster.h
+ *
+ * Drivers in one process, on one loop, over a network of function calls. The state machine: a
+ * payload "key=value" puts, "key=" deletes. The test's thread waits on a condition that every
+ * callback signals.
+ */
+#ifndef COFFER_TEST_DRIVER_CLUSTER_H
+#define COFFER_TEST_DRIVER_CLUSTER_H
+
+#include <errno.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "consensus/driver/driver.h"
+#include "node/base/memory.h"
+#include "node/cluster/loop.h"
+#include "test.h"
+
+#define NODES_MAX 4
+
+struct cluster;
+
+struct node {
+    struct cluster *cluster;
+    unsigned number; /* id is number + 1 */
+    char dir[64];    /* "": in memory */
+    struct kv *kv;
+    struct raft_store *store;
+    struct raft_driver *driver;
+    /* Guarded by the cluster's lock. */
+    struct kv_family *state;
+    uint64_t applied, last_entry, led_term, led_index, runs;
+    unsigned installs, replayed;
+    bool order_broken;
+    cf_status admit_status;
+    char stamp;
+};
+
+struct cluster {
+    struct loop *loop;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct node nodes[NODES_MAX];
+    bool cut[NODES_MAX][NODES_MAX];  /* loop */
+    struct raft_driver_options tune; /* what tests change of the options */
+    int fatal_status;
+    char fatal_message[256];
+};
+
+static inline void cluster_signal(struct cluster *cluster)
+{
+    pthread_mutex_lock(&cluster->lock);
+    pthread_cond_broadcast(&cluster->changed);
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+/* Waits until the condition holds (checked under the lock after each change, and now and then, as
+ * statuses are published by a timer); a test that waits for a minute has failed. */
+#define wait_until(cluster, condition)                                                             \
+    do {                                                                                           \
+        struct timespec end_, soon_;                                                               \
+        clock_gettime(CLOCK_REALTIME, &end_);                                                      \
+        end_.tv_sec += 60;                                                                         \
+        pthread_mutex_lock(&(cluster)->lock);                                                      \
+        for (;;) {                                                                                 \
+            pthread_mutex_unlock(&(cluster)->lock);                                                \
+            bool holds_ = (condition);                                                             \
+            pthread_mutex_lock(&(cluster)->lock);                                                  \
+            if (holds_) {                                                                          \
+                break;                                                                             \
+            }                                                                                      \
+            clock_gettime(CLOCK_REALTIME, &soon_);                                                 \
+            bool late_ = soon_.tv_sec > end_.tv_sec;                                               \
+            if (late_) {                                                                           \
+                pthread_mutex_unlock(&(cluster)->lock);                                            \
+                ck_abort_msg("waited in vain for " #condition);                                    \
+            }                                                                                      \
+            soon_.tv_nsec += 5000000;                                                              \
+            if (soon_.tv_nsec >= 1000000000) {                                                     \
+                soon_.tv_nsec -= 1000000000;                                                       \
+                soon_.tv_sec++;                                                                    \
+            }                                                                                      \
+            pthread_cond_timedwait(&(cluster)->changed, &(cluster)->lock, &soon_);                 \
+        }                                                                                          \
+        pthread_mutex_unlock(&(cluster)->lock);                                                    \
+    } while (0)
+
+/* Runs fn on the loop and waits for it. */
+struct on_loop {
+    void (*fn)(void *arg);
+    void *arg;
+    struct cluster *cluster;
+    bool done;
+};
+static inline void on_loop_run(void *arg)
+{
+    struct on_loop *task = arg;
+    task->fn(task->arg);
+    pthread_mutex_lock(&task->cluster->lock);
+    task->done = true;
+    pthread_cond_broadcast(&task->cluster->changed);
+    pthread_mutex_unlock(&task->cluster->lock);
+}
+static inline void on_loop(struct cluster *cluster, void (*fn)(void *arg), void *arg)
+{
+    struct on_loop task = {fn, arg, cluster, false};
+    loop_post(cluster->loop, on_loop_run, &task);
+    pthread_mutex_lock(&cluster->lock);
+    while (!task.done) {
+        pthread_cond_wait(&cluster->changed, &cluster->lock);
+    }
+    pthread_mutex_unlock(&cluster->lock);
+}
+
+/* ---- the state machine */
+
+static inline cf_status node_admit(void *context, struct raft_proposal *proposal, uint64_t index,
+                                   uint64_t term, struct cf_error *err)
+{
+    struct node *node = context;
+    (void)index;
+    (void)term;
+    pthread_mutex_lock(&node->cluster->lock);
+    cf_status status = node->admit_status;
+    char stamp = node->stamp;
+    pthread_mutex_unlock(&node->cluster->lock);
+    if (stamp != 0) {
+        proposal->payload[proposal->payload_size - 1] = (uint8_t)stamp;
+    }
+    return status == CF_OK ? CF_OK : cf_fail(err, status, "refused by the test");
+}
+
+static inline cf_status node_apply(void *context, const struct raft_entry_view *entries, size_t n,
+                                   struct kv_batch *batch, struct cf_error *err)
+{
+    struct node *node = context;
+    (void)err;
+    pthread_mutex_lock(&node->cluster->lock);
+    struct kv_family *state = kv_family_ref(node->state);
+    for (size_t i = 0; i < n; i++) {
+        node->order_broken |= entries[i].index <= node->last_entry;
+        node->last_entry = entries[i].index;
+        node->replayed++;
+    }
+    pthread_mutex_unlock(&node->cluster->lock);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = cf_slice_find(entries[i].payload, '=');
+        struct cf_slice key = cf_slice_first(entries[i].payload, at);
+        struct cf_slice value = cf_slice_from(entries[i].payload, at + 1);
+        if (value.size == 0) {
+            kv_batch_delete(batch, state, key);
+        } else {
+            kv_batch_put(batch, state, key, value);
+        }
+    }
+    kv_family_unref(state);
+    return CF_OK;
+}
+
+static inline void node_applied(void *context, uint64_t index, uint64_t term)
+{
+    struct node *node = context;
+    (void)term;
+    pthread_mutex_lock(&node->cluster->lock);
+    node->order_broken |= index <= node->applied;
+    node->applied = index;
+    node->runs++;
+    pthread_cond_broadcast(&node->cluster->changed);
+    pthread_mutex_unlock(&node->cluster->lock);
+}
+
+static inline void node_state_changed(void *context, struct kv_family *state, uint64_t index,
+                                      uint64_t term, enum raft_state_reason reason)
+{
+    struct node *node = context;
+    (void)term;
+    pthread_mutex_lock(&node->cluster->lock);
+    kv_family_unref(node->state);
+    node->state = kv_family_ref(state);
+    node->applied = node->last_entry = index;
+    node->installs += reason == RAFT_STATE_INSTALLED;
+    pthread_cond_broadcast(&node->cluster->changed);
+    pthread_mutex_unlock(&node->cluster->lock);
+}
+
+static inline void node_role(void *context, enum raft_role role, uint64_t term, uint64_t leader,
+                             const char *address)
+{
+    struct node *node = context;
+    (void)role;
+    (void)term;
+    (void)leader;
+    (void)address;
+    cluster_signal(node->cluster);
+}
+
+static inline void node_became_leader(void *context, uint64_t term, uint64_t last_index)
+{
+    struct node *node = context;
+    pthread_mutex_lock(&node->cluster->lock);
+    node->led_term = term;
+    node->led_index = last_index;
+    node->order_broken |= last_index > node->applied;
+    pthread_cond_broadcast(&node->cluster->changed);
+    pthread_mutex_unlock(&node->cluster->lock);
+}
+
+static inline void node_fatal(void *context, int exit_status, const struct cf_error *err)
+{
+    struct node *node = context;
+    pthread_mutex_lock(&node->cluster->lock);
+    node->cluster->fatal_status = exit_status;
+    memcpy(node->cluster->fatal_message, err->message, sizeof(err->message));
+    pthread_cond_broadcast(&node->cluster->changed);
+    pthread_mutex_unlock(&node->cluster->lock);
+}
+
+/* ---- the network */
+
+struct flight {
+    struct cluster *cluster;
+    unsigned from, to;
+    size_t size;
+    uint8_t bytes[];
+};
+
+static inline void flight_land(void *arg)
+{
+    struct flight *flight = arg;
+    struct node *to = &flight->cluster->nodes[flight->to];
+    if (to->driver != NULL && !flight->cluster->cut[flight->from][flight->to]) {
+        raft_driver_receive(to->driver, flight->from + 1, cf_slice_of(flight->bytes, flight->size));
+    }
+    cf_free(flight);
+}
+
+static inline bool network_send(void *context, uint64_t peer, enum raft_channel channel,
+                                struct cf_slice frame)
+{
+    struct node *node = context;
+    (void)channel;
+    struct cluster *cluster = node->cluster;
+    if (peer == 0 || peer > NODES_MAX || cluster->nodes[peer - 1].driver == NULL ||
+        cluster->cut[node->number][peer - 1]) {
+        return false;
+    }
+    struct flight *flight = cf_alloc(sizeof(*flight) + frame.size);
+    *flight = (struct flight){cluster, node->number, (unsigned)peer - 1, frame.size};
+    memcpy(flight->bytes, frame.data, frame.size);
+    loop_post(cluster->loop, flight_land, flight);
+    return true;
+}
+
+static inline void network_peers(void *context, const struct raft_member *peers, size_t count)
+{
+    (void)context;
+    (void)peers;
+    (void)count;
+}
+
+/* ---- nodes */
+
+static inline void *cluster_main(void *arg)
+{
+    loop_run(((struct cluster *)arg)->loop);
+    return NULL;
+}
+
+static inline void cluster_begin(struct cluster *cluster)
+{
+    *cluster = (struct cluster){0};
+    pthread_mutex_init(&cluster->lock, NULL);
+    pthread_cond_init(&cluster->changed, NULL);
+    loop_process_init();
+    ck_ok(loop_new(&cluster->loop, NULL));
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        cluster->nodes[i].cluster = cluster;
+        cluster->nodes[i].number = i;
+    }
+    ck_assert_int_eq(pthread_create(&cluster->thread, NULL, cluster_main, cluster), 0);
+}
+
+static inline void node_start_driver(void *arg)
+{
+    struct node *node = arg;
+    struct raft_driver_options options = node->cluster->tune;
+    options.loop = node->cluster->loop;
+    options.store = node->store;
+    options.seed = 77 + node->number + 1000 * node->runs;
+    options.fatal = node_fatal;
+    options.fatal_context = node;
+    if (options.election_us == 0) {
+        options.election_us = 150 * 1000;
+        options.heartbeat_us = 15 * 1000;
+    }
+    options.applier = (struct applier){
+        .context = node,
+        .admit = node_admit,
+        .apply = node_apply,
+        .applied = node_applied,
+        .state_changed = node_state_changed,
+        .role = node_role,
+        .became_leader = node_became_leader,
+    };
+    struct cf_error err = {0};
+    struct raft_driver *driver = NULL;
+    cf_status status = raft_driver_start(&options, &driver, &err);
+    ck_assert_msg(status == CF_OK, "%s", err.message);
+    raft_driver_set_transport(
+        driver,
+        &(struct raft_transport){.context = node, .peers = network_peers, .send = network_send});
+    node->driver = driver;
+}
+
+enum { NODE_MEMORY = 0, NODE_DISK = 1, NODE_BOOTSTRAP = 2 };
+
+static inline void node_start(struct node *node, unsigned how)
+{
+    if (node->kv == NULL) {
+        if ((how & NODE_DISK) && node->dir[0] == '\0') {
+            strcpy(node->dir, "/tmp/coffer-driver-XXXXXX");
+            ck_assert_ptr_nonnull(mkdtemp(node->dir));
+        }
+        if (node->dir[0] != '\0') {
+            ck_ok(kv_open(node->dir, NULL, &node->kv, NULL));
+        } else {
+            node->kv = kv_open_memory();
+        }
+    }
+    ck_ok(raft_store_open(node->kv, &node->store, NULL));
+    if (!raft_store_has_identity(node->store)) {
+        struct raft_identity identity = {.node_id = node->number + 1, .cluster_id = "test"};
+        char address[32], name[32];
+        snprintf(address, sizeof(address), "address-%u", node->number + 1);
+        snprintf(name, sizeof(name), "node-%u", node->number + 1);
+        if (how & NODE_BOOTSTRAP) {
+            ck_ok(raft_store_bootstrap(node->store, &identity, address, name, NULL));
+        } else {
+            ck_ok(raft_store_join(node->store, &identity, NULL));
+        }
+    }
+    on_loop(node->cluster, node_start_driver, node);
+}
+
+static inline void node_free_driver(void *arg)
+{
+    struct node *node = arg;
+    raft_driver_free(node->driver);
+    node->driver = NULL;
+}
+
+/* Keeps the database (a restart); memory keeps its contents, too. */
+static inline void node_stop(struct node *node)
+{
+    if (node->driver == NULL) {
+        return;
+    }
+    on_loop(node->cluster, node_free_driver, node);
+    raft_store_free(node->store);
+    kv_family_unref(node->state);
+    node->store = NULL;
+    node->state = NULL;
+    node->led_term = 0;
+    node->replayed = 0;
+    if (node->dir[0] != '\0') {
+        kv_close(node->kv);
+        node->kv = NULL;
+    }
+}
+
+static inline int cluster_remove_one(const char *path, const struct stat *info, int type,
+                                     struct FTW *walk)
+{
+    (void)info;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static inline void cluster_end(struct cluster *cluster)
+{
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        struct node *node = &cluster->nodes[i];
+        ck_assert(!node->order_broken);
+        node_stop(node);
+        kv_close(node->kv);
+        if (node->dir[0] != '\0') {
+            ck_assert_int_eq(nftw(node->dir, cluster_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+        }
+    }
+    loop_stop(cluster->loop);
+    pthread_join(cluster->thread, NULL);
+    loop_free(cluster->loop);
+}
+
+/* ---- what tests do */
+
+struct write {
+    struct raft_proposal proposal;
+    struct cluster *cluster;
+    uint8_t payload[64];
+    cf_status status;
+    uint64_t leader;
+    char leader_address[RAFT_ADDRESS_MAX];
+    bool done;
+};
+
+static inline void write_done(struct raft_proposal *proposal, const struct raft_outcome *outcome)
+{
+    struct write *write = cf_container(proposal, struct write, proposal);
+    pthread_mutex_lock(&write->cluster->lock);
+    write->status = outcome->status;
+    write->leader = outcome->leader;
+    memcpy(write->leader_address, outcome->leader_address, RAFT_ADDRESS_MAX);
+    write->done = true;
+    pthread_cond_broadcast(&write->cluster->changed);
+    pthread_mutex_unlock(&write->cluster->lock);
+}
+
+static inline void write_begin(struct node *node, struct write *write, const char *text)
+{
+    memset(write, 0, sizeof(*write));
+    write->cluster = node->cluster;
+    size_t size = strlen(text);
+    ck_assert_uint_le(size, sizeof(write->payload));
+    memcpy(write->payload, text, size);
+    write->proposal = (struct raft_proposal){.type = RAFT_ENTRY_DATA,
+                                             .payload = write->payload,
+                                             .payload_size = size,
+                                             .done = write_done};
+    ck_ok(raft_driver_propose(node->driver, &write->proposal, NULL));
+}
+
+static inline cf_status write_wait(struct write *write)
+{
+    wait_until(write->cluster, write->done);
+    return write->status;
+}
+
+static inline cf_status put(struct node *node, const char *text)
+{
+    struct write write;
+    write_begin(node, &write, text);
+    return write_wait(&write);
+}
+
+struct look {
+    struct raft_read read;
+    struct cluster *cluster;
+    cf_status status;
+    uint64_t index;
+    bool done;
+};
+
+static inline void look_done(struct raft_read *read, cf_status status, uint64_t index)
+{
+    struct look *look = cf_container(read, struct look, read);
+    pthread_mutex_lock(&look->cluster->lock);
+    look->status = status;
+    look->index = index;
+    look->done = true;
+    pthread_cond_broadcast(&look->cluster->changed);
+    pthread_mutex_unlock(&look->cluster->lock);
+}
+
+static inline cf_status look(struct node *node)
+{
+    struct look look = {.read.done = look_done, .cluster = node->cluster};
+    raft_driver_read_index(node->driver, &look.read);
+    wait_until(node->cluster, look.done);
+    return look.status;
+}
+
+static inline const char *get(struct node *node, const char *key)
+{
+    static char answer[128];
+    KV_VALUE(value) = {0};
+    cf_status status = kv_get(kv_now(node->kv), node->state, cf_slice_str(key), &value, NULL);
+    if (status == CF_NOT_FOUND) {
+        return "";
+    }
+    ck_assert_int_eq(status, CF_OK);
+    snprintf(answer, sizeof(answer), "%.*s", CF_SHOW(value.bytes));
+    return answer;
+}
+
+static inline struct node *leader_of(struct cluster *cluster)
+{
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        struct node *node = &cluster->nodes[i];
+        if (node->driver != NULL && raft_driver_is_leader(node->driver)) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+static inline struct raft_driver_status status_of(struct node *node)
+{
+    struct raft_driver_status status;
+    raft_driver_status(node->driver, &status);
+    return status;
+}
+
+#endif
