@@ -3,6 +3,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/core_int.h"
+#include "node/crypto/random.h"
 
 /* Objects in the caches: some 500 bytes apiece. */
 #define CACHE_OBJECTS_MAX ((size_t)4096)
@@ -78,4 +79,9 @@ uint64_t core_entry_count(const struct core *core)
 struct audit_broker *core_audit(struct core *core)
 {
     return core->audit;
+}
+
+const struct cf_random *core_random(void)
+{
+    return random_system();
 }

@@ -83,9 +83,15 @@ void core_set_keyring_loader(struct core *core,
 void core_background_start(struct core *core);
 void core_background_stop(struct core *core);
 
-/* First content of a fresh store: default policies, mounts, salt, root token. Encoded as one command. */
+/* First content of a fresh store: default policies, mounts, salt, root token, and what the caller adds.
+ * Encoded as one command. */
+struct initial_put {
+    struct key key;
+    struct cf_slice value;
+    bool is_plain; /* not sealed by the barrier (AREA_SEAL) */
+};
 CF_CHECKED cf_status core_initial_command(struct core *core, struct keyring *keyring,
-                                          const struct op *extra, size_t extra_count,
+                                          const struct initial_put *extra, size_t extra_count,
                                           const struct cf_random *random, struct cf_buf *to,
                                           struct cf_slice *ret_root_token, struct arena *arena,
                                           struct cf_error *err);
@@ -94,6 +100,9 @@ CF_CHECKED cf_status core_initial_command(struct core *core, struct keyring *key
 uint64_t core_entry_count(const struct core *core);
 struct audit_broker;
 struct audit_broker *core_audit(struct core *core);
+
+/* The real random numbers, for requests. */
+const struct cf_random *core_random(void);
 
 /* Runs a function on the worker pool. */
 void core_work(struct core *core, void (*run)(void *), void *arg);

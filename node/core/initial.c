@@ -71,7 +71,8 @@ static cf_status fill(struct request *rq, struct cf_slice *ret_root_token, struc
     return put_root_token(rq, ret_root_token, err);
 }
 
-cf_status core_initial_command(struct core *core, struct keyring *keyring, const struct op *extra,
+cf_status core_initial_command(struct core *core, struct keyring *keyring,
+                               const struct initial_put *extra,
                                size_t extra_count, const struct cf_random *random,
                                struct cf_buf *to, struct cf_slice *ret_root_token,
                                struct arena *arena, struct cf_error *err)
@@ -92,7 +93,11 @@ cf_status core_initial_command(struct core *core, struct keyring *keyring, const
     rq->txn = txn_new(arena, view);
     CF_TRY(fill(rq, ret_root_token, err));
     for (size_t i = 0; i < extra_count; i++) {
-        txn_put_plain(rq->txn, extra[i].key, extra[i].value);
+        if (extra[i].is_plain) {
+            txn_put_plain(rq->txn, extra[i].key, extra[i].value);
+        } else {
+            txn_put(rq->txn, extra[i].key, extra[i].value);
+        }
     }
     cf_status status = txn_encode(rq->txn, to, err);
     txn_release(rq->txn);

@@ -1,0 +1,49 @@
+/* node/server/cluster_int.h: what the files of the cluster port share. */
+#ifndef COFFER_SERVER_CLUSTER_INT_H
+#define COFFER_SERVER_CLUSTER_INT_H
+
+#include "node/server/cluster.h"
+
+#define CLUSTER_CA_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_CLUSTER "ca")})
+
+struct joining; /* join.c */
+struct raft_rpc; /* consensus/driver/rpc_transport.h */
+
+struct cluster {
+    struct node *node;
+    struct rpc *rpc;
+    struct node_tls *tls; /* NULL until there is an identity */
+    struct secret *ca_key; /* while this node bootstraps the cluster */
+    struct cf_buf ca_cert;
+    struct joining *joining;
+    struct raft_rpc *transport;
+    struct loop_timer *renewal;
+
+    pthread_mutex_t lock; /* guards what follows; any thread */
+    bool joining_now;
+    struct seal_config pending_seal;
+    uint64_t leader;
+    char leader_name[64], leader_api[256], leader_cluster[256];
+};
+
+/* Node ids in certificates and links: 16 hex digits. */
+void cluster_id_text(uint64_t id, char to[17]);
+bool cluster_id_parse(const char *text, uint64_t *ret);
+/* Takes certificate, key and CA (PEM, key, PEM) as this node's and keeps them durably. */
+CF_CHECKED cf_status cluster_install_tls(struct node *node, struct cf_slice cert,
+                                         const struct secret *key, struct cf_slice ca,
+                                         struct cf_error *err);
+/* A certificate for a node of this cluster over its public key. */
+CF_CHECKED cf_status cluster_issue(struct cf_slice ca_cert, const struct secret *ca_key,
+                                   struct cf_slice public_key, const char *cluster_id,
+                                   uint64_t node_id, struct cf_buf *cert, struct cf_error *err);
+/* CA certificate and key from the store, through the request's txn. */
+CF_CHECKED cf_status cluster_read_ca(struct request *rq, struct cf_buf *cert, struct secret **key,
+                                     struct cf_error *err);
+void cluster_refresh_leader(struct cluster *cluster);
+
+void join_free(struct joining *joining);
+/* forward.c: handlers of forwarded requests. */
+void forward_serve(struct cluster *cluster);
+
+#endif

@@ -1,0 +1,636 @@
+/* node/server/config.c: the server's configuration file. */
+#include "node/server/config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/base/memory.h"
+#include "node/format/hcl.h"
+
+#define FILE_SIZE_MAX ((off_t)1 << 20)
+#define DEFAULT_TTL_S ((int64_t)768 * 3600)
+
+struct reading {
+    struct config *config;
+    const char *file;
+    struct cf_error *err;
+};
+
+/* ---- what is known ---- */
+
+typedef cf_status (*read_value)(struct reading *reading, const struct hcl_value *value, void *to);
+
+struct known {
+    const char *name;
+    read_value read; /* NULL: other Vault servers use it, this one does not */
+    size_t offset;
+};
+
+static cf_status read_text(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct cf_slice text;
+    CF_TRY(hcl_to_string(value, "value", &text, reading->err));
+    *(const char **)to = arena_text(reading->config->arena, text);
+    return CF_OK;
+}
+
+static cf_status read_bool(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    return hcl_to_bool(value, "value", to, reading->err);
+}
+
+static cf_status read_not(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    bool on;
+    CF_TRY(hcl_to_bool(value, "value", &on, reading->err));
+    *(bool *)to = !on;
+    return CF_OK;
+}
+
+static cf_status read_int(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    return hcl_to_int(value, "value", to, reading->err);
+}
+
+static cf_status read_duration(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    CF_TRY(hcl_to_duration(value, "value", to, reading->err));
+    if (*(int64_t *)to <= 0) {
+        return cf_fail(reading->err, CF_INVALID, "must be a positive duration such as \"768h\"");
+    }
+    return CF_OK;
+}
+
+static cf_status read_level(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct cf_slice text;
+    CF_TRY(hcl_to_string(value, "value", &text, reading->err));
+    if (!cf_log_parse_level(text, to)) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "\"%.*s\" is no log level (trace, debug, info, warn, error)",
+                       CF_SHOW(text));
+    }
+    return CF_OK;
+}
+
+static cf_status read_format(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct cf_slice text;
+    CF_TRY(hcl_to_string(value, "value", &text, reading->err));
+    if (!cf_slice_is(text, "json") && !cf_slice_is(text, "standard")) {
+        return cf_fail(reading->err, CF_INVALID, "must be \"standard\" or \"json\"");
+    }
+    *(bool *)to = cf_slice_is(text, "json");
+    return CF_OK;
+}
+
+static cf_status read_min_version(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct cf_slice text;
+    CF_TRY(hcl_to_string(value, "value", &text, reading->err));
+    if (!cf_slice_is(text, "tls12") && !cf_slice_is(text, "tls13")) {
+        return cf_fail(reading->err, CF_INVALID, "must be \"tls12\" or \"tls13\"");
+    }
+    *(bool *)to = cf_slice_is(text, "tls13");
+    return CF_OK;
+}
+
+static cf_status read_listener_telemetry(struct reading *reading, const struct hcl_value *value,
+                                         void *to);
+
+#define IN_LISTENER(field) offsetof(struct config_listener, field)
+static const struct known listener_keys[] = {
+    {"address", read_text, IN_LISTENER(address)},
+    {"cluster_address", read_text, IN_LISTENER(cluster_address)},
+    {"tls_disable", read_bool, IN_LISTENER(tls_disable)},
+    {"tls_cert_file", read_text, IN_LISTENER(tls_cert_file)},
+    {"tls_key_file", read_text, IN_LISTENER(tls_key_file)},
+    {"tls_client_ca_file", read_text, IN_LISTENER(tls_client_ca_file)},
+    {"tls_disable_client_certs", read_bool, IN_LISTENER(tls_disable_client_certs)},
+    {"tls_require_and_verify_client_cert", read_bool, IN_LISTENER(tls_require_client_cert)},
+    {"tls_min_version", read_min_version, IN_LISTENER(only_tls13)},
+    {"max_request_size", read_int, IN_LISTENER(request_size_max)},
+    {"disable_unauthed_rekey_endpoints", read_not, IN_LISTENER(allow_unauthed_rekey)},
+    {"disable_unauthed_generate_root_endpoints", read_not,
+     IN_LISTENER(allow_unauthed_generate_root)},
+    {"telemetry", read_listener_telemetry, IN_LISTENER(unauthenticated_metrics)},
+    {"tls_max_version", NULL, 0},
+    {"tls_cipher_suites", NULL, 0},
+    {"tls_prefer_server_cipher_suites", NULL, 0},
+    {"http_idle_timeout", NULL, 0},
+    {"http_read_timeout", NULL, 0},
+    {"http_read_header_timeout", NULL, 0},
+    {"http_write_timeout", NULL, 0},
+    {"max_request_duration", NULL, 0},
+    {"max_request_json_memory", NULL, 0},
+    {"max_request_json_strings", NULL, 0},
+    {"proxy_protocol_behavior", NULL, 0},
+    {"proxy_protocol_authorized_addrs", NULL, 0},
+    {"x_forwarded_for_authorized_addrs", NULL, 0},
+    {"x_forwarded_for_hop_skips", NULL, 0},
+    {"x_forwarded_for_reject_not_authorized", NULL, 0},
+    {"x_forwarded_for_reject_not_present", NULL, 0},
+    {"require_request_header", NULL, 0},
+    {"profiling", NULL, 0},
+    {"inflight_requests_logging", NULL, 0},
+    {"custom_response_headers", NULL, 0},
+    {"disable_printable_check", NULL, 0},
+    {"disable_replication_status_endpoints", NULL, 0},
+    {"redact_addresses", NULL, 0},
+    {"redact_cluster_name", NULL, 0},
+    {"redact_version", NULL, 0},
+    {"chroot_namespace", NULL, 0},
+    {"enable_quit", NULL, 0},
+    {"role", NULL, 0},
+    {"purpose", NULL, 0},
+};
+
+static const struct known telemetry_keys[] = {
+    {"unauthenticated_metrics_access", read_bool, 0},
+};
+
+#define IN_JOIN(field) offsetof(struct config_join, field)
+static const struct known join_keys[] = {
+    {"leader_api_addr", read_text, IN_JOIN(leader_api_addr)},
+    {"leader_ca_cert_file", read_text, IN_JOIN(ca_cert_file)},
+    {"leader_client_cert_file", read_text, IN_JOIN(client_cert_file)},
+    {"leader_client_key_file", read_text, IN_JOIN(client_key_file)},
+    {"leader_tls_servername", read_text, IN_JOIN(tls_servername)},
+    {"auto_join", NULL, 0},
+    {"auto_join_scheme", NULL, 0},
+    {"auto_join_port", NULL, 0},
+};
+
+static cf_status read_join(struct reading *reading, const struct hcl_value *value, void *to);
+
+#define IN_CONFIG(field) offsetof(struct config, field)
+static const struct known storage_keys[] = {
+    {"path", read_text, IN_CONFIG(path)},
+    {"node_id", read_text, IN_CONFIG(node_id)},
+    {"retry_join", read_join, 0},
+    {"performance_multiplier", NULL, 0},
+    {"trailing_logs", NULL, 0},
+    {"snapshot_threshold", NULL, 0},
+    {"snapshot_interval", NULL, 0},
+    {"max_entry_size", NULL, 0},
+    {"max_transaction_size", NULL, 0},
+    {"autopilot_reconcile_interval", NULL, 0},
+    {"autopilot_update_interval", NULL, 0},
+    {"retry_join_as_non_voter", NULL, 0},
+};
+
+static const struct known seal_keys[] = {
+    {"current_key_id", read_text, IN_CONFIG(seal_key_id)},
+    {"current_key", read_text, IN_CONFIG(seal_key)},
+    {"previous_key_id", NULL, 0},
+    {"previous_key", NULL, 0},
+    {"disabled", NULL, 0},
+};
+
+static cf_status read_listener(struct reading *reading, const struct hcl_item *block);
+static cf_status read_storage(struct reading *reading, const struct hcl_item *block);
+static cf_status read_seal(struct reading *reading, const struct hcl_item *block);
+
+static const struct known top_keys[] = {
+    {"api_addr", read_text, IN_CONFIG(api_addr)},
+    {"cluster_addr", read_text, IN_CONFIG(cluster_addr)},
+    {"cluster_name", read_text, IN_CONFIG(cluster_name)},
+    {"ui", read_bool, IN_CONFIG(ui)},
+    {"disable_mlock", read_bool, IN_CONFIG(disable_mlock)},
+    {"log_level", read_level, IN_CONFIG(log_level)},
+    {"log_format", read_format, IN_CONFIG(log_json)},
+    {"raw_storage_endpoint", read_bool, IN_CONFIG(raw_storage_endpoint)},
+    {"default_lease_ttl", read_duration, IN_CONFIG(default_lease_ttl_s)},
+    {"max_lease_ttl", read_duration, IN_CONFIG(max_lease_ttl_s)},
+    {"pid_file", read_text, IN_CONFIG(pid_file)},
+    {"listener", NULL, 1},
+    {"storage", NULL, 1},
+    {"backend", NULL, 1},
+    {"seal", NULL, 1},
+    {"ha_storage", NULL, 0},
+    {"ha_backend", NULL, 0},
+    {"telemetry", NULL, 0},
+    {"audit", NULL, 0},
+    {"service_registration", NULL, 0},
+    {"user_lockout", NULL, 0},
+    {"entropy", NULL, 0},
+    {"replication", NULL, 0},
+    {"experiments", NULL, 0},
+    {"plugin", NULL, 0},
+    {"plugin_directory", NULL, 0},
+    {"plugin_tmpdir", NULL, 0},
+    {"plugin_file_uid", NULL, 0},
+    {"plugin_file_permissions", NULL, 0},
+    {"cache_size", NULL, 0},
+    {"disable_cache", NULL, 0},
+    {"disable_clustering", NULL, 0},
+    {"disable_performance_standby", NULL, 0},
+    {"disable_standby_reads", NULL, 0},
+    {"disable_sealwrap", NULL, 0},
+    {"disable_indexing", NULL, 0},
+    {"disable_printable_check", NULL, 0},
+    {"disable_sentinel_trace", NULL, 0},
+    {"enable_response_header_hostname", NULL, 0},
+    {"enable_response_header_raft_node_id", NULL, 0},
+    {"enable_unauthenticated_access", NULL, 0},
+    {"introspection_endpoint", NULL, 0},
+    {"license_path", NULL, 0},
+    {"log_file", NULL, 0},
+    {"log_requests_level", NULL, 0},
+    {"log_rotate_bytes", NULL, 0},
+    {"log_rotate_duration", NULL, 0},
+    {"log_rotate_max_files", NULL, 0},
+    {"detect_deadlocks", NULL, 0},
+    {"imprecise_lease_role_tracking", NULL, 0},
+    {"initialize", NULL, 0},
+    {"unsafe_allow_api_audit_creation", NULL, 0},
+    {"allow_audit_log_prefixing", NULL, 0},
+    {"administrative_namespace_path", NULL, 0},
+    {"reporting", NULL, 0},
+};
+
+/* ---- reading ---- */
+
+static cf_status at(struct reading *reading, uint32_t line, cf_status status, const char *key)
+{
+    if (reading->err == NULL) {
+        return status;
+    }
+    return cf_error_prefix(reading->err, status, "%s:%u: \"%s\"", reading->file, line, key);
+}
+
+static cf_status unknown(struct reading *reading, const struct hcl_item *item,
+                         const struct known *known, size_t count)
+{
+    const char *names[CF_LENGTH(top_keys) + CF_LENGTH(listener_keys)];
+    for (size_t i = 0; i < count; i++) {
+        names[i] = known[i].name;
+    }
+    const char *near = hcl_nearest(item->key, names, count);
+    return cf_fail(reading->err, CF_INVALID, "%s:%u: unknown key \"%.*s\"%s%s%s", reading->file,
+                   item->line, CF_SHOW(item->key), near != NULL ? "; did you mean \"" : "",
+                   near != NULL ? near : "", near != NULL ? "\"?" : "; remove it");
+}
+
+static const struct known *find(const struct known *known, size_t count, struct cf_slice key)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (cf_slice_is(key, known[i].name)) {
+            return &known[i];
+        }
+    }
+    return NULL;
+}
+
+static void warn_unused(struct reading *reading, const struct hcl_item *item)
+{
+    cf_warn("config", "%s:%u: \"%.*s\" is known from other servers and has no effect here",
+            reading->file, item->line, CF_SHOW(item->key));
+}
+
+/* The keys of one object, by a table, into the struct `base`. */
+static cf_status read_object(struct reading *reading, const struct hcl_value *object,
+                             const struct known *known, size_t count, void *base)
+{
+    for (uint32_t i = 0; i < object->count; i++) {
+        const struct hcl_item *item = &object->items[i];
+        const struct known *key = find(known, count, item->key);
+        if (key == NULL) {
+            return unknown(reading, item, known, count);
+        }
+        if (key->read == NULL) {
+            warn_unused(reading, item);
+            continue;
+        }
+        cf_status status = key->read(reading, &item->value, (char *)base + key->offset);
+        if (status != CF_OK) {
+            return at(reading, item->line, status, key->name);
+        }
+    }
+    return CF_OK;
+}
+
+static cf_status want_object(struct reading *reading, const struct hcl_value *value)
+{
+    return value->type == HCL_OBJECT
+               ? CF_OK
+               : cf_fail(reading->err, CF_INVALID, "must be a block in braces");
+}
+
+static cf_status read_listener_telemetry(struct reading *reading, const struct hcl_value *value,
+                                         void *to)
+{
+    CF_TRY(want_object(reading, value));
+    return read_object(reading, value, telemetry_keys, CF_LENGTH(telemetry_keys), to);
+}
+
+static cf_status read_join(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct config *config = reading->config;
+    (void)to;
+    for (size_t i = 0; i < hcl_count(value); i++) {
+        const struct hcl_value *one = hcl_at(value, i);
+        CF_TRY(want_object(reading, one));
+        if (config->join_count == CONFIG_JOINS_MAX) {
+            return cf_fail(reading->err, CF_INVALID, "more than %zu retry_join blocks",
+                           CONFIG_JOINS_MAX);
+        }
+        struct config_join *join = &config->joins[config->join_count++];
+        CF_TRY(read_object(reading, one, join_keys, CF_LENGTH(join_keys), join));
+        if (join->leader_api_addr == NULL) {
+            return cf_fail(reading->err, CF_INVALID, "needs leader_api_addr");
+        }
+    }
+    return CF_OK;
+}
+
+static cf_status read_listener(struct reading *reading, const struct hcl_item *block)
+{
+    struct config *config = reading->config;
+    if (!cf_slice_is(block->labels[0], "tcp")) {
+        return cf_fail(reading->err, CF_INVALID, "%s:%u: unknown listener type \"%.*s\"; use "
+                                                 "\"tcp\"",
+                       reading->file, block->line, CF_SHOW(block->labels[0]));
+    }
+    if (config->listener_count == CONFIG_LISTENERS_MAX) {
+        return cf_fail(reading->err, CF_INVALID, "%s:%u: more than %zu listeners", reading->file,
+                       block->line, CONFIG_LISTENERS_MAX);
+    }
+    struct config_listener *listener = &config->listeners[config->listener_count++];
+    listener->allow_unauthed_rekey = true;
+    listener->allow_unauthed_generate_root = true;
+    CF_TRY(read_object(reading, &block->value, listener_keys, CF_LENGTH(listener_keys), listener));
+    if (listener->address == NULL) {
+        listener->address = "127.0.0.1:8200";
+    }
+    if (!listener->tls_disable &&
+        (listener->tls_cert_file == NULL || listener->tls_key_file == NULL)) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "%s:%u: listener needs tls_cert_file and tls_key_file, or tls_disable = "
+                       "true",
+                       reading->file, block->line);
+    }
+    return CF_OK;
+}
+
+static cf_status read_storage(struct reading *reading, const struct hcl_item *block)
+{
+    static const char *const types[] = {"raft", "file", "inmem"};
+    struct config *config = reading->config;
+    for (size_t i = 0; i < CF_LENGTH(types); i++) {
+        if (cf_slice_is(block->labels[0], types[i])) {
+            config->storage = (enum storage_type)i;
+            CF_TRY(read_object(reading, &block->value, storage_keys, CF_LENGTH(storage_keys),
+                               config));
+            if (config->storage != STORAGE_INMEM && config->path == NULL) {
+                return cf_fail(reading->err, CF_INVALID, "%s:%u: storage \"%s\" needs a path",
+                               reading->file, block->line, types[i]);
+            }
+            return CF_OK;
+        }
+    }
+    return cf_fail(reading->err, CF_INVALID,
+                   "%s:%u: unknown storage \"%.*s\"; use \"raft\", \"file\" or \"inmem\"",
+                   reading->file, block->line, CF_SHOW(block->labels[0]));
+}
+
+static cf_status read_seal(struct reading *reading, const struct hcl_item *block)
+{
+    if (cf_slice_is(block->labels[0], "shamir")) {
+        return CF_OK;
+    }
+    if (!cf_slice_is(block->labels[0], "static")) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "%s:%u: unknown seal \"%.*s\"; use \"static\" or none for shamir",
+                       reading->file, block->line, CF_SHOW(block->labels[0]));
+    }
+    CF_TRY(read_object(reading, &block->value, seal_keys, CF_LENGTH(seal_keys), reading->config));
+    if (reading->config->seal_key == NULL || reading->config->seal_key_id == NULL) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "%s:%u: seal \"static\" needs current_key_id and current_key",
+                       reading->file, block->line);
+    }
+    return CF_OK;
+}
+
+static cf_status read_blocks(struct reading *reading, const struct hcl_item *item)
+{
+    const struct hcl_item *blocks;
+    size_t count;
+    cf_status status =
+        hcl_blocks(reading->config->arena, item, 1, &blocks, &count, reading->err);
+    if (status != CF_OK) {
+        return at(reading, item->line, status, arena_text(reading->config->arena, item->key));
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (cf_slice_is(item->key, "listener")) {
+            CF_TRY(read_listener(reading, &blocks[i]));
+        } else if (cf_slice_is(item->key, "seal")) {
+            CF_TRY(read_seal(reading, &blocks[i]));
+        } else {
+            CF_TRY(read_storage(reading, &blocks[i]));
+        }
+    }
+    return CF_OK;
+}
+
+static cf_status read_top(struct reading *reading, const struct hcl_value *top)
+{
+    for (uint32_t i = 0; i < top->count; i++) {
+        const struct hcl_item *item = &top->items[i];
+        const struct known *key = find(top_keys, CF_LENGTH(top_keys), item->key);
+        if (key == NULL) {
+            return unknown(reading, item, top_keys, CF_LENGTH(top_keys));
+        }
+        if (key->read != NULL) {
+            cf_status status =
+                key->read(reading, &item->value, (char *)reading->config + key->offset);
+            if (status != CF_OK) {
+                return at(reading, item->line, status, key->name);
+            }
+        } else if (key->offset == 1) {
+            CF_TRY(read_blocks(reading, item));
+        } else {
+            warn_unused(reading, item);
+        }
+    }
+    return CF_OK;
+}
+
+static cf_status read_file(const char *path, struct cf_buf *to, struct cf_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        int reason = errno;
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return cf_fail(err, CF_INVALID, "cannot read configuration \"%s\": %s", path,
+                       strerror(reason));
+    }
+    if (!S_ISREG(info.st_mode) || info.st_size > FILE_SIZE_MAX) {
+        (void)close(fd);
+        return cf_fail(err, CF_INVALID, "configuration \"%s\" is no file of at most 1 MiB", path);
+    }
+    ssize_t got = 1;
+    while (got > 0 && cf_buf_reserve(to, 4096)) {
+        got = read(fd, to->data + to->size, 4096);
+        to->size += got > 0 ? (size_t)got : 0;
+    }
+    (void)close(fd);
+    return got == 0 ? CF_OK
+                    : cf_fail(err, CF_INVALID, "cannot read configuration \"%s\"", path);
+}
+
+static cf_status load_file(struct config *config, const char *path, struct cf_error *err)
+{
+    CF_BUF(text) = {.max = (size_t)2 << 20};
+    const struct hcl_value *top;
+    struct reading reading = {config, path, err};
+    CF_TRY(read_file(path, &text, err));
+    cf_status status = hcl_parse(config->arena, cf_buf_slice(&text), &top, err);
+    if (status != CF_OK) {
+        return cf_error_prefix(err, status, "%s", path);
+    }
+    return read_top(&reading, top);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static cf_status load_folder(struct config *config, const char *path, struct cf_error *err)
+{
+    const char *names[256];
+    size_t count = 0;
+    DIR *folder = opendir(path);
+    if (folder == NULL) {
+        return cf_fail(err, CF_INVALID, "cannot read folder \"%s\": %s", path, strerror(errno));
+    }
+    for (struct dirent *entry = readdir(folder); entry != NULL && count < CF_LENGTH(names);
+         entry = readdir(folder)) {
+        struct cf_slice name = cf_slice_str(entry->d_name);
+        if (cf_slice_ends(name, CF_SLICE(".hcl")) || cf_slice_ends(name, CF_SLICE(".json"))) {
+            names[count++] = arena_printf(config->arena, "%s/%s", path, entry->d_name);
+        }
+    }
+    (void)closedir(folder);
+    qsort(names, count, sizeof(*names), by_name);
+    for (size_t i = 0; i < count; i++) {
+        CF_TRY(load_file(config, names[i], err));
+    }
+    return count != 0 ? CF_OK
+                      : cf_fail(err, CF_INVALID, "folder \"%s\" holds no .hcl or .json file",
+                                path);
+}
+
+static struct config *config_new(void)
+{
+    struct config *config = cf_new(struct config);
+    config->arena = arena_new(8192);
+    config->log_level = CF_LOG_INFO;
+    config->default_lease_ttl_s = DEFAULT_TTL_S;
+    config->max_lease_ttl_s = DEFAULT_TTL_S;
+    config->storage = (enum storage_type)-1;
+    return config;
+}
+
+/* "0.0.0.0:8200" as others reach it: loopback for the unspecified address. */
+static const char *reachable(struct config *config, const char *scheme, const char *address,
+                             int port_offset)
+{
+    const char *colon = strrchr(address, ':');
+    size_t host_size = colon != NULL ? (size_t)(colon - address) : strlen(address);
+    long port = (colon != NULL ? strtol(colon + 1, NULL, 10) : 8200) + port_offset;
+    struct cf_slice host = cf_slice_of(address, host_size);
+    if (host.size == 0 || cf_slice_is(host, "0.0.0.0") || cf_slice_is(host, "[::]")) {
+        host = CF_SLICE("127.0.0.1");
+    }
+    return arena_printf(config->arena, "%s%.*s:%ld", scheme, CF_SHOW(host), port);
+}
+
+static void derive(struct config *config)
+{
+    struct config_listener *first = &config->listeners[0];
+    for (size_t i = 0; i < config->listener_count; i++) {
+        struct config_listener *listener = &config->listeners[i];
+        if (listener->cluster_address == NULL) {
+            listener->cluster_address = reachable(config, "", listener->address, 1);
+        }
+    }
+    if (config->api_addr == NULL) {
+        config->api_addr =
+            reachable(config, first->tls_disable ? "http://" : "https://", first->address, 0);
+    }
+    if (config->cluster_addr == NULL) {
+        config->cluster_addr = reachable(config, "https://", first->cluster_address, 0);
+    }
+    if (config->node_id == NULL) {
+        char host[256] = "node";
+        cf_ignore(gethostname(host, sizeof(host) - 1) != 0, "the default will do");
+        config->node_id = arena_printf(config->arena, "%s", host);
+    }
+}
+
+cf_status config_load(const char *const *paths, size_t count, struct config **ret,
+                      struct cf_error *err)
+{
+    CF_OWNED(config) config = config_new();
+    for (size_t i = 0; i < count; i++) {
+        struct stat info;
+        bool is_folder = stat(paths[i], &info) == 0 && S_ISDIR(info.st_mode);
+        CF_TRY(is_folder ? load_folder(config, paths[i], err) : load_file(config, paths[i], err));
+    }
+    if ((int)config->storage < 0) {
+        return cf_fail(err, CF_INVALID, "the configuration has no storage block: add storage "
+                                        "\"raft\" { path = \"...\" }");
+    }
+    if (config->listener_count == 0) {
+        return cf_fail(err, CF_INVALID, "the configuration has no listener block: add listener "
+                                        "\"tcp\" { address = \"...\" }");
+    }
+    derive(config);
+    config->paths = arena_alloc(config->arena, count * sizeof(*config->paths));
+    for (size_t i = 0; i < count; i++) {
+        config->paths[config->path_count++] =
+            arena_text(config->arena, cf_slice_str(paths[i]));
+    }
+    *ret = config_take(&config);
+    return CF_OK;
+}
+
+struct config *config_dev(const char *root_token, const char *listen_address)
+{
+    struct config *config = config_new();
+    config->is_dev = true;
+    config->dev_root_token = root_token;
+    config->storage = STORAGE_INMEM;
+    config->disable_mlock = true;
+    config->node_id = "dev";
+    config->listener_count = 1;
+    config->listeners[0] = (struct config_listener){
+        .address = listen_address, .tls_disable = true, .allow_unauthed_rekey = true,
+        .allow_unauthed_generate_root = true};
+    derive(config);
+    return config;
+}
+
+void config_free(struct config *config)
+{
+    if (config != NULL) {
+        arena_free(config->arena);
+        cf_free(config);
+    }
+}
+
+const char *storage_type_name(enum storage_type type)
+{
+    static const char *const names[] = {"raft", "file", "inmem"};
+    return names[type];
+}

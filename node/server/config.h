@@ -1,0 +1,65 @@
+/* node/server/config.h
+ *
+ * The server's configuration: HCL or JSON as Vault's (core-api.md section 22), one file or all *.hcl and
+ * *.json of a folder. A key that only other Vault servers use draws a warning; any other unknown key is
+ * an error with file, line and the nearest known name.
+ */
+#ifndef COFFER_SERVER_CONFIG_H
+#define COFFER_SERVER_CONFIG_H
+
+#include "node/base/arena.h"
+#include "node/base/log.h"
+#include "node/base/own.h"
+#include "node/base/status.h"
+
+#define CONFIG_LISTENERS_MAX ((size_t)8)
+#define CONFIG_JOINS_MAX ((size_t)16)
+
+enum storage_type { STORAGE_RAFT, STORAGE_FILE, STORAGE_INMEM };
+
+struct config_listener {
+    const char *address, *cluster_address; /* host:port; cluster_address NULL: port + 1 */
+    bool tls_disable, tls_disable_client_certs, tls_require_client_cert, only_tls13;
+    const char *tls_cert_file, *tls_key_file, *tls_client_ca_file;
+    bool unauthenticated_metrics;
+    bool allow_unauthed_rekey, allow_unauthed_generate_root; /* both true unless disabled */
+    int64_t request_size_max;
+};
+
+struct config_join {
+    const char *leader_api_addr, *ca_cert_file, *client_cert_file, *client_key_file;
+    const char *tls_servername;
+};
+
+struct config {
+    struct arena *arena;
+    const char **paths; /* what it was read from, for a reload */
+    size_t path_count;
+    enum storage_type storage;
+    const char *path, *node_id;
+    struct config_join joins[CONFIG_JOINS_MAX];
+    size_t join_count;
+    struct config_listener listeners[CONFIG_LISTENERS_MAX];
+    size_t listener_count;
+    const char *api_addr, *cluster_addr, *cluster_name;
+    bool ui, disable_mlock, raw_storage_endpoint, log_json;
+    enum cf_log_level log_level;
+    int64_t default_lease_ttl_s, max_lease_ttl_s;
+    const char *seal_key_id, *seal_key; /* seal "static": current_key: "file:///..." or text; NULL: none */
+    const char *pid_file;
+    /* -dev */
+    bool is_dev;
+    const char *dev_root_token;
+};
+
+/* paths: files or folders, merged in order. Errors name file and line. Warnings are logged. */
+CF_CHECKED cf_status config_load(const char *const *paths, size_t count, struct config **ret,
+                                 struct cf_error *err);
+/* What `server -dev` runs with: memory, plain HTTP, one share, kv v2 at secret/. */
+struct config *config_dev(const char *root_token, const char *listen_address);
+void config_free(struct config *config); /* NULL is fine */
+CF_DEFINE_OWNED(config);
+
+const char *storage_type_name(enum storage_type type);
+
+#endif

@@ -1,0 +1,423 @@
+/* node/server/host.c: the routes of sys/ that need the node and not just a view. */
+#include "node/server/host.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/core/mount.h"
+#include "node/core/system.h"
+#include "node/core/token.h"
+#include "node/format/timefmt.h"
+#include "node/server/cluster.h"
+#include "node/server/metrics.h"
+#include "node/server/seal.h"
+
+static struct node *node_of(struct request *rq)
+{
+    return core_host_context(rq->core);
+}
+
+/* ---- sys/seal and sys/step-down: on the main loop, answered from there ---- */
+
+static void seal_run(void *arg)
+{
+    struct request *rq = arg;
+    struct node *node = node_of(rq);
+    core_host_done(rq, CF_OK);
+    seal_now(node);
+}
+
+static cf_status handle_seal(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    loop_post(node_of(rq)->loop, seal_run, rq);
+    return CF_OK;
+}
+
+static void stepped_down(void *arg, cf_status status)
+{
+    core_host_done(arg, status == CF_TIMEOUT ? CF_OK : status);
+}
+
+static void step_down_run(void *arg)
+{
+    struct request *rq = arg;
+    cluster_step_down(node_of(rq), stepped_down, rq);
+}
+
+static cf_status handle_step_down(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    loop_post(node_of(rq)->loop, step_down_run, rq);
+    return CF_OK;
+}
+
+/* ---- sys/rotate ---- */
+
+static cf_status rotate(struct request *rq, void *context, struct cf_error *err)
+{
+    struct node *node = context;
+    CF_OWNED(keyring) fresh = NULL;
+    CF_BUF(wrapped) = {0};
+    struct cf_slice ignored;
+    cf_status status = txn_get(rq->txn, SEAL_KEY_KEYRING, &ignored, NULL);
+    cf_ignore(status != CF_OK, "read for the read set alone: it does not open as a sealed value");
+    CF_TRY(keyring_rotate(rq->view->keyring, rq->random, request_now_ns(rq), &fresh, err));
+    CF_TRY(seal_wrap(node, fresh, &wrapped, err));
+    txn_put_plain(rq->txn, SEAL_KEY_KEYRING, cf_buf_slice(&wrapped));
+    return CF_OK;
+}
+
+static void host_work_done(void *context, cf_status status, uint64_t index,
+                           const struct cf_error *err)
+{
+    struct request *rq = context;
+    rq->index = index;
+    if (status != CF_OK) {
+        rq->error = *err;
+    }
+    core_host_done(rq, status);
+}
+
+struct host_work {
+    struct request *rq;
+    struct node *node;
+};
+
+static cf_status run_rotate(struct request *rq, void *context, struct cf_error *err)
+{
+    struct host_work *work = context;
+    return rotate(rq, work->node, err);
+}
+
+static void rotate_done(void *context, cf_status status, uint64_t index, const struct cf_error *err)
+{
+    struct host_work *work = context;
+    host_work_done(work->rq, status, index, err);
+}
+
+static cf_status handle_rotate(struct request *rq, struct cf_error *err)
+{
+    struct host_work *context = arena_new_object(rq->arena, struct host_work);
+    (void)err;
+    *context = (struct host_work){rq, node_of(rq)};
+    struct system_work work = {run_rotate, rotate_done, context};
+    system_submit(rq->core, &work);
+    return CF_OK;
+}
+
+/* ---- sys/storage/raft ---- */
+
+static struct raft_driver_status *driver_status(struct request *rq)
+{
+    struct raft_driver_status *status = arena_new_object(rq->arena, struct raft_driver_status);
+    raft_driver_status(atomic_load(&node_of(rq)->driver_shared), status);
+    return status;
+}
+
+static cf_status want_raft(struct request *rq, struct cf_error *err)
+{
+    if (node_of(rq)->config->storage != STORAGE_RAFT) {
+        return cf_fail(err, CF_NOT_FOUND, "1 error occurred:\n\t* unsupported path\n\n");
+    }
+    return CF_OK;
+}
+
+static const char *peer_name(struct request *rq, const struct raft_peer_info *peer)
+{
+    return peer->name[0] != '\0'
+               ? peer->name
+               : arena_printf(rq->arena, "%016llx", (unsigned long long)peer->id);
+}
+
+static cf_status handle_configuration(struct request *rq, struct cf_error *err)
+{
+    CF_TRY(want_raft(rq, err));
+    const struct raft_driver_status *status = driver_status(rq);
+    struct json *servers = json_array_new(rq->arena);
+    for (size_t i = 0; i < status->peer_count; i++) {
+        const struct raft_peer_info *peer = &status->peers[i];
+        struct json *server = json_object_new(rq->arena);
+        json_set_text(rq->arena, server, "node_id", peer_name(rq, peer));
+        json_set_text(rq->arena, server, "address", peer->address);
+        json_set_bool(rq->arena, server, "leader", peer->id == status->leader);
+        json_set_bool(rq->arena, server, "voter", peer->role != RAFT_LEARNER);
+        json_set_text(rq->arena, server, "protocol_version", "3");
+        json_set_int(rq->arena, server, "match_index", (int64_t)peer->match);
+        json_set_int(rq->arena, server, "lag_entries",
+                     (int64_t)(status->last_index > peer->match && peer->match != 0
+                                   ? status->last_index - peer->match
+                                   : 0));
+        json_array_add(rq->arena, servers, server);
+    }
+    struct json *config = json_object_new(rq->arena);
+    json_set_int(rq->arena, config, "index", (int64_t)status->applied);
+    json_set(rq->arena, config, "servers", servers);
+    json_set(rq->arena, response_data(rq), "config", config);
+    core_host_done(rq, CF_OK);
+    return CF_OK;
+}
+
+struct removal {
+    struct request *rq;
+    uint64_t id;
+};
+
+static void removed(void *context, cf_status status, const struct cf_error *err)
+{
+    struct removal *removal = context;
+    if (status != CF_OK && err != NULL) {
+        removal->rq->error = *err;
+    }
+    core_host_done(removal->rq, status);
+}
+
+static void remove_run(void *arg)
+{
+    struct removal *removal = arg;
+    struct node *node = node_of(removal->rq);
+    cf_status status =
+        raft_driver_remove(node->driver, removal->id, removed, removal, &removal->rq->error);
+    if (status != CF_OK) {
+        core_host_done(removal->rq, status);
+    }
+}
+
+static cf_status handle_remove_peer(struct request *rq, struct cf_error *err)
+{
+    struct cf_slice name;
+    CF_TRY(want_raft(rq, err));
+    CF_TRY(request_string(rq, "server_id", &name, err));
+    const struct raft_driver_status *status = driver_status(rq);
+    for (size_t i = 0; i < status->peer_count; i++) {
+        if (cf_slice_is(name, peer_name(rq, &status->peers[i]))) {
+            struct removal *removal = arena_new_object(rq->arena, struct removal);
+            *removal = (struct removal){rq, status->peers[i].id};
+            loop_post(node_of(rq)->loop, remove_run, removal);
+            return CF_OK;
+        }
+    }
+    return cf_fail(err, CF_INVALID, "no server \"%.*s\" in this cluster: see "
+                                    "sys/storage/raft/configuration",
+                   CF_SHOW(name));
+}
+
+static bool is_healthy(const struct raft_driver_status *status, const struct raft_peer_info *peer)
+{
+    const uint64_t contact_us = 10 * 1000000;
+    return peer->id == status->leader ||
+           (peer->heard_us != 0 && loop_now_us() - peer->heard_us < contact_us &&
+            status->last_index - peer->match <= 1000);
+}
+
+static cf_status handle_autopilot_state(struct request *rq, struct cf_error *err)
+{
+    CF_TRY(want_raft(rq, err));
+    const struct raft_driver_status *status = driver_status(rq);
+    struct json *servers = json_object_new(rq->arena);
+    struct json *voters = json_array_new(rq->arena);
+    struct json *data = response_data(rq);
+    unsigned voter_count = 0, healthy_voters = 0;
+    bool all_healthy = true;
+    for (size_t i = 0; i < status->peer_count; i++) {
+        const struct raft_peer_info *peer = &status->peers[i];
+        const char *name = peer_name(rq, peer);
+        bool leads = peer->id == status->leader;
+        bool healthy = is_healthy(status, peer);
+        bool votes = peer->role != RAFT_LEARNER;
+        struct json *server = json_object_new(rq->arena);
+        json_set_text(rq->arena, server, "id", name);
+        json_set_text(rq->arena, server, "name", name);
+        json_set_text(rq->arena, server, "address", peer->address);
+        json_set_text(rq->arena, server, "node_status", "alive");
+        json_set_text(rq->arena, server, "status",
+                      leads ? "leader" : votes ? "voter" : "non-voter");
+        json_set_bool(rq->arena, server, "healthy", healthy);
+        json_set_int(rq->arena, server, "last_term", (int64_t)status->last_term);
+        json_set_int(rq->arena, server, "last_index",
+                     (int64_t)(leads ? status->last_index : peer->match));
+        json_set_text(rq->arena, server, "last_contact",
+                      leads ? "0s"
+                            : arena_printf(rq->arena, "%lldms",
+                                           (long long)((loop_now_us() - peer->heard_us) / 1000)));
+        json_object_set(rq->arena, servers, cf_slice_str(name), server);
+        if (votes) {
+            json_array_add(rq->arena, voters, json_from_text(rq->arena, name));
+            voter_count++;
+            healthy_voters += healthy;
+        }
+        if (leads) {
+            json_set_text(rq->arena, data, "leader", name);
+        }
+        all_healthy = all_healthy && healthy;
+    }
+    unsigned quorum = voter_count / 2 + 1;
+    json_set_bool(rq->arena, data, "healthy", all_healthy);
+    json_set_int(rq->arena, data, "failure_tolerance",
+                 healthy_voters > quorum ? healthy_voters - quorum : 0);
+    json_set(rq->arena, data, "voters", voters);
+    json_set(rq->arena, data, "servers", servers);
+    core_host_done(rq, CF_OK);
+    return CF_OK;
+}
+
+/* ---- sys/ha-status, sys/host-info ---- */
+
+static cf_status handle_ha_status(struct request *rq, struct cf_error *err)
+{
+    struct node *node = node_of(rq);
+    (void)err;
+    char host[256] = "";
+    cf_ignore(gethostname(host, sizeof(host) - 1) != 0, "shown as empty");
+    struct json *nodes = json_array_new(rq->arena);
+    struct json *self = json_object_new(rq->arena);
+    json_set_text(rq->arena, self, "hostname", host);
+    json_set_text(rq->arena, self, "api_address", node->config->api_addr);
+    json_set_text(rq->arena, self, "cluster_address", node->config->cluster_addr);
+    json_set_bool(rq->arena, self, "active_node", true);
+    json_set(rq->arena, self, "last_echo", json_null());
+    json_set_text(rq->arena, self, "version", COFFER_VERSION);
+    json_array_add(rq->arena, nodes, self);
+    const struct raft_driver_status *status = driver_status(rq);
+    for (size_t i = 0; i < status->peer_count; i++) {
+        const struct raft_peer_info *peer = &status->peers[i];
+        if (peer->id == status->id) {
+            continue;
+        }
+        char time[TIMEFMT_SIZE];
+        int64_t ago_us = peer->heard_us != 0 ? (int64_t)(loop_now_us() - peer->heard_us) : 0;
+        timefmt_text(cf_wall_ns(cf_host_clock()) - ago_us * 1000, time);
+        struct json *other = json_object_new(rq->arena);
+        json_set_text(rq->arena, other, "hostname", peer_name(rq, peer));
+        json_set_text(rq->arena, other, "api_address", "");
+        json_set_text(rq->arena, other, "cluster_address",
+                      arena_printf(rq->arena, "https://%s", peer->address));
+        json_set_bool(rq->arena, other, "active_node", false);
+        json_set_text(rq->arena, other, "last_echo", peer->heard_us != 0 ? time : NULL);
+        json_set_text(rq->arena, other, "version", COFFER_VERSION);
+        json_array_add(rq->arena, nodes, other);
+    }
+    json_set(rq->arena, response_data(rq), "nodes", nodes);
+    rq->response.data_at_top = true;
+    core_host_done(rq, CF_OK);
+    return CF_OK;
+}
+
+static cf_status handle_metrics(struct request *rq, struct cf_error *err)
+{
+    struct cf_slice format;
+    CF_TRY(request_string(rq, "format", &format, err));
+    metrics_answer(node_of(rq), rq, cf_slice_is(format, "prometheus"));
+    core_host_done(rq, CF_OK);
+    return CF_OK;
+}
+
+const struct route host_routes[] = {
+    {.pattern = "seal", .write = handle_seal, .flags = ROUTE_HOST | ROUTE_SUDO,
+     .help = "Seals this node: keys are wiped, nothing is served until it is unsealed again."},
+    {.pattern = "step-down", .write = handle_step_down,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
+     .help = "The active node hands leadership over."},
+    {.pattern = "rotate", .write = handle_rotate, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
+     .help = "Makes a new data key; older ones go on decrypting."},
+    {.pattern = "rotate/keyring", .write = handle_rotate,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .help = "As sys/rotate."},
+    {.pattern = "storage/raft/configuration", .read = handle_configuration,
+     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "The members of this cluster."},
+    {.pattern = "storage/raft/remove-peer", .write = handle_remove_peer,
+     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "Removes a member of this cluster."},
+    {.pattern = "storage/raft/autopilot/state", .read = handle_autopilot_state,
+     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "Health of the members of this cluster."},
+    {.pattern = "ha-status", .read = handle_ha_status, .flags = ROUTE_HOST | ROUTE_ACTIVE,
+     .help = "The nodes of this cluster and when they were last heard."},
+    {.pattern = "metrics", .read = handle_metrics, .flags = ROUTE_HOST,
+     .help = "Counters and gauges of this node, as JSON or (format=prometheus) as text."},
+    ROUTE_END,
+};
+
+void host_reload(struct node *node)
+{
+    struct cf_error err = {0};
+    const char *const *paths = (const char *const *)node->config->paths;
+    struct config *fresh;
+    if (node->config->path_count == 0) {
+        return;
+    }
+    if (config_load(paths, node->config->path_count, &fresh, &err) != CF_OK) {
+        cf_err("server", "configuration not reloaded: %s", err.message);
+        return;
+    }
+    cf_log_set_level(fresh->log_level);
+    cf_info("server", "log level reloaded");
+    config_free(fresh);
+}
+
+/* ---- -dev ---- */
+
+struct dev_setup {
+    struct node *node;
+    char root_token[64];
+};
+
+static cf_status dev_fill(struct request *rq, void *context, struct cf_error *err)
+{
+    struct dev_setup *setup = context;
+    struct mount *mount = arena_new_object(rq->arena, struct mount);
+    mount->type = CF_SLICE("kv");
+    mount->ops = engine_find(core_engines(rq->core), ENGINE_SECRETS, mount->type);
+    mount->path = CF_SLICE("secret/");
+    mount->description = CF_SLICE("key/value secret storage");
+    mount->options = json_object_new(rq->arena);
+    json_set_text(rq->arena, mount->options, "version", "2");
+    mount_identify(mount, rq);
+    txn_put(rq->txn, mount_key(mount), record_encode(rq->arena, mount_to_record(rq->arena, mount)));
+    const char *wanted = setup->node->config->dev_root_token;
+    if (wanted == NULL || wanted[0] == '\0') {
+        return CF_OK;
+    }
+    const struct token_entry *old;
+    static struct cf_slice root = {(const uint8_t *)"root", 4};
+    struct token_spec spec = {.id = cf_slice_str(wanted),
+                              .entry = {.display_name = CF_SLICE("root"),
+                                        .path = CF_SLICE("auth/token/root"),
+                                        .type = CF_SLICE("service"),
+                                        .policies = &root,
+                                        .policy_count = 1,
+                                        .is_root = true}};
+    struct token_entry *entry;
+    struct cf_slice id;
+    CF_TRY(token_lookup(rq->txn, rq->arena, cf_slice_str(setup->root_token), &old, err));
+    CF_TRY(token_revoke(rq->txn, rq->arena, old, true, err));
+    return token_create(rq, &spec, &id, &entry, err);
+}
+
+static void dev_filled(void *context, cf_status status, uint64_t index, const struct cf_error *err)
+{
+    struct dev_setup *setup = context;
+    const char *wanted = setup->node->config->dev_root_token;
+    (void)index;
+    if (status != CF_OK) {
+        cf_err("server", "dev mode: cannot set up: %s", err->message);
+    } else {
+        (void)printf("Root Token: %s\n\nDevelopment mode should NOT be used in production "
+                     "installations!\n\n",
+                     wanted != NULL && wanted[0] != '\0' ? wanted : setup->root_token);
+        (void)fflush(stdout);
+    }
+    cf_wipe(setup, sizeof(*setup));
+    cf_free(setup);
+}
+
+void host_dev_setup(struct node *node, struct cf_slice root_token)
+{
+    struct dev_setup *setup = cf_new(struct dev_setup);
+    setup->node = node;
+    (void)snprintf(setup->root_token, sizeof(setup->root_token), "%.*s", CF_SHOW(root_token));
+    struct system_work work = {dev_fill, dev_filled, setup};
+    system_submit(node->core, &work);
+}

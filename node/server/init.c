@@ -1,0 +1,336 @@
+/* node/server/init.c: the first moment of a cluster: keys, shares, the first log entry.
+ *
+ * Runs on the main loop: identity and cluster CA are made durable, consensus starts with this node as its
+ * only voter, and as soon as it leads the whole first content is proposed as one entry. The shares leave
+ * only after that entry is applied; before, nothing of them is kept anywhere. */
+#include "node/server/init.h"
+
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/core/command.h"
+#include "node/format/encode.h"
+#include "node/server/cluster.h"
+#include "node/server/seal.h"
+
+struct init_operation {
+    struct node *node;
+    struct http_exchange *x; /* NULL: -dev */
+    void (*dev_done)(struct node *node, struct cf_slice root_token, struct cf_slice unseal_key);
+    struct shamir_shape shape;
+    struct secret *shares[SHAMIR_SHARES_MAX];
+    struct secret *share_key; /* the unseal key, or with a static seal the recovery key */
+    struct secret *unseal_key, *root_key;
+    struct keyring *keyring;
+    struct arena *arena;
+    struct cf_slice root_token;
+    struct proposal proposal;
+    bool is_static;
+    cf_status status;
+    struct cf_error err;
+};
+
+static void operation_free(struct init_operation *op)
+{
+    for (size_t i = 0; i < CF_LENGTH(op->shares); i++) {
+        secret_free(op->shares[i]);
+    }
+    secret_free(op->share_key);
+    secret_free(op->unseal_key);
+    secret_free(op->root_key);
+    keyring_unref(op->keyring);
+    arena_free(op->arena);
+    cf_buf_done(&op->proposal.payload);
+    cf_free(op);
+}
+
+/* ---- the answer ---- */
+
+static void add_shares(struct init_operation *op, struct json *body, const char *hex_name,
+                       const char *base64_name)
+{
+    struct json *hex = json_array_new(op->arena);
+    struct json *base64 = json_array_new(op->arena);
+    for (unsigned i = 0; i < op->shape.shares && op->shares[i] != NULL; i++) {
+        CF_BUF(text) = {.secret = true};
+        encode_hex(&text, secret_slice(op->shares[i]));
+        json_array_add(op->arena, hex, json_from_string(op->arena, cf_buf_slice(&text)));
+        cf_buf_reset(&text);
+        encode_base64(&text, secret_slice(op->shares[i]));
+        json_array_add(op->arena, base64, json_from_string(op->arena, cf_buf_slice(&text)));
+    }
+    json_set(op->arena, body, hex_name, hex);
+    json_set(op->arena, body, base64_name, base64);
+}
+
+static void answer(void *arg)
+{
+    struct init_operation *op = arg;
+    if (op->status != CF_OK) {
+        api_answer_error(op->x, op->status, &op->err);
+    } else {
+        struct json *body = json_object_new(op->arena);
+        if (op->is_static) {
+            json_set(op->arena, body, "keys", json_array_new(op->arena));
+            json_set(op->arena, body, "keys_base64", json_array_new(op->arena));
+            add_shares(op, body, "recovery_keys", "recovery_keys_base64");
+        } else {
+            add_shares(op, body, "keys", "keys_base64");
+        }
+        json_set_string(op->arena, body, "root_token", op->root_token);
+        api_answer_json(op->x, 200, body);
+    }
+    operation_free(op);
+}
+
+static void finish(void *arg)
+{
+    struct init_operation *op = arg;
+    struct node *node = op->node;
+    node->init = NULL;
+    if (op->status == CF_OK) {
+        cf_info("server", "cluster \"%s\" initialised", node_cluster_name(node));
+        if (op->is_static || op->x == NULL) {
+            if (op->x == NULL) {
+                seal_keep_key(node, secret_copy(secret_slice(op->unseal_key)));
+            }
+            atomic_store(&node->wants_unseal, true);
+            seal_state_arrived(node);
+        }
+    } else {
+        cf_err("server", "initialisation failed: %s", op->err.message);
+    }
+    if (op->x == NULL) {
+        op->dev_done(node, op->status == CF_OK ? op->root_token : CF_SLICE_EMPTY,
+                     secret_slice(op->shares[0]));
+        operation_free(op);
+        return;
+    }
+    loop_post(http_loop(op->x), answer, op);
+}
+
+/* ---- the first entry ---- */
+
+static void proposed(struct proposal *proposal, cf_status status, uint64_t index)
+{
+    struct init_operation *op = cf_container(proposal, struct init_operation, proposal);
+    (void)index;
+    op->status = status;
+    if (status != CF_OK) {
+        cf_fail(&op->err, status, "%s", cf_status_text(status));
+    }
+    loop_post(op->node->loop, finish, op);
+}
+
+static cf_status seal_records(struct init_operation *op, struct initial_put *puts, size_t *count,
+                              struct cf_error *err)
+{
+    struct seal_config config = {.type = op->is_static ? SEAL_STATIC : SEAL_SHAMIR,
+                                 .shape = op->shape,
+                                 .generation = 1};
+    struct cf_slice unseal_key = secret_slice(op->unseal_key);
+    struct cf_slice root_key = secret_slice(op->root_key);
+    CF_BUF(bytes) = {0};
+    if (op->is_static) {
+        size_t size = cf_min(strlen(op->node->config->seal_key_id), SEAL_KEY_ID_MAX);
+        memcpy(config.key_id, op->node->config->seal_key_id, size);
+    }
+    CF_TRY(seal_config_dump(&config, &bytes, err));
+    puts[(*count)++] = (struct initial_put){
+        SEAL_KEY_CONFIG, arena_copy(op->arena, cf_buf_slice(&bytes)), true};
+    cf_buf_reset(&bytes);
+    CF_TRY(seal_wrap_root(unseal_key, root_key, &bytes, err));
+    puts[(*count)++] = (struct initial_put){
+        SEAL_KEY_ROOT, arena_copy(op->arena, cf_buf_slice(&bytes)), true};
+    cf_buf_reset(&bytes);
+    CF_TRY(seal_wrap_keyring(root_key, op->keyring, &bytes, err));
+    puts[(*count)++] = (struct initial_put){
+        SEAL_KEY_KEYRING, arena_copy(op->arena, cf_buf_slice(&bytes)), true};
+    if (op->is_static) {
+        cf_buf_reset(&bytes);
+        CF_TRY(seal_wrap_root(secret_slice(op->share_key), root_key, &bytes, err));
+        puts[(*count)++] = (struct initial_put){
+        SEAL_KEY_RECOVERY, arena_copy(op->arena, cf_buf_slice(&bytes)), true};
+    }
+    return CF_OK;
+}
+
+static cf_status build_entry(struct init_operation *op, struct cf_error *err)
+{
+    struct initial_put puts[5];
+    size_t count = 0;
+    op->keyring = keyring_new_first(core_random(), cf_wall_ns(cf_host_clock()));
+    CF_TRY(seal_records(op, puts, &count, err));
+    puts[count++] = cluster_initial_put(op->node, op->arena);
+    return core_initial_command(op->node->core, op->keyring, puts, count, core_random(),
+                                &op->proposal.payload, &op->root_token, op->arena, err);
+}
+
+void init_leader_ready(struct node *node)
+{
+    struct init_operation *op = node->init;
+    if (op == NULL || op->keyring != NULL) {
+        return;
+    }
+    op->status = build_entry(op, &op->err);
+    if (op->status != CF_OK) {
+        finish(op);
+        return;
+    }
+    op->proposal.done = proposed;
+    op->proposal.deadline_us = UINT64_MAX;
+    const struct proposer *proposer = node_proposer(node);
+    proposer->propose(proposer->context, &op->proposal);
+}
+
+/* ---- the start ---- */
+
+static cf_status make_keys(struct init_operation *op, struct cf_error *err)
+{
+    struct node *node = op->node;
+    op->root_key = seal_new_key(core_random());
+    op->share_key = seal_new_key(core_random());
+    if (op->is_static) {
+        pthread_mutex_lock(&node->seal_lock);
+        op->unseal_key = secret_copy(secret_slice(node->pending_key));
+        pthread_mutex_unlock(&node->seal_lock);
+    } else {
+        op->unseal_key = secret_copy(secret_slice(op->share_key));
+    }
+    return shamir_split(secret_slice(op->share_key), op->shape, core_random(), op->shares, err);
+}
+
+static cf_status begin(struct init_operation *op, struct cf_error *err)
+{
+    struct node *node = op->node;
+    if (atomic_load(&node->is_initialized) || node->init != NULL || cluster_is_joining(node)) {
+        return cf_fail(err, CF_INVALID, "Vault is already initialized");
+    }
+    CF_TRY(make_keys(op, err));
+    CF_TRY(cluster_bootstrap(node, err));
+    node->init = op;
+    cf_status status = node_start_driver(node, err);
+    if (status != CF_OK) {
+        node->init = NULL;
+    }
+    return status;
+}
+
+static void run(void *arg)
+{
+    struct init_operation *op = arg;
+    op->status = begin(op, &op->err);
+    if (op->status != CF_OK) {
+        if (op->x == NULL) {
+            cf_err("server", "cannot initialise: %s", op->err.message);
+            node_stop(op->node, 1);
+            operation_free(op);
+            return;
+        }
+        loop_post(http_loop(op->x), answer, op);
+    }
+}
+
+static cf_status read_shape(struct request *rq, const char *shares_name, const char *threshold_name,
+                            struct shamir_shape *ret, struct cf_error *err)
+{
+    int64_t shares, threshold;
+    CF_TRY(request_int(rq, shares_name, 0, &shares, err));
+    CF_TRY(request_int(rq, threshold_name, 0, &threshold, err));
+    if (shares < 1) {
+        return cf_fail(err, CF_INVALID,
+                       "invalid seal configuration: shares must be at least one");
+    }
+    if (shares > 255) {
+        return cf_fail(err, CF_INVALID,
+                       "invalid seal configuration: shares must be less than 256");
+    }
+    if (threshold < 1) {
+        return cf_fail(err, CF_INVALID,
+                       "invalid seal configuration: threshold must be at least one");
+    }
+    if (threshold > shares) {
+        return cf_fail(err, CF_INVALID,
+                       "invalid seal configuration: threshold cannot be larger than shares");
+    }
+    if (shares > 1 && threshold == 1) {
+        return cf_fail(err, CF_INVALID, "invalid seal configuration: threshold must be greater "
+                                        "than one for multiple shares");
+    }
+    *ret = (struct shamir_shape){(unsigned)shares, (unsigned)threshold};
+    return CF_OK;
+}
+
+static cf_status read_options(struct init_operation *op, struct request *rq, struct cf_error *err)
+{
+    bool asks_shares = request_field(rq, "secret_shares") != NULL;
+    int64_t recovery = 0;
+    CF_TRY(request_int(rq, "recovery_shares", 0, &recovery, err));
+    if (request_field(rq, "pgp_keys") != NULL || request_field(rq, "root_token_pgp_key") != NULL ||
+        request_field(rq, "recovery_pgp_keys") != NULL) {
+        return cf_fail(err, CF_INVALID,
+                       "this build cannot encrypt shares with PGP: leave pgp_keys out");
+    }
+    if (!op->is_static) {
+        if (recovery != 0) {
+            return cf_fail(err, CF_INVALID, "parameters recovery_shares,recovery_threshold not "
+                                            "applicable to seal type shamir");
+        }
+        return read_shape(rq, "secret_shares", "secret_threshold", &op->shape, err);
+    }
+    if (asks_shares && recovery == 0) {
+        return cf_fail(err, CF_INVALID, "parameters secret_shares,secret_threshold not applicable "
+                                        "to seal type static: give recovery_shares and "
+                                        "recovery_threshold");
+    }
+    return read_shape(rq, "recovery_shares", "recovery_threshold", &op->shape, err);
+}
+
+static struct init_operation *operation_new(struct node *node, struct http_exchange *x)
+{
+    struct init_operation *op = cf_new(struct init_operation);
+    op->node = node;
+    op->x = x;
+    op->arena = arena_new(4096);
+    op->is_static = node->config->seal_key != NULL;
+    return op;
+}
+
+void init_handle(struct node *node, struct http_exchange *x)
+{
+    struct request *rq;
+    if (!api_read_request(node->api, x, &rq)) {
+        return;
+    }
+    if (rq->operation == OPERATION_READ) {
+        struct json *body = json_object_new(rq->arena);
+        json_set_bool(rq->arena, body, "initialized", atomic_load(&node->is_initialized));
+        api_answer_json(x, 200, body);
+        return;
+    }
+    if (rq->operation != OPERATION_UPDATE) {
+        http_respond_error(x, 405, NULL);
+        return;
+    }
+    if (atomic_load(&node->is_initialized)) {
+        http_respond_error(x, 400, "Vault is already initialized");
+        return;
+    }
+    struct init_operation *op = operation_new(node, x);
+    op->status = rq->body == NULL ? cf_fail(&op->err, CF_INVALID, "EOF")
+                                  : read_options(op, rq, &op->err);
+    if (op->status != CF_OK) {
+        answer(op);
+        return;
+    }
+    loop_post(node->loop, run, op);
+}
+
+void init_dev(struct node *node,
+              void (*done)(struct node *node, struct cf_slice root_token,
+                           struct cf_slice unseal_key))
+{
+    struct init_operation *op = operation_new(node, NULL);
+    op->dev_done = done;
+    op->shape = (struct shamir_shape){1, 1};
+    run(op);
+}

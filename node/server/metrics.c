@@ -1,0 +1,107 @@
+/* node/server/metrics.c: counters and gauges of this node. */
+#include "node/server/metrics.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "node/base/memory.h"
+#include "node/format/timefmt.h"
+
+struct metric {
+    const char *name, *help;
+    bool is_counter;
+    uint64_t value;
+};
+
+#define METRICS_MAX 32
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file != NULL) {
+        cf_ignore(fscanf(file, "%*u %llu", &pages) != 1, "shown as 0");
+        (void)fclose(file);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t collect(struct node *node, struct arena *arena, struct metric *to)
+{
+    size_t count = 0;
+    struct raft_driver *driver = atomic_load(&node->driver_shared);
+    struct raft_driver_status *raft = arena_new_object(arena, struct raft_driver_status);
+    struct kv_counters kv;
+    kv_count(node->kv, &kv);
+    if (driver != NULL) {
+        raft_driver_status(driver, raft);
+    }
+    uint64_t requests = 0, connections = 0;
+    for (unsigned i = 0; i < http_reactors_count(node->reactors); i++) {
+        struct http_stats stats = http_server_stats(http_reactors_server(node->reactors, i));
+        requests += stats.requests;
+        connections += stats.connections;
+    }
+    const struct metric all[] = {
+        {"coffer_storage_syncs", "fsyncs of the write-ahead log", true, kv.syncs},
+        {"coffer_storage_commits", "batches written", true, kv.commits},
+        {"coffer_storage_wal_bytes", "bytes written with the log", true, kv.wal_bytes},
+        {"coffer_storage_flushes", "memtables written out", true, kv.flushes},
+        {"coffer_log_entries", "log entries that requests of this node made", true,
+         core_entry_count(node->core)},
+        {"coffer_http_requests", "requests taken", true, requests},
+        {"coffer_raft_proposals", "proposals taken", true, raft->proposals},
+        {"coffer_raft_syncs", "syncs of the log writer", true, raft->syncs},
+        {"coffer_http_connections", "open client connections", false, connections},
+        {"coffer_storage_memory_bytes", "memtables and cache", false, kv.memory_bytes},
+        {"coffer_process_resident_bytes", "resident memory", false, resident_bytes()},
+        {"coffer_raft_term", "term", false, raft->term},
+        {"coffer_raft_commit_index", "commit index", false, raft->commit},
+        {"coffer_raft_applied_index", "applied index", false, raft->applied},
+        {"coffer_raft_last_index", "last log index", false, raft->last_index},
+        {"coffer_raft_is_leader", "1 on the active node", false,
+         driver != NULL && raft_driver_is_leader(driver)},
+        {"coffer_core_unsealed", "1 when unsealed", false, !atomic_load(&node->is_sealed)},
+    };
+    for (size_t i = 0; i < CF_LENGTH(all); i++) {
+        to[count++] = all[i];
+    }
+    return count;
+}
+
+void metrics_answer(struct node *node, struct request *rq, bool prometheus)
+{
+    struct metric metrics[METRICS_MAX];
+    size_t count = collect(node, rq->arena, metrics);
+    if (prometheus) {
+        CF_BUF(text) = {0};
+        for (size_t i = 0; i < count; i++) {
+            cf_buf_addf(&text, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", metrics[i].name,
+                        metrics[i].help, metrics[i].name,
+                        metrics[i].is_counter ? "counter" : "gauge", metrics[i].name,
+                        (unsigned long long)metrics[i].value);
+        }
+        rq->response.raw = arena_copy(rq->arena, cf_buf_slice(&text));
+        rq->response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        return;
+    }
+    struct json *counters = json_array_new(rq->arena);
+    struct json *gauges = json_array_new(rq->arena);
+    for (size_t i = 0; i < count; i++) {
+        struct json *one = json_object_new(rq->arena);
+        json_set_text(rq->arena, one, "Name", metrics[i].name);
+        json_set_int(rq->arena, one, metrics[i].is_counter ? "Count" : "Value",
+                     (int64_t)metrics[i].value);
+        json_set(rq->arena, one, "Labels", json_object_new(rq->arena));
+        json_array_add(rq->arena, metrics[i].is_counter ? counters : gauges, one);
+    }
+    char now[TIMEFMT_SIZE];
+    timefmt_text(cf_wall_ns(cf_host_clock()), now);
+    struct json *data = response_data(rq);
+    json_set_text(rq->arena, data, "Timestamp", now);
+    json_set(rq->arena, data, "Counters", counters);
+    json_set(rq->arena, data, "Gauges", gauges);
+    json_set(rq->arena, data, "Points", json_array_new(rq->arena));
+    json_set(rq->arena, data, "Samples", json_array_new(rq->arena));
+    rq->response.no_envelope = true;
+}

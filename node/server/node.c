@@ -1,0 +1,344 @@
+/* node/server/node.c: starting a node, wiring its parts together, ending it in order. */
+#include "node/server/node.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/format/encode.h"
+#include "node/server/ceremony.h"
+#include "node/server/cluster.h"
+#include "node/server/host.h"
+#include "node/server/init.h"
+#include "node/server/proposals.h"
+#include "node/server/registry.h"
+#include "node/server/replication.h"
+#include "node/server/seal.h"
+#include "node/server/status.h"
+
+#define CONNECTIONS_MAX 16384
+#define CONNECTIONS_PER_ADDRESS_MAX 4096
+#define KEY_MEMORY ((size_t)1 << 20)
+#define DRAIN_US ((uint64_t)5 * 1000000)
+
+static struct proposer the_proposer; /* of the one node of this process */
+
+const struct proposer *node_proposer(struct node *node)
+{
+    (void)node;
+    return &the_proposer;
+}
+
+void node_cluster_id(const struct node *node, char to[37])
+{
+    struct uuid id = {{0}};
+    if (node->store != NULL && raft_store_has_identity(node->store)) {
+        struct raft_identity identity = raft_store_identity(node->store);
+        memcpy(id.bytes, identity.cluster_id, sizeof(id.bytes));
+    }
+    encode_uuid_text(id, to);
+}
+
+const char *node_cluster_name(const struct node *node)
+{
+    return node->config->cluster_name != NULL ? node->config->cluster_name : "coffer";
+}
+
+/* ---- routes that answer in every state ---- */
+
+static bool node_route(void *context, struct http_exchange *x, struct cf_slice path)
+{
+    static const struct {
+        const char *path;
+        void (*handle)(struct node *node, struct http_exchange *x);
+    } routes[] = {
+        {"sys/health", status_handle_health},   {"sys/seal-status", seal_handle_status},
+        {"sys/leader", status_handle_leader},   {"sys/init", init_handle},
+        {"sys/unseal", seal_handle_unseal},     {"sys/storage/raft/join", cluster_handle_join},
+    };
+    struct node *node = context;
+    if (!cf_slice_starts(path, CF_SLICE("sys/"))) {
+        return false;
+    }
+    for (size_t i = 0; i < CF_LENGTH(routes); i++) {
+        if (cf_slice_is(path, routes[i].path)) {
+            routes[i].handle(node, x);
+            return true;
+        }
+    }
+    return cluster_handle_bootstrap(node, x, path) || ceremony_handle(node, x, path);
+}
+
+/* ---- hardening ---- */
+
+static cf_status harden(const struct config *config, struct cf_error *err)
+{
+    struct rlimit none = {0, 0};
+    (void)umask(077);
+    cf_ignore(setrlimit(RLIMIT_CORE, &none) != 0, "PR_SET_DUMPABLE does the same");
+    cf_ignore(prctl(PR_SET_DUMPABLE, 0) != 0, "an old kernel");
+    cf_ignore(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0, "an old kernel");
+    return secret_init(KEY_MEMORY, !config->disable_mlock, err);
+}
+
+/* ---- storage and consensus ---- */
+
+static cf_status open_storage(struct node *node, struct cf_error *err)
+{
+    struct config *config = node->config;
+    if (config->storage == STORAGE_INMEM) {
+        node->kv = kv_open_memory();
+    } else {
+        if (mkdir(config->path, 0700) != 0 && errno != EEXIST) {
+            return cf_fail(err, CF_IO, "cannot make data directory \"%s\": %s", config->path,
+                           strerror(errno));
+        }
+        const char *path = arena_printf(config->arena, "%s/db", config->path);
+        CF_TRY(kv_open(path, NULL, &node->kv, err));
+    }
+    return raft_store_open(node->kv, &node->store, err);
+}
+
+cf_status node_start_driver(struct node *node, struct cf_error *err)
+{
+    uint64_t seed;
+    cf_random_fill(core_random(), &seed, sizeof(seed));
+    struct raft_driver_options options = {
+        .loop = node->loop,
+        .store = node->store,
+        .applier = proposals_applier(node),
+        .seed = seed,
+        .features = RPC_FEATURE_LEVEL,
+        .condition = RAFT_SEALED,
+    };
+    CF_TRY(raft_driver_start(&options, &node->driver, err));
+    atomic_store(&node->driver_shared, node->driver);
+    atomic_store(&node->is_initialized, true);
+    cluster_driver_started(node);
+    return CF_OK;
+}
+
+/* ---- listeners ---- */
+
+static void handle(void *ctx, struct http_exchange *x)
+{
+    api_handle(ctx, x);
+}
+
+static bool no_ui(void *context, struct http_exchange *x, struct cf_slice path)
+{
+    (void)context;
+    if (cf_slice_starts(path, CF_SLICE("/ui"))) {
+        http_respond_error(x, 404, "this build has no web interface");
+        return true;
+    }
+    return false;
+}
+
+static cf_status open_listeners(struct node *node, struct cf_error *err)
+{
+    struct config *config = node->config;
+    struct api_options api = {
+        .core = node->core, .node_route = node_route, .other = no_ui, .context = node};
+    node->api = api_new(&api);
+    struct http_options options = {.handler = handle, .ctx = node->api};
+    node->gate = http_gate_new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
+    CF_TRY(http_reactors_start(&options, 0, &node->reactors, err));
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (!listener->tls_disable) {
+            struct tls_files files = {.cert_file = listener->tls_cert_file,
+                                      .key_file = listener->tls_key_file,
+                                      .client_ca_file = listener->tls_client_ca_file,
+                                      .no_client_certs = listener->tls_disable_client_certs,
+                                      .require_client_cert = listener->tls_require_client_cert,
+                                      .only_tls13 = listener->only_tls13};
+            CF_TRY(tls_server_from_files(&files, &node->tls[i], err));
+        }
+        CF_TRY(http_listen(node->loop, node->reactors, cf_slice_str(listener->address),
+                           node->tls[i], node->gate, (void *)(uintptr_t)listener,
+                           &node->listeners[i], err));
+        cf_info("server", "API listener on %s%s", http_listener_address(node->listeners[i]),
+                listener->tls_disable ? " (plain HTTP)" : "");
+    }
+    return CF_OK;
+}
+
+/* ---- signals ---- */
+
+static void on_terminate(void *arg)
+{
+    node_stop(arg, 0);
+}
+
+static void on_hangup(void *arg)
+{
+    struct node *node = arg;
+    struct cf_error err = {0};
+    for (size_t i = 0; i < node->config->listener_count; i++) {
+        if (node->tls[i] == NULL) {
+            continue;
+        }
+        if (tls_server_reload(node->tls[i], &err) == CF_OK) {
+            cf_info("server", "certificate of %s reloaded", node->config->listeners[i].address);
+        } else {
+            cf_err("server", "certificate not reloaded, the old one stays in use: %s",
+                   err.message);
+        }
+    }
+    host_reload(node);
+}
+
+/* ---- the end ---- */
+
+static void drained(void *arg)
+{
+    struct node *node = arg;
+    loop_stop(node->loop);
+}
+
+static void stepped_down(void *arg, cf_status status)
+{
+    struct node *node = arg;
+    if (status != CF_OK) {
+        cf_warn("server", "leadership was not handed over: %s", cf_status_text(status));
+    }
+    if (node->reactors != NULL) {
+        http_reactors_drain(node->reactors, DRAIN_US, node->loop, drained, node);
+    } else {
+        loop_stop(node->loop);
+    }
+}
+
+void node_stop(struct node *node, int exit_status)
+{
+    if (node->is_stopping) {
+        return;
+    }
+    node->is_stopping = true;
+    node->exit_status = exit_status;
+    cf_info("server", "stopping");
+    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+        http_listener_free(node->listeners[i]);
+        node->listeners[i] = NULL;
+    }
+    core_background_stop(node->core);
+    cluster_step_down(node, stepped_down, node);
+}
+
+/* ---- -dev ---- */
+
+static void dev_seeded(struct node *node, struct cf_slice root_token, struct cf_slice unseal_key)
+{
+    if (root_token.size == 0) {
+        node_stop(node, 1);
+        return;
+    }
+    CF_BUF(key) = {0};
+    encode_base64(&key, unseal_key);
+    (void)printf("\nWARNING! dev mode is enabled: everything is in memory and lost at the end, and "
+                 "the server starts unsealed.\n\n"
+                 "    export VAULT_ADDR='%s'\n\nUnseal Key: %.*s\n",
+                 node->config->api_addr, CF_SHOW(cf_buf_slice(&key)));
+    host_dev_setup(node, root_token);
+}
+
+/* ---- the whole life ---- */
+
+static cf_status start(struct node *node, struct cf_error *err)
+{
+    struct config *config = node->config;
+    struct core_config core = {.default_lease_ttl_s = config->default_lease_ttl_s,
+                               .max_lease_ttl_s = config->max_lease_ttl_s,
+                               .raw_storage_endpoint = config->raw_storage_endpoint};
+    struct loop_signal *ignored;
+    CF_TRY(harden(config, err));
+    CF_TRY(loop_new(&node->loop, err));
+    CF_TRY(loop_signal_new(node->loop, SIGTERM, on_terminate, node, &ignored, err));
+    CF_TRY(loop_signal_new(node->loop, SIGINT, on_terminate, node, &ignored, err));
+    CF_TRY(loop_signal_new(node->loop, SIGHUP, on_hangup, node, &ignored, err));
+    CF_TRY(open_storage(node, err));
+    the_proposer = proposals_proposer(node);
+    struct core_host host = {
+        .context = node, .routes = host_routes, .forward = cluster_forward};
+    node->core = core_new(&core, registry_engines, &the_proposer, &host);
+    core_set_keyring_loader(node->core, seal_load_keyring, node);
+    CF_TRY(seal_configure(node, err));
+    node->ceremony = ceremony_new();
+    node->replication = node_replication_new(node);
+    CF_TRY(cluster_new(node, &node->cluster, err));
+    CF_TRY(cluster_open(node, err));
+    if (raft_store_has_identity(node->store)) {
+        CF_TRY(node_start_driver(node, err));
+    } else if (config->join_count != 0) {
+        cluster_start_joining(node);
+    }
+    CF_TRY(open_listeners(node, err));
+    if (config->is_dev) {
+        init_dev(node, dev_seeded);
+    }
+    return CF_OK;
+}
+
+static void destroy(struct node *node)
+{
+    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+        http_listener_free(node->listeners[i]);
+    }
+    if (node->driver != NULL) {
+        cluster_driver_stopping(node);
+        atomic_store(&node->driver_shared, NULL);
+        raft_driver_free(node->driver);
+        node->driver = NULL;
+    }
+    http_reactors_free(node->reactors);
+    http_gate_free(node->gate);
+    api_free(node->api);
+    node_replication_free(node->replication);
+    cluster_free(node->cluster);
+    ceremony_free(node->ceremony);
+    for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+        tls_server_free(node->tls[i]);
+    }
+    core_free(node->core);
+    raft_store_free(node->store);
+    kv_close(node->kv);
+    secret_free(node->root_key);
+    secret_free(node->unseal_key);
+    secret_free(node->pending_key);
+    seal_progress_free(node->progress);
+    pthread_mutex_destroy(&node->seal_lock);
+    loop_free(node->loop);
+    cf_free(node);
+}
+
+int node_run(struct config *config)
+{
+    struct cf_error err = {0};
+    struct node *node = cf_new(struct node);
+    node->config = config;
+    node->progress = seal_progress_new();
+    node->started_ns = cf_wall_ns(cf_host_clock());
+    atomic_init(&node->is_sealed, true);
+    pthread_mutex_init(&node->seal_lock, NULL);
+    loop_process_init();
+    cf_log_set_level(config->log_level);
+    cf_log_set_json(config->log_json);
+    cf_info("server", "coffer %s, node \"%s\", storage %s", COFFER_VERSION, config->node_id,
+            storage_type_name(config->storage));
+    if (start(node, &err) != CF_OK) {
+        (void)fprintf(stderr, "coffer: cannot start: %s%s%s\n", err.message,
+                      err.detail[0] != '\0' ? " " : "", err.detail);
+        return 1; /* the process ends: nothing is half done that a restart does not repair */
+    }
+    loop_run(node->loop);
+    int status = node->exit_status;
+    destroy(node);
+    return status;
+}

@@ -1,0 +1,71 @@
+/* node/server/node.h
+ *
+ * One running node: everything wired together. Members belong to the main loop's thread unless they say
+ * otherwise; the reactors reach them by posting.
+ */
+#ifndef COFFER_SERVER_NODE_H
+#define COFFER_SERVER_NODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "consensus/driver/driver.h"
+#include "node/barrier/seal.h"
+#include "node/cluster/loop.h"
+#include "node/core/core.h"
+#include "node/http/api.h"
+#include "node/http/server.h"
+#include "node/server/config.h"
+
+struct cluster;    /* cluster.h: the cluster port, peers, forwarding, joining */
+struct ceremony;   /* ceremony.h: generate-root and DR operation tokens */
+struct node_replication; /* replication.h: the link to other clusters */
+
+struct node {
+    struct config *config;
+    struct loop *loop;
+    struct kv *kv;
+    struct raft_store *store;
+    struct raft_driver *driver; /* NULL until there is an identity */
+    struct core *core;
+    struct api *api;
+    struct http_gate *gate;
+    struct http_reactors *reactors;
+    struct http_listener *listeners[CONFIG_LISTENERS_MAX];
+    struct tls_server *tls[CONFIG_LISTENERS_MAX];
+    struct cluster *cluster;
+    struct ceremony *ceremony;
+    struct node_replication *replication;
+    struct init_operation *init; /* sys/init under way */
+    bool is_stopping;
+    int exit_status;
+    int64_t started_ns;
+
+    /* Any thread. */
+    _Atomic bool is_initialized; /* this node belongs to a cluster */
+    _Atomic bool is_sealed;
+    _Atomic(struct raft_driver *) driver_shared; /* as driver, once it runs */
+    _Atomic bool wants_unseal; /* an unseal key waits for the state to arrive */
+    _Atomic int64_t active_since_ns;
+
+    /* Guarded by seal_lock. */
+    pthread_mutex_t seal_lock;
+    struct secret *root_key, *unseal_key; /* NULL while sealed */
+    struct secret *pending_key;           /* combined, but the state has not arrived yet */
+    struct seal_progress *progress;
+};
+
+/* Runs a node until SIGTERM or SIGINT. Returns the exit status of the process. */
+int node_run(struct config *config);
+
+/* Starts consensus from what the store holds (it has an identity). */
+CF_CHECKED cf_status node_start_driver(struct node *node, struct cf_error *err);
+/* Ends the process in order: hands leadership over, answers what waits. */
+void node_stop(struct node *node, int exit_status);
+/* Text forms of this cluster's and this node's ids. */
+void node_cluster_id(const struct node *node, char to[37]);
+const char *node_cluster_name(const struct node *node);
+/* What core was given for proposals. */
+const struct proposer *node_proposer(struct node *node);
+
+#endif

@@ -1,0 +1,187 @@
+/* node/server/proposals.c: the core's proposer on top of the Raft driver, and the applier beneath it.
+ *
+ * Neither core nor consensus includes the other; here their tables meet. */
+#include "node/server/proposals.h"
+
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/server/cluster.h"
+#include "node/server/replication.h"
+#include "node/server/seal.h"
+
+struct pending {
+    struct raft_proposal raft;
+    struct node *node;
+    struct proposal *proposal;
+};
+
+struct pending_read {
+    struct raft_read raft;
+    struct node *node;
+    struct read_wait *wait;
+};
+
+static struct raft_driver *driver_of(struct node *node)
+{
+    return atomic_load_explicit(&node->driver_shared, memory_order_acquire);
+}
+
+/* ---- proposer ---- */
+
+static void raft_done(struct raft_proposal *raft, const struct raft_outcome *outcome)
+{
+    struct pending *pending = cf_container(raft, struct pending, raft);
+    struct proposal *proposal = pending->proposal;
+    cf_status status = outcome->status;
+    uint64_t index = outcome->index;
+    cf_free(pending);
+    proposal->done(proposal, status, index);
+}
+
+static void propose(void *context, struct proposal *proposal)
+{
+    struct node *node = context;
+    struct raft_driver *driver = driver_of(node);
+    if (driver == NULL) {
+        proposal->done(proposal, CF_UNAVAILABLE, 0);
+        return;
+    }
+    struct pending *pending = cf_new(struct pending);
+    pending->node = node;
+    pending->proposal = proposal;
+    pending->raft.type = RAFT_ENTRY_DATA;
+    pending->raft.payload = proposal->payload.data;
+    pending->raft.payload_size = proposal->payload.size;
+    pending->raft.done = raft_done;
+    cf_status status = raft_driver_propose(driver, &pending->raft, NULL);
+    if (status != CF_OK) {
+        cf_free(pending);
+        proposal->done(proposal, status, 0);
+    }
+}
+
+static void read_done(struct raft_read *raft, cf_status status, uint64_t index)
+{
+    struct pending_read *pending = cf_container(raft, struct pending_read, raft);
+    struct read_wait *wait = pending->wait;
+    cf_free(pending);
+    wait->done(wait, status == CF_TIMEOUT ? CF_UNAVAILABLE : status, index);
+}
+
+static void read_index(void *context, struct read_wait *wait)
+{
+    struct node *node = context;
+    struct raft_driver *driver = driver_of(node);
+    if (driver == NULL) {
+        wait->done(wait, CF_SEALED, 0);
+        return;
+    }
+    struct pending_read *pending = cf_new(struct pending_read);
+    pending->node = node;
+    pending->wait = wait;
+    pending->raft.done = read_done;
+    raft_driver_read_index(driver, &pending->raft);
+}
+
+static bool read_ready(void *context)
+{
+    struct raft_driver *driver = driver_of(context);
+    return driver != NULL && raft_driver_read_ready_now(driver);
+}
+
+static bool is_active(void *context)
+{
+    struct raft_driver *driver = driver_of(context);
+    return driver != NULL && raft_driver_is_leader(driver);
+}
+
+struct proposer proposals_proposer(struct node *node)
+{
+    return (struct proposer){node, propose, read_index, read_ready, is_active};
+}
+
+/* ---- applier ---- */
+
+static cf_status admit(void *context, struct raft_proposal *raft, uint64_t index, uint64_t term,
+                       struct cf_error *err)
+{
+    struct node *node = context;
+    struct pending *pending = cf_container(raft, struct pending, raft);
+    (void)term;
+    if (loop_now_us() > pending->proposal->deadline_us) {
+        return cf_fail(err, CF_TIMEOUT, "request timed out before it was appended");
+    }
+    return core_admit(node->core, pending->proposal, index);
+}
+
+static cf_status apply(void *context, const struct raft_entry_view *entries, size_t count,
+                       struct kv_batch *batch, struct cf_error *err)
+{
+    struct node *node = context;
+    for (size_t i = 0; i < count; i++) {
+        CF_TRY(core_apply(node->core, entries[i].index, entries[i].payload, batch, err));
+    }
+    if (count != 0) {
+        core_apply_end(node->core, batch);
+    }
+    return CF_OK;
+}
+
+static void try_unseal(void *arg)
+{
+    seal_state_arrived(arg);
+}
+
+static void applied(void *context, uint64_t index, uint64_t term)
+{
+    struct node *node = context;
+    (void)term;
+    core_applied(node->core, index);
+    node_replication_applied(node, index);
+    if (atomic_load_explicit(&node->wants_unseal, memory_order_relaxed)) {
+        loop_post(node->loop, try_unseal, node);
+    }
+}
+
+static void state_changed(void *context, struct kv_family *state, uint64_t index, uint64_t term,
+                          enum raft_state_reason reason)
+{
+    struct node *node = context;
+    struct cf_error err = {0};
+    (void)term;
+    if (core_state_changed(node->core, node->kv, state, index, &err) != CF_OK) {
+        cf_err("server", "cannot read the state at index %llu: %s %s", (unsigned long long)index,
+               err.message, err.detail);
+    }
+    if (reason == RAFT_STATE_INSTALLED) {
+        cf_info("server", "state replaced by a snapshot at index %llu",
+                (unsigned long long)index);
+    }
+    if (atomic_load(&node->wants_unseal)) {
+        loop_post(node->loop, try_unseal, node);
+    }
+}
+
+static void became_leader(void *context, uint64_t term, uint64_t last_index)
+{
+    struct node *node = context;
+    (void)term;
+    core_became_leader(node->core, last_index);
+}
+
+static void role(void *context, enum raft_role role, uint64_t term, uint64_t leader,
+                 const char *leader_address)
+{
+    cluster_role_changed(context, role, term, leader, leader_address);
+}
+
+struct applier proposals_applier(struct node *node)
+{
+    return (struct applier){.context = node,
+                            .admit = admit,
+                            .apply = apply,
+                            .applied = applied,
+                            .state_changed = state_changed,
+                            .role = role,
+                            .became_leader = became_leader};
+}

@@ -1,0 +1,16 @@
+/* node/server/replication.h: this node's part in replication between clusters. */
+#ifndef COFFER_SERVER_REPLICATION_H
+#define COFFER_SERVER_REPLICATION_H
+
+#include "node/server/node.h"
+
+struct node_replication *node_replication_new(struct node *node);
+void node_replication_free(struct node_replication *replication); /* NULL is fine */
+/* Any thread: "disabled", "primary", "secondary", "bootstrapping" or (sealed) "unknown". */
+void node_replication_modes(struct node *node, const char **performance, const char **dr);
+/* Applier thread, after the view of index is published. */
+void node_replication_applied(struct node *node, uint64_t index);
+/* Main loop: leadership, unsealing and sealing start and stop links. */
+void node_replication_refresh(struct node *node);
+
+#endif

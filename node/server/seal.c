@@ -1,0 +1,339 @@
+/* node/server/seal.c: unsealing, sealing and the keys that this takes. */
+#include "node/server/seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/format/encode.h"
+#include "node/server/cluster.h"
+#include "node/server/status.h"
+
+#define KEY_FILE_MAX ((size_t)1024)
+
+/* ---- records ---- */
+
+static cf_status read_record(struct node *node, struct key key, struct arena *arena,
+                             struct cf_slice *ret, struct cf_error *err)
+{
+    struct view *view = core_view(node->core);
+    if (view == NULL) {
+        return cf_fail(err, CF_NOT_FOUND, "%s", "");
+    }
+    cf_status status = view_get_raw(view, key, arena, ret, err);
+    view_unref(view);
+    return status;
+}
+
+cf_status seal_config_of(struct node *node, struct seal_config *ret, struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(512);
+    struct cf_slice bytes;
+    cf_status status = read_record(node, SEAL_KEY_CONFIG, arena, &bytes, err);
+    if (status == CF_NOT_FOUND) {
+        return cluster_pending_seal(node, ret) ? CF_OK : cf_fail(err, CF_NOT_FOUND, "%s", "");
+    }
+    CF_TRY(status);
+    return seal_config_load(bytes, ret, err);
+}
+
+cf_status seal_authority(struct node *node, const struct secret *key, struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(512);
+    struct seal_config config;
+    struct cf_slice wrapped;
+    CF_TRY(seal_config_of(node, &config, err));
+    bool is_static = config.type == SEAL_STATIC;
+    CF_TRY(read_record(node, is_static ? SEAL_KEY_RECOVERY : SEAL_KEY_ROOT, arena, &wrapped, err));
+    return seal_verify(secret_slice(key), wrapped, err);
+}
+
+cf_status seal_unseal_key(struct node *node, struct secret **ret, struct cf_error *err)
+{
+    pthread_mutex_lock(&node->seal_lock);
+    *ret = node->unseal_key != NULL ? secret_copy(secret_slice(node->unseal_key)) : NULL;
+    pthread_mutex_unlock(&node->seal_lock);
+    return *ret != NULL ? CF_OK : cf_fail(err, CF_SEALED, "Vault is sealed");
+}
+
+cf_status seal_wrap(struct node *node, const struct keyring *keyring, struct cf_buf *to,
+                    struct cf_error *err)
+{
+    pthread_mutex_lock(&node->seal_lock);
+    cf_status status = node->root_key == NULL
+                           ? cf_fail(err, CF_SEALED, "Vault is sealed")
+                           : seal_wrap_keyring(secret_slice(node->root_key), keyring, to, err);
+    pthread_mutex_unlock(&node->seal_lock);
+    return status;
+}
+
+cf_status seal_load_keyring(void *context, struct cf_slice wrapped, struct keyring **ret,
+                            struct cf_error *err)
+{
+    struct node *node = context;
+    pthread_mutex_lock(&node->seal_lock);
+    cf_status status = node->root_key == NULL
+                           ? cf_fail(err, CF_SEALED, "Vault is sealed")
+                           : seal_unwrap_keyring(secret_slice(node->root_key), wrapped, ret, err);
+    pthread_mutex_unlock(&node->seal_lock);
+    return status;
+}
+
+/* ---- unsealing ---- */
+
+/* The key opens what the state holds: the node is unsealed. CF_NOT_FOUND: the state is not here yet. */
+static cf_status open_with(struct node *node, struct secret *key, struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(1024);
+    CF_OWNED(keyring) keyring = NULL;
+    CF_OWNED(secret) root = NULL;
+    struct cf_slice wrapped;
+    CF_TRY(read_record(node, SEAL_KEY_ROOT, arena, &wrapped, err));
+    CF_TRY(seal_unwrap_root(secret_slice(key), wrapped, &root, err));
+    CF_TRY(read_record(node, SEAL_KEY_KEYRING, arena, &wrapped, err));
+    CF_TRY(seal_unwrap_keyring(secret_slice(root), wrapped, &keyring, err));
+    pthread_mutex_lock(&node->seal_lock);
+    secret_free(node->root_key);
+    secret_free(node->unseal_key);
+    node->root_key = secret_take(&root);
+    node->unseal_key = secret_copy(secret_slice(key));
+    pthread_mutex_unlock(&node->seal_lock);
+    core_unsealed(node->core, keyring);
+    atomic_store(&node->is_sealed, false);
+    raft_driver_set_sealed(node->driver, false);
+    cluster_unsealed(node);
+    cf_info("server", "unsealed");
+    return CF_OK;
+}
+
+void seal_keep_key(struct node *node, struct secret *key)
+{
+    pthread_mutex_lock(&node->seal_lock);
+    secret_free(node->pending_key);
+    node->pending_key = key;
+    pthread_mutex_unlock(&node->seal_lock);
+    atomic_store(&node->wants_unseal, key != NULL);
+}
+
+void seal_state_arrived(struct node *node)
+{
+    struct cf_error err = {0};
+    if (!atomic_load(&node->wants_unseal) || !atomic_load(&node->is_sealed)) {
+        return;
+    }
+    pthread_mutex_lock(&node->seal_lock);
+    CF_OWNED(secret) key =
+        node->pending_key != NULL ? secret_copy(secret_slice(node->pending_key)) : NULL;
+    pthread_mutex_unlock(&node->seal_lock);
+    if (key == NULL) {
+        return;
+    }
+    cf_status status = open_with(node, key, &err);
+    if (status == CF_OK) {
+        bool keep = node->config->seal_key != NULL; /* a static key unseals again after sys/seal? no:
+                                                       only a restart does */
+        if (!keep) {
+            seal_keep_key(node, NULL);
+        }
+        atomic_store(&node->wants_unseal, false);
+    } else if (status != CF_NOT_FOUND) {
+        cf_err("server", "the unseal key does not open this cluster: %s", err.message);
+        atomic_store(&node->wants_unseal, false);
+    }
+}
+
+/* Main loop. The combined key, as soon as enough shares are in. */
+static cf_status use_key(struct node *node, struct secret *key, struct cf_error *err)
+{
+    if (cluster_is_joining(node)) {
+        cluster_join_with(node, secret_copy(secret_slice(key)));
+        return CF_OK;
+    }
+    cf_status status = open_with(node, key, err);
+    if (status == CF_NOT_FOUND) {
+        /* The state is on its way: the key is tried again when it is here. */
+        seal_keep_key(node, secret_copy(secret_slice(key)));
+        return CF_OK;
+    }
+    return status;
+}
+
+/* ---- sealing ---- */
+
+void seal_now(struct node *node)
+{
+    if (atomic_exchange(&node->is_sealed, true)) {
+        return;
+    }
+    core_background_stop(node->core);
+    core_sealed(node->core);
+    pthread_mutex_lock(&node->seal_lock);
+    secret_free(node->root_key);
+    secret_free(node->unseal_key);
+    node->root_key = NULL;
+    node->unseal_key = NULL;
+    seal_progress_reset(node->progress);
+    pthread_mutex_unlock(&node->seal_lock);
+    if (node->driver != NULL) {
+        raft_driver_set_sealed(node->driver, true);
+    }
+    cluster_sealed(node);
+    cf_info("server", "sealed");
+}
+
+/* ---- static key ---- */
+
+static cf_status read_key_text(const char *source, struct cf_buf *to, struct cf_error *err)
+{
+    static const char scheme[] = "file://";
+    if (strncmp(source, scheme, sizeof(scheme) - 1) != 0) {
+        cf_buf_add_str(to, source);
+        return CF_OK;
+    }
+    const char *path = source + sizeof(scheme) - 1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return cf_fail(err, CF_INVALID, "cannot read seal key file \"%s\": %s", path,
+                       strerror(errno));
+    }
+    ssize_t got = 1;
+    while (got > 0 && cf_buf_reserve(to, 256)) {
+        got = read(fd, to->data + to->size, 256);
+        to->size += got > 0 ? (size_t)got : 0;
+    }
+    (void)close(fd);
+    return got == 0 ? CF_OK
+                    : cf_fail(err, CF_INVALID, "cannot read seal key file \"%s\"", path);
+}
+
+cf_status seal_configure(struct node *node, struct cf_error *err)
+{
+    struct cf_buf text;
+    struct secret *key = NULL;
+    if (node->config->seal_key == NULL) {
+        return CF_OK;
+    }
+    cf_buf_init_secret(&text, KEY_FILE_MAX + 256);
+    cf_status status = read_key_text(node->config->seal_key, &text, err);
+    if (status == CF_OK) {
+        status = seal_static_key(cf_buf_slice(&text), &key, err);
+        if (status != CF_OK) {
+            status = cf_error_prefix(err, status, "seal \"static\" current_key");
+        }
+    }
+    cf_buf_done(&text);
+    CF_TRY(status);
+    seal_keep_key(node, key);
+    return CF_OK;
+}
+
+/* ---- sys/unseal ---- */
+
+struct unseal_operation {
+    struct node *node;
+    struct http_exchange *x;
+    struct request *rq;
+    struct cf_buf share;
+    bool reset;
+    cf_status status;
+    struct cf_error err;
+};
+
+cf_status seal_decode_share(struct cf_slice text, struct cf_buf *to, struct cf_error *err)
+{
+    bool is_hex = text.size % 2 == 0 && text.size >= 2;
+    if (is_hex && encode_hex_decode(to, text, NULL) == CF_OK) {
+        return CF_OK;
+    }
+    cf_buf_reset(to);
+    if (encode_base64_decode(to, text, NULL) == CF_OK && to->size != 0) {
+        return CF_OK;
+    }
+    return cf_fail(err, CF_INVALID, "'key' must be a valid hex or base64 string");
+}
+
+static void unseal_answer(void *arg)
+{
+    struct unseal_operation *op = arg;
+    if (op->status != CF_OK) {
+        api_answer_error(op->x, op->status, &op->err);
+    } else {
+        seal_handle_status(op->node, op->x);
+    }
+    cf_buf_done(&op->share);
+    cf_free(op);
+}
+
+static cf_status unseal_step(struct unseal_operation *op)
+{
+    struct node *node = op->node;
+    struct seal_config config;
+    CF_OWNED(secret) key = NULL;
+    if (!atomic_load(&node->is_sealed)) {
+        return CF_OK;
+    }
+    if (op->reset) {
+        pthread_mutex_lock(&node->seal_lock);
+        seal_progress_reset(node->progress);
+        pthread_mutex_unlock(&node->seal_lock);
+        return CF_OK;
+    }
+    if (seal_config_of(node, &config, NULL) != CF_OK) {
+        return cf_fail(&op->err, CF_INVALID, "server is not initialized");
+    }
+    if (config.type == SEAL_STATIC) {
+        return cf_fail(&op->err, CF_INVALID,
+                       "this cluster unseals itself with its static key: restart the node");
+    }
+    pthread_mutex_lock(&node->seal_lock);
+    cf_status status = seal_progress_add(node->progress, config.shape, cf_buf_slice(&op->share),
+                                         core_random(), &key, &op->err);
+    pthread_mutex_unlock(&node->seal_lock);
+    if (status != CF_OK || key == NULL) {
+        return status;
+    }
+    return use_key(node, key, &op->err);
+}
+
+static void unseal_run(void *arg)
+{
+    struct unseal_operation *op = arg;
+    op->status = unseal_step(op);
+    loop_post(http_loop(op->x), unseal_answer, op);
+}
+
+void seal_handle_unseal(struct node *node, struct http_exchange *x)
+{
+    struct request *rq;
+    struct cf_error err = {0};
+    struct cf_slice key = CF_SLICE_EMPTY;
+    bool reset = false;
+    if (!api_read_request(node->api, x, &rq)) {
+        return;
+    }
+    cf_status status = request_bool(rq, "reset", false, &reset, &err);
+    if (status == CF_OK) {
+        status = request_string(rq, "key", &key, &err);
+    }
+    if (status == CF_OK && key.size == 0 && !reset) {
+        status = cf_fail(&err, CF_INVALID,
+                         "'key' must be specified in request body as JSON, or 'reset' set to true");
+    }
+    struct unseal_operation *op = cf_new(struct unseal_operation);
+    cf_buf_init_secret(&op->share, 4096);
+    if (status == CF_OK && !reset) {
+        status = seal_decode_share(key, &op->share, &err);
+    }
+    if (status != CF_OK) {
+        cf_buf_done(&op->share);
+        cf_free(op);
+        api_answer_error(x, status, &err);
+        return;
+    }
+    op->node = node;
+    op->x = x;
+    op->reset = reset;
+    loop_post(node->loop, unseal_run, op);
+}
