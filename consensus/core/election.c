@@ -35,11 +35,19 @@ bool raft_election_is_sticky(const struct raft *r)
            (r->leader_heard_us != 0 && r->now_us < r->leader_heard_us + r->options.election_us);
 }
 
+/* Whether its vote, or its log, may be needed. One that an uncommitted entry of its own takes the
+ * vote from still campaigns (without counting itself): it may be the only one whose log is new
+ * enough for the others (thesis 4.2.2; scylladb#10618). */
+static bool may_be_needed(const struct raft *r)
+{
+    return raft_membership_votes(&raft_config_in_force(r)->membership, r->options.id) ||
+           raft_membership_votes(&raft_config_at(r, r->log.commit)->membership, r->options.id);
+}
+
 bool raft_election_may_campaign(const struct raft *r)
 {
     return (r->condition & (RAFT_STALLED | RAFT_RECOVERING)) == 0 && !raft_is_removed(r) &&
-           !r->installing &&
-           raft_membership_votes(&raft_config_in_force(r)->membership, r->options.id);
+           !r->installing && may_be_needed(r);
 }
 
 /* One term's leadership, candidacy or following ends here; everything tied to it does, too. */

@@ -372,9 +372,12 @@ void raft_replicate_on_heartbeat_reply(struct raft *r, const struct raft_msg *m)
     uint64_t before_term;
     bool silent = p->match + 1 < p->next && !p->acked;
     bool recovering = (p->condition & RAFT_RECOVERING) != 0; /* waits for an APPEND that says so */
-    if (p->state == RAFT_REPLICATE && (silent || recovering) &&
-        raft_log_term(&r->log, p->next - 1, &before_term)) {
-        push_append(r, p, before_term, NULL, 0);
+    if (p->state == RAFT_REPLICATE && (silent || recovering)) {
+        if (raft_log_term(&r->log, p->next - 1, &before_term)) {
+            push_append(r, p, before_term, NULL, 0);
+        } else {
+            raft_progress_probe(p, p->match + 1); /* compacted meanwhile: a snapshot comes of it */
+        }
     }
     p->acked = false;
 }

@@ -1,0 +1,553 @@
+/* tests/sim/checks.c: the observer. Invariants of consensus.md section 15, after every event. */
+#include <inttypes.h>
+
+#include "tests/sim/world.h"
+
+#define ID PRIu64
+
+/* ---- what is known of the whole history ----------------------------------------------------- */
+
+uint64_t check_entry_chain(uint64_t before, const struct raft_entry *entry)
+{
+    return sim_mix(sim_mix(before, entry->term), sim_mix(entry->index, entry->crc32c));
+}
+
+static struct sim_oracle_entry *oracle_at(struct world *w, uint64_t index)
+{
+    size_t old = w->oracle_capacity;
+    raft_grow(&w->oracle, &w->oracle_capacity, (size_t)index + 1, sizeof(w->oracle[0]));
+    if (w->oracle_capacity != old) {
+        memset(w->oracle + old, 0, (w->oracle_capacity - old) * sizeof(w->oracle[0]));
+    }
+    if (index + 1 > w->oracle_count) {
+        w->oracle_count = (size_t)index + 1;
+    }
+    return &w->oracle[index];
+}
+
+static uint64_t *leader_of(struct world *w, uint64_t term)
+{
+    size_t old = w->term_capacity;
+    raft_grow(&w->leader_of_term, &w->term_capacity, (size_t)term + 1, sizeof(uint64_t));
+    if (w->term_capacity != old) {
+        memset(w->leader_of_term + old, 0, (w->term_capacity - old) * sizeof(uint64_t));
+    }
+    return &w->leader_of_term[term];
+}
+
+static void chains_grow(struct world *w)
+{
+    struct sim_chain_slot *old = w->chains;
+    size_t old_capacity = w->chain_capacity;
+    w->chain_capacity = old_capacity != 0 ? 2 * old_capacity : 1024;
+    w->chains = cf_array(w->chain_capacity, sizeof(w->chains[0]));
+    for (size_t i = 0; i < old_capacity; i++) {
+        if (old[i].index != 0) {
+            size_t at = (size_t)sim_mix(old[i].index, old[i].term) & (w->chain_capacity - 1);
+            while (w->chains[at].index != 0) {
+                at = (at + 1) & (w->chain_capacity - 1);
+            }
+            w->chains[at] = old[i];
+        }
+    }
+    cf_free(old);
+}
+
+/* I-3: same (index, term), same prefix; on all logs that ever were. */
+static void check_log_matching(struct world *w, struct sim_node *n, uint64_t index, uint64_t term,
+                               uint64_t chain)
+{
+    if (2 * (w->chain_count + 1) > w->chain_capacity) {
+        chains_grow(w);
+    }
+    size_t at = (size_t)sim_mix(index, term) & (w->chain_capacity - 1);
+    while (w->chains[at].index != 0 &&
+           (w->chains[at].index != index || w->chains[at].term != term)) {
+        at = (at + 1) & (w->chain_capacity - 1);
+    }
+    if (w->chains[at].index == 0) {
+        w->chains[at] = (struct sim_chain_slot){index, term, chain};
+        w->chain_count++;
+    } else if (w->chains[at].chain != chain) {
+        SIM_FAIL(w, "I-3", "node %" ID " has another log below %" ID "/%" ID, n->id, index, term);
+    }
+}
+
+/* ---- the view of one log -------------------------------------------------------------------- */
+
+static uint64_t view_last(const struct sim_view *v)
+{
+    return v->base + v->count - 1;
+}
+
+static const struct sim_view_entry *view_at(const struct sim_view *v, uint64_t index)
+{
+    return index >= v->base && index <= view_last(v) ? &v->at[index - v->base] : NULL;
+}
+
+static void view_push(struct sim_view *v, struct sim_view_entry entry)
+{
+    raft_grow(&v->at, &v->capacity, v->count + 1, sizeof(v->at[0]));
+    v->at[v->count++] = entry;
+}
+
+static void view_reset(struct world *w, struct sim_view *v, uint64_t index, uint64_t term)
+{
+    v->base = index;
+    v->count = 0;
+    view_push(v, (struct sim_view_entry){.term = term, .chain = oracle_at(w, index)->chain});
+}
+
+static void view_cut(struct world *w, struct sim_node *n, uint64_t from)
+{
+    struct sim_view *v = &n->view;
+    for (uint64_t i = from; i <= view_last(v); i++) {
+        if (v->at[i - v->base].config) {
+            sim_reached(&w->engine, MARK_CONFIG_ROLLED_BACK);
+        }
+    }
+    if (from <= n->seen_commit) {
+        SIM_FAIL(w, "I-6", "node %" ID " cuts %" ID ", which it knew to be committed", n->id, from);
+    }
+    v->count = (size_t)(from - v->base);
+}
+
+static void view_follow_base(struct world *w, struct sim_node *n)
+{
+    struct sim_view *v = &n->view;
+    const struct raft_log *log = &n->raft->log;
+    if (log->base_index == v->base) {
+        return;
+    }
+    const struct sim_view_entry *at = view_at(v, log->base_index);
+    if (at == NULL || at->term != log->base_term) {
+        view_reset(w, v, log->base_index, log->base_term); /* a snapshot */
+        return;
+    }
+    size_t drop = (size_t)(log->base_index - v->base);
+    v->count -= drop;
+    memmove(v->at, v->at + drop, v->count * sizeof(v->at[0]));
+    v->base = log->base_index;
+}
+
+/* Two majorities, one of each, that do not meet? Tries all ways to split the members. */
+static void check_intersection(struct world *w, const struct raft_config *a,
+                               const struct raft_config *b)
+{
+    uint64_t ids[2 * RAFT_MEMBERS_MAX];
+    size_t count = 0;
+    for (uint32_t i = 0; i < a->membership.count; i++) {
+        ids[count++] = a->membership.members[i].id;
+    }
+    for (uint32_t i = 0; i < b->membership.count; i++) {
+        if (raft_membership_find(&a->membership, b->membership.members[i].id) == NULL) {
+            ids[count++] = b->membership.members[i].id;
+        }
+    }
+    if (a->membership.count == 0) {
+        return; /* a node that waits to be added */
+    }
+    for (uint32_t split = 0; split < 1u << count; split++) {
+        bool here[2 * RAFT_MEMBERS_MAX], there[2 * RAFT_MEMBERS_MAX];
+        for (size_t i = 0; i < count; i++) {
+            here[i] = (split >> i & 1) != 0;
+            there[i] = !here[i];
+        }
+        if (check_has_quorum(&a->membership, here, ids, count) &&
+            check_has_quorum(&b->membership, there, ids, count)) {
+            SIM_FAIL(w, "I-13", "configurations at %" ID " and %" ID " have disjoint majorities",
+                     a->index, b->index);
+        }
+    }
+}
+
+static void note_config(struct world *w, struct sim_node *n, uint64_t index, uint64_t term)
+{
+    for (size_t i = w->config_count; i-- > 0;) {
+        if (w->configs[i].index == index && w->configs[i].term == term) {
+            return;
+        }
+    }
+    const struct raft_config *config = raft_config_at(n->raft, index);
+    raft_grow(&w->configs, &w->config_capacity, w->config_count + 1, sizeof(w->configs[0]));
+    w->configs[w->config_count++] = (struct sim_config_seen){index, term, config->membership};
+    check_intersection(w, raft_config_at(n->raft, index - 1), config);
+}
+
+static void view_add(struct world *w, struct sim_node *n, const struct raft_entry *entry)
+{
+    struct sim_view *v = &n->view;
+    uint64_t chain = check_entry_chain(v->at[v->count - 1].chain, entry);
+    view_push(v, (struct sim_view_entry){entry->term, chain, entry->type == RAFT_ENTRY_CONFIG});
+    check_log_matching(w, n, entry->index, entry->term, chain);
+}
+
+/* True when the log changed. */
+static bool view_sync(struct world *w, struct sim_node *n)
+{
+    struct sim_view *v = &n->view;
+    const struct raft_log *log = &n->raft->log;
+    uint64_t before = view_last(v), base_before = v->base;
+    view_follow_base(w, n);
+    if (n->raft->counters.truncations != n->seen_truncations) {
+        n->seen_truncations = n->raft->counters.truncations;
+        uint64_t i = v->base, term = 0;
+        while (i <= view_last(v) && raft_log_term(log, i, &term) &&
+               term == v->at[i - v->base].term) {
+            i++;
+        }
+        if (i <= view_last(v)) {
+            view_cut(w, n, i);
+        }
+    }
+    if (view_last(v) > log->last) {
+        SIM_FAIL(w, "I-6", "the log of node %" ID " shrank without a truncation", n->id);
+    }
+    bool changed = view_last(v) != before || v->base != base_before || view_last(v) != log->last;
+    while (view_last(v) < log->last) {
+        uint64_t index = view_last(v) + 1, first = raft_log_tail_first(log);
+        if (index < first) {
+            SIM_FAIL(w, "I-18", "node %" ID " has %" ID " without having been given it", n->id,
+                     index);
+        }
+        const struct raft_entry *entry = log->tail[log->head + (size_t)(index - first)];
+        view_add(w, n, entry);
+        if (entry->type == RAFT_ENTRY_CONFIG) {
+            note_config(w, n, entry->index, entry->term);
+        }
+    }
+    return changed;
+}
+
+/* ---- quorums, computed in another way than the core does ------------------------------------ */
+
+static bool half_has(const struct raft_membership *m, uint8_t role, const bool *has,
+                     const uint64_t *ids, size_t count)
+{
+    unsigned members = 0, yes = 0;
+    for (uint32_t i = 0; i < m->count; i++) {
+        if ((m->members[i].role & role) == 0) {
+            continue;
+        }
+        members++;
+        for (size_t j = 0; j < count; j++) {
+            yes += ids[j] == m->members[i].id && has[j];
+        }
+    }
+    return role == RAFT_OUTGOING && members == 0 ? true : 2 * yes > members;
+}
+
+bool check_has_quorum(const struct raft_membership *m, const bool *has, const uint64_t *ids,
+                      size_t count)
+{
+    return half_has(m, RAFT_VOTER, has, ids, count) && half_has(m, RAFT_OUTGOING, has, ids, count);
+}
+
+static bool is_durable_at(const struct sim_node *n, uint64_t index, uint64_t term)
+{
+    uint64_t found;
+    return n->exists &&
+           (n->disk.base.index > index || (disk_term(&n->disk, index, &found) && found == term));
+}
+
+/* ---- commits -------------------------------------------------------------------------------- */
+
+static void first_commit(struct world *w, struct sim_node *n, uint64_t index)
+{
+    const struct sim_view_entry *entry = view_at(&n->view, index);
+    bool has[SIM_NODES];
+    uint64_t ids[SIM_NODES];
+    if (n->raft->role != RAFT_LEADER && n->seen_role != RAFT_LEADER) {
+        SIM_FAIL(w, "I-9", "node %" ID " commits %" ID " before its leader does", n->id, index);
+    }
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        ids[i] = i + 1;
+        has[i] = is_durable_at(&w->nodes[i], index, entry->term);
+    }
+    const struct raft_config *config = raft_config_at(n->raft, n->seen_last);
+    if (!check_has_quorum(&config->membership, has, ids, SIM_NODES)) {
+        SIM_FAIL(w, "I-9", "leader %" ID " commits %" ID "/%" ID ", which no majority has on disk",
+                 n->id, index, entry->term);
+    }
+    struct sim_oracle_entry *o = oracle_at(w, index);
+    *o = (struct sim_oracle_entry){entry->term, entry->chain, n->raft->term, 0};
+    if (index > w->max_commit) {
+        w->max_commit = index;
+    }
+}
+
+static void check_commit(struct world *w, struct sim_node *n)
+{
+    uint64_t commit = n->raft->log.commit;
+    if (commit < n->seen_commit) {
+        SIM_FAIL(w, "I-6", "commit of node %" ID " fell to %" ID, n->id, commit);
+    }
+    if (commit == n->seen_commit) {
+        return;
+    }
+    uint64_t top_term = 0;
+    bool known = raft_log_term(&n->raft->log, commit, &top_term);
+    bool first = commit > w->max_commit;
+    if (!known || (first && n->raft->role == RAFT_LEADER && top_term != n->raft->term)) {
+        SIM_FAIL(w, "I-11", "leader %" ID " of term %" ID " commits %" ID " of term %" ID, n->id,
+                 n->raft->term, commit, top_term);
+    }
+    for (uint64_t i = n->seen_commit + 1; i <= commit; i++) {
+        const struct sim_view_entry *entry = view_at(&n->view, i);
+        const struct sim_oracle_entry *o = oracle_at(w, i);
+        if (entry == NULL) {
+            continue; /* below a snapshot that was installed */
+        }
+        if (o->commit_term == 0) {
+            first_commit(w, n, i);
+            if (entry->term < n->raft->term) {
+                sim_reached(&w->engine, MARK_OLD_TERM_COMMITTED);
+            }
+        } else if (o->term != entry->term || o->chain != entry->chain) {
+            SIM_FAIL(w, "I-5", "node %" ID " commits another entry at %" ID, n->id, i);
+        }
+    }
+    n->seen_commit = commit;
+}
+
+/* ---- leaders -------------------------------------------------------------------------------- */
+
+static void check_new_leader(struct world *w, struct sim_node *n)
+{
+    uint64_t term = n->raft->term;
+    uint64_t *leader = leader_of(w, term);
+    sim_reached(&w->engine, MARK_LEADER);
+    if (*leader != 0 && *leader != n->id) {
+        SIM_FAIL(w, "I-1", "nodes %" ID " and %" ID " both lead term %" ID, *leader, n->id, term);
+    }
+    *leader = n->id;
+    if (term > w->max_leader_term) {
+        w->max_leader_term = term;
+    }
+    for (uint64_t i = n->view.base; i < w->oracle_count; i++) {
+        const struct sim_oracle_entry *o = &w->oracle[i];
+        const struct sim_view_entry *entry = view_at(&n->view, i);
+        if (o->commit_term != 0 && o->commit_term < term &&
+            (entry == NULL || entry->term != o->term || entry->chain != o->chain)) {
+            SIM_FAIL(w, "I-4", "leader %" ID " of term %" ID " lacks committed %" ID "/%" ID, n->id,
+                     term, i, o->term);
+        }
+    }
+}
+
+static void check_peers(struct world *w, struct sim_node *n)
+{
+    struct raft *r = n->raft;
+    for (size_t i = 0; i < r->peer_count; i++) {
+        const struct raft_progress *p = &r->peers[i];
+        const struct sim_node *peer = world_node(w, p->id);
+        const struct sim_view_entry *entry = view_at(&n->view, p->match);
+        if (p->match >= p->next || p->next > r->log.last + 1) {
+            SIM_FAIL(w, "I-15", "leader %" ID ": match %" ID " next %" ID " last %" ID, n->id,
+                     p->match, p->next, r->log.last);
+        }
+        if (peer->disk.hard.term == r->term && entry != NULL && p->match > 0 &&
+            !is_durable_at(peer, p->match, entry->term)) {
+            SIM_FAIL(w, "I-15", "leader %" ID " believes that %" ID " holds %" ID, n->id, p->id,
+                     p->match);
+        }
+        if (p->ring_count > r->options.window_messages ||
+            (p->ring_count > 1 &&
+             p->ring_bytes > r->options.window_bytes + w->options.payload_max + 128)) {
+            SIM_FAIL(w, "I-16", "window of %" ID " for %" ID " overflows", n->id, p->id);
+        }
+    }
+    unsigned uncommitted = 0;
+    for (size_t i = 0; i < r->configs.count; i++) {
+        uncommitted += r->configs.list[i]->index > r->log.commit;
+    }
+    if (uncommitted > 1) {
+        SIM_FAIL(w, "I-12", "leader %" ID " has %u uncommitted configurations", n->id, uncommitted);
+    }
+}
+
+static void check_role(struct world *w, struct sim_node *n)
+{
+    struct raft *r = n->raft;
+    bool leads = r->role == RAFT_LEADER;
+    bool led = n->seen_role == RAFT_LEADER && n->seen_term == r->term;
+    if (leads && !led) {
+        check_new_leader(w, n);
+    }
+    if (leads && led && r->log.last < n->seen_last) {
+        SIM_FAIL(w, "I-2", "leader %" ID " removed its own entries", n->id);
+    }
+    if (r->term < n->seen_term) {
+        SIM_FAIL(w, "I-7", "term of node %" ID " fell to %" ID, n->id, r->term);
+    }
+    if (leads) {
+        check_peers(w, n);
+    } else if (led && raft_is_removed(r)) {
+        sim_reached(&w->engine, MARK_LEADER_REMOVED);
+    }
+}
+
+/* ---- one node ------------------------------------------------------------------------------- */
+
+static void check_config(struct world *w, struct sim_node *n)
+{
+    const struct sim_view *v = &n->view;
+    uint64_t newest = v->base;
+    for (size_t i = v->count; i-- > 1;) {
+        if (v->at[i].config) {
+            newest = v->base + i;
+            break;
+        }
+    }
+    const struct raft_config *config = raft_config_in_force(n->raft);
+    if ((newest > v->base && config->index != newest) ||
+        (newest == v->base && config->index > newest)) {
+        SIM_FAIL(w, "I-12", "node %" ID " follows the configuration at %" ID ", not at %" ID, n->id,
+                 config->index, newest);
+    }
+    if (n->raft->role == RAFT_LEADER && newest > v->base && n->raft->configs.count > 1 &&
+        raft_membership_is_joint(&n->raft->configs.list[n->raft->configs.count - 2]->membership) &&
+        !raft_membership_is_joint(&config->membership)) {
+        sim_reached(&w->engine, MARK_JOINT_LEFT);
+    }
+}
+
+void check_node(struct world *w, struct sim_node *n)
+{
+    struct raft *r = n->raft;
+    if (view_sync(w, n)) {
+        check_config(w, n);
+    }
+    check_commit(w, n);
+    check_role(w, n);
+    uint64_t durable_term, term;
+    if (!r->installing &&
+        (!raft_log_term(&r->log, r->log.durable, &term) ||
+         !(n->disk.base.index > r->log.durable ||
+           (disk_term(&n->disk, r->log.durable, &durable_term) && durable_term == term)))) {
+        SIM_FAIL(w, "I-21", "node %" ID " takes %" ID " for durable", n->id, r->log.durable);
+    }
+    if (r->outbox_count > RAFT_OUTBOX_MAX || r->write_count > RAFT_WRITES_MAX ||
+        r->read_count > r->options.reads_max) {
+        SIM_FAIL(w, "I-25", "a queue of node %" ID " overflows", n->id);
+    }
+    n->seen_term = r->term;
+    n->seen_role = r->role;
+    n->seen_last = r->log.last;
+}
+
+void check_restarted(struct world *w, struct sim_node *n)
+{
+    struct sim_disk *disk = &n->disk;
+    view_reset(w, &n->view, disk->base.index, disk->base.term);
+    for (size_t i = 0; i < disk->count; i++) {
+        if (raft_entry_check(disk->log[i], NULL) != CF_OK) {
+            SIM_FAIL(w, "I-24", "a damaged entry on the disk of node %" ID, n->id);
+        }
+        view_add(w, n, disk->log[i]);
+    }
+    n->seen_commit = disk->base.index;
+    n->seen_last = disk_last(disk);
+    if (n->state.applied > 0 && oracle_at(w, n->state.applied)->chain != n->state.chain) {
+        SIM_FAIL(w, "I-5", "node %" ID " comes back with another state at %" ID, n->id,
+                 n->state.applied);
+    }
+    for (size_t i = 0; i < w->vote_count[n->id - 1]; i++) {
+        const struct sim_vote *vote = &w->votes[n->id - 1][i];
+        if (vote->term > n->raft->term ||
+            (vote->term == n->raft->term && vote->vote != n->raft->vote)) {
+            SIM_FAIL(w, "I-7", "node %" ID " forgot its vote in term %" ID, n->id, vote->term);
+        }
+    }
+    n->seen_term = n->raft->term;
+}
+
+/* ---- what leaves a node --------------------------------------------------------------------- */
+
+static void promise_vote(struct world *w, struct sim_node *n, uint64_t term, uint64_t vote)
+{
+    unsigned slot = node_slot(w, n);
+    if (n->disk.hard.term != term || n->disk.hard.vote != vote) {
+        SIM_FAIL(w, "I-8", "a vote of node %" ID " in term %" ID " leaves before it is durable",
+                 n->id, term);
+    }
+    for (size_t i = 0; i < w->vote_count[slot]; i++) {
+        if (w->votes[slot][i].term == term) {
+            if (w->votes[slot][i].vote != vote) {
+                SIM_FAIL(w, "I-7", "node %" ID " votes twice in term %" ID, n->id, term);
+            }
+            return;
+        }
+    }
+    raft_grow(&w->votes[slot], &w->vote_capacity[slot], w->vote_count[slot] + 1,
+              sizeof(w->votes[slot][0]));
+    w->votes[slot][w->vote_count[slot]++] = (struct sim_vote){term, vote};
+}
+
+void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m)
+{
+    bool asks = m->kind == RAFT_MSG_PRE_VOTE || (m->kind == RAFT_MSG_PRE_VOTE_R && !m->reject);
+    if (!asks && m->term > n->disk.hard.term) {
+        SIM_FAIL(w, "I-8", "node %" ID " speaks of term %" ID " before it is durable", n->id,
+                 m->term);
+    }
+    if (m->kind == RAFT_MSG_VOTE) {
+        promise_vote(w, n, m->term, n->id);
+    } else if (m->kind == RAFT_MSG_VOTE_R && !m->reject) {
+        promise_vote(w, n, m->term, m->to);
+    } else if (m->kind == RAFT_MSG_APPEND_R && !m->reject) {
+        const struct sim_view_entry *entry = view_at(&n->view, m->log_index);
+        if (entry != NULL && !is_durable_at(n, m->log_index, entry->term)) {
+            SIM_FAIL(w, "I-8", "node %" ID " acknowledges %" ID " before it is durable", n->id,
+                     m->log_index);
+        }
+    }
+}
+
+void check_apply(struct world *w, struct sim_node *n, const struct raft_entry *entry)
+{
+    const struct sim_oracle_entry *o = oracle_at(w, entry->index);
+    if (o->commit_term == 0) {
+        SIM_FAIL(w, "I-10", "node %" ID " applies %" ID ", which is not committed", n->id,
+                 entry->index);
+    }
+    if (o->term != entry->term || o->chain != n->state.chain) {
+        SIM_FAIL(w, "I-5", "node %" ID " applies another entry at %" ID, n->id, entry->index);
+    }
+    if (entry->index > n->raft->log.commit) {
+        SIM_FAIL(w, "I-10", "node %" ID " applies %" ID " beyond its commit", n->id, entry->index);
+    }
+}
+
+void check_snapshot(struct world *w, const struct raft_base *base, const struct sim_state *state)
+{
+    const struct sim_oracle_entry *o = oracle_at(w, base->index);
+    if (o->commit_term == 0 || o->term != base->term || o->chain != state->chain ||
+        state->applied != base->index) {
+        SIM_FAIL(w, "I-17", "a snapshot at %" ID "/%" ID " is not what was committed", base->index,
+                 base->term);
+    }
+    /* Its configuration is the newest committed one at or below its index. */
+    const struct sim_config_seen *newest = NULL;
+    for (size_t i = 0; i < w->config_count; i++) {
+        const struct sim_config_seen *c = &w->configs[i];
+        if (c->index <= base->index && oracle_at(w, c->index)->term == c->term &&
+            (newest == NULL || c->index > newest->index)) {
+            newest = c;
+        }
+    }
+    if (newest != NULL && !raft_membership_equal(&newest->membership, &base->membership)) {
+        SIM_FAIL(w, "I-17", "a snapshot at %" ID " carries another configuration", base->index);
+    }
+}
+
+void check_done(struct world *w)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        cf_free(w->votes[i]);
+    }
+    cf_free(w->oracle);
+    cf_free(w->leader_of_term);
+    cf_free(w->chains);
+    cf_free(w->configs);
+}

@@ -1,0 +1,309 @@
+/* tests/sim/load.c: clients that write and read on all nodes, and an operator who changes things.
+ */
+#include <inttypes.h>
+
+#include "tests/sim/world.h"
+
+struct sim_node *load_leader(struct world *w)
+{
+    struct sim_node *best = NULL;
+    uint64_t best_term = 0;
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        struct sim_node *n = &w->nodes[i];
+        if (n->alive && n->raft->role == RAFT_LEADER && n->raft->term > best_term) {
+            best = n;
+            best_term = n->raft->term;
+        }
+    }
+    return best;
+}
+
+static bool is_up(struct world *w, struct sim_node *n)
+{
+    return n->alive && n->paused_until_us <= w->engine.now_us && !w->broken[node_slot(w, n)];
+}
+
+/* ---- clients -------------------------------------------------------------------------------- */
+
+static void write_on(struct world *w, struct sim_node *n)
+{
+    struct raft_entry *entries[3];
+    uint8_t payload[4096];
+    size_t count = (size_t)sim_between(&w->engine, 1, 3);
+    for (size_t i = 0; i < count; i++) {
+        size_t size = 8 + (size_t)sim_below(&w->engine, w->options.payload_max);
+        memset(payload, (int)i, size);
+        cf_put_u64(payload, ++w->next_value);
+        entries[i] = raft_entry_new(RAFT_ENTRY_DATA, 0, cf_slice_of(payload, size));
+    }
+    uint64_t index = 0;
+    cf_status status = raft_propose(n->raft, w->engine.now_us, entries, count, &index, NULL);
+    if (status == CF_OK) {
+        for (size_t i = 0; i < count; i++) {
+            raft_grow(&n->pending, &n->pending_capacity, n->pending_count + 1,
+                      sizeof(n->pending[0]));
+            n->pending[n->pending_count++] = (struct sim_pending){index + i, n->raft->term};
+        }
+        w->liveness_accepted += w->settled_term != 0 ? count : 0;
+    } else if (status == CF_BUSY) {
+        sim_reached(&w->engine, MARK_BUSY_PROPOSAL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        raft_entry_unref(entries[i]);
+    }
+}
+
+static void read_on(struct world *w, struct sim_node *n)
+{
+    struct sim_read read = {
+        .cookie = ++w->next_cookie, .floor = w->acknowledged, .started_us = w->engine.now_us};
+    if (raft_read(n->raft, w->engine.now_us, read.cookie, NULL) == CF_OK) {
+        raft_grow(&n->reads, &n->read_capacity, n->read_count + 1, sizeof(n->reads[0]));
+        n->reads[n->read_count++] = read;
+    }
+}
+
+void load_client(struct world *w, unsigned client)
+{
+    (void)client;
+    struct sim_node *n = &w->nodes[sim_below(&w->engine, SIM_NODES)];
+    bool reads = sim_chance(&w->engine, w->options.read_permille);
+    if (!reads && sim_chance(&w->engine, 900)) {
+        struct sim_node *leader = load_leader(w);
+        n = leader != NULL ? leader : n;
+    }
+    if (!is_up(w, n)) {
+        return;
+    }
+    if (reads) {
+        read_on(w, n);
+    } else {
+        write_on(w, n);
+    }
+    node_after_input(w, n);
+}
+
+void load_applied(struct world *w, struct sim_node *n, const struct raft_entry *entry)
+{
+    for (size_t i = 0; i < n->pending_count;) {
+        if (n->pending[i].index != entry->index) {
+            i++;
+            continue;
+        }
+        if (n->pending[i].term == entry->term) {
+            w->acked_writes++;
+            if (entry->index > w->acknowledged) {
+                w->acknowledged = entry->index;
+            }
+        } else {
+            w->lost_writes++;
+            if (w->settled_term != 0 && n->pending[i].term >= w->settled_term) {
+                SIM_FAIL(w, "L-2", "an accepted proposal at %" PRIu64 " was lost", entry->index);
+            }
+        }
+        n->pending[i] = n->pending[--n->pending_count];
+    }
+}
+
+void load_read_result(struct world *w, struct sim_node *n, const struct raft_read_result *result)
+{
+    for (size_t i = 0; i < n->read_count; i++) {
+        if (n->reads[i].cookie != result->cookie) {
+            continue;
+        }
+        if (result->status != CF_OK) {
+            n->reads[i] = n->reads[--n->read_count];
+            return;
+        }
+        if (n->reads[i].index != 0) {
+            SIM_FAIL(w, "read", "node %" PRIu64 " answers a read twice", n->id);
+        }
+        n->reads[i].index = result->index;
+        n->reads[i].by_lease = result->by_lease;
+        sim_reached(&w->engine, result->by_lease ? MARK_READ_LEASE : MARK_READ_FORWARDED);
+        return;
+    }
+    SIM_FAIL(w, "read", "node %" PRIu64 " answers a read that nobody asked for", n->id);
+}
+
+void load_serve_reads(struct world *w, struct sim_node *n)
+{
+    for (size_t i = 0; i < n->read_count;) {
+        struct sim_read read = n->reads[i];
+        if (read.index == 0 || read.index > n->state.applied) {
+            i++;
+            continue;
+        }
+        n->reads[i] = n->reads[--n->read_count];
+        if (read.by_lease && !raft_lease_valid(n->raft, w->engine.now_us)) {
+            continue; /* it woke up too late: the client asks again */
+        }
+        if (n->state.applied < read.floor) {
+            SIM_FAIL(w, "I-19",
+                     "node %" PRIu64 " read at %" PRIu64 " what began after %" PRIu64
+                     " was acknowledged (%s)",
+                     n->id, n->state.applied, read.floor, read.by_lease ? "lease" : "round");
+        }
+        if (read.by_lease && w->max_leader_term > n->raft->term) {
+            SIM_FAIL(w, "I-20", "node %" PRIu64 " reads by a lease of term %" PRIu64, n->id,
+                     n->raft->term);
+        }
+        w->served_reads++;
+        /* What this client saw, no later read may miss. */
+        if (n->state.applied > w->acknowledged) {
+            w->acknowledged = n->state.applied;
+        }
+    }
+}
+
+/* A snapshot jumped over them: their clients are told that the outcome is unknown. */
+void load_skipped(struct sim_node *n, uint64_t up_to)
+{
+    for (size_t i = 0; i < n->pending_count;) {
+        if (n->pending[i].index <= up_to) {
+            n->pending[i] = n->pending[--n->pending_count];
+        } else {
+            i++;
+        }
+    }
+}
+
+void load_forget(struct sim_node *n)
+{
+    n->pending_count = 0;
+    n->read_count = 0;
+}
+
+/* ---- the operator --------------------------------------------------------------------------- */
+
+static void set_role(struct raft_membership *m, uint64_t id, uint8_t role)
+{
+    cf_ignore(raft_membership_set(m, id, role, 1, "", "", NULL), "the ids and roles are valid");
+}
+
+static uint64_t pick(struct world *w, const struct raft_membership *m, uint8_t role)
+{
+    uint64_t ids[RAFT_MEMBERS_MAX];
+    size_t count = 0;
+    for (uint32_t i = 0; i < m->count; i++) {
+        if ((m->members[i].role & role) != 0) {
+            ids[count++] = m->members[i].id;
+        }
+    }
+    return count == 0 ? RAFT_NONE : ids[sim_below(&w->engine, count)];
+}
+
+static unsigned count_voters(const struct raft_membership *m)
+{
+    unsigned count = 0;
+    for (uint32_t i = 0; i < m->count; i++) {
+        count += (m->members[i].role & RAFT_VOTER) != 0;
+    }
+    return count;
+}
+
+/* A node that never belonged to the cluster (ids are not reused); RAFT_NONE when all are used up.
+ */
+static uint64_t fresh_node(struct world *w)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        if (!w->nodes[i].exists) {
+            node_create(w, i, NULL);
+            node_start(w, &w->nodes[i]);
+            return i + 1;
+        }
+    }
+    return RAFT_NONE;
+}
+
+static bool edit(struct world *w, struct raft_membership *m)
+{
+    unsigned voters = count_voters(m);
+    uint64_t voter = pick(w, m, RAFT_VOTER), learner = pick(w, m, RAFT_LEARNER), fresh;
+    switch (sim_below(&w->engine, 7)) {
+    case 0: /* a new learner */
+        fresh = m->count < 7 ? fresh_node(w) : RAFT_NONE;
+        if (fresh != RAFT_NONE) {
+            set_role(m, fresh, RAFT_LEARNER);
+        }
+        return fresh != RAFT_NONE;
+    case 1: /* promotion */
+        if (learner != RAFT_NONE && voters < 7) {
+            set_role(m, learner, RAFT_VOTER);
+            sim_reached(&w->engine, MARK_LEARNER_PROMOTED);
+            return true;
+        }
+        return false;
+    case 2: /* removal of a voter, the leader sometimes */
+        return voters > 2 && raft_membership_remove(m, voter);
+    case 3: /* demotion */
+        if (voters > 2) {
+            set_role(m, voter, RAFT_LEARNER);
+            return true;
+        }
+        return false;
+    case 4: /* replace one: joint */
+        fresh = learner != RAFT_NONE ? learner : fresh_node(w);
+        if (fresh != RAFT_NONE && raft_membership_remove(m, voter)) {
+            set_role(m, fresh, RAFT_VOTER);
+            return true;
+        }
+        return false;
+    case 5: /* everything at once: joint */
+        for (uint32_t i = 0; i < m->count; i++) {
+            m->members[i].role = sim_below(&w->engine, 3) == 0 ? RAFT_LEARNER : RAFT_VOTER;
+        }
+        return count_voters(m) >= 1;
+    default: /* a learner goes */
+        return learner != RAFT_NONE && raft_membership_remove(m, learner);
+    }
+}
+
+static void change_membership(struct world *w, struct sim_node *n)
+{
+    struct raft_membership target = *raft_membership(n->raft);
+    for (uint32_t i = 0; i < target.count; i++) { /* what a joint one is about to become */
+        target.members[i].role &= (uint8_t)~RAFT_OUTGOING;
+    }
+    for (uint32_t i = target.count; i-- > 0;) {
+        if (target.members[i].role == 0) {
+            raft_membership_remove(&target, target.members[i].id);
+        }
+    }
+    if (!edit(w, &target)) {
+        return;
+    }
+    uint64_t index = 0;
+    cf_status status = raft_change_membership(n->raft, w->engine.now_us, &target, &index, NULL);
+    if (status == CF_OK) {
+        bool joint = raft_membership_is_joint(raft_membership(n->raft));
+        sim_reached(&w->engine, joint ? MARK_JOINT : MARK_LEADER);
+        sim_trace(&w->engine, "%" PRIu64 " changes the configuration at %" PRIu64 "%s", n->id,
+                  index, joint ? " (joint)" : "");
+    }
+    struct raft_membership none = {0};
+    if (raft_change_membership(n->raft, w->engine.now_us, &none, &index, NULL) == CF_OK) {
+        SIM_FAIL(w, "config", "an empty configuration was accepted");
+    }
+}
+
+void load_operator(struct world *w)
+{
+    const struct sim_options *o = &w->options;
+    uint64_t total = o->change_weight + o->transfer_weight;
+    struct sim_node *n = load_leader(w);
+    if (total == 0 || n == NULL || !is_up(w, n)) {
+        return;
+    }
+    if (sim_below(&w->engine, total) < o->change_weight) {
+        change_membership(w, n);
+    } else {
+        uint64_t to =
+            sim_below(&w->engine, 2) == 0 ? RAFT_NONE : sim_between(&w->engine, 1, SIM_NODES);
+        if (raft_transfer(n->raft, w->engine.now_us, to, NULL) == CF_OK) {
+            sim_reached(&w->engine, MARK_TRANSFERRED);
+            sim_trace(&w->engine, "%" PRIu64 " transfers to %" PRIu64, n->id, n->raft->transfer_to);
+        }
+    }
+    node_after_input(w, n);
+}

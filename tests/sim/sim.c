@@ -1,0 +1,262 @@
+/* tests/sim/sim.c
+ *
+ * The command.
+ *     sim --seeds A..B [--jobs N] [--marks]   runs seeds A to B inclusive; exit status 1 at a
+ * failure sim --seed N [--trace]                  one seed, with its options and what happened sim
+ * --twice A..B                        runs each twice and compares the traces sim --regress FILE
+ * runs the seeds that a file lists sim --mutant NAME --seeds A..B          (mutants build) wants a
+ * failure within A..B COFFER_SIM_SEEDS=K divides the work: of each range only the first K seeds are
+ * run.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/sim/world.h"
+
+static const char *const mark_names[] = {
+    [MARK_LEADER] = "leader",
+    [MARK_TRUNCATED] = "truncated",
+    [MARK_SNAPSHOT_INSTALLED] = "snapshot-installed",
+    [MARK_JOINT] = "joint",
+    [MARK_JOINT_LEFT] = "joint-left",
+    [MARK_LEADER_REMOVED] = "leader-removed",
+    [MARK_TRANSFERRED] = "transferred",
+    [MARK_TORN_CRASH] = "torn-crash",
+    [MARK_READ_FORWARDED] = "read",
+    [MARK_READ_LEASE] = "read-by-lease",
+    [MARK_CONFIG_ROLLED_BACK] = "config-rolled-back",
+    [MARK_BUSY_PROPOSAL] = "busy-proposal",
+    [MARK_OLD_TERM_COMMITTED] = "old-term-committed",
+    [MARK_WRITES_IN_FLIGHT] = "writes-in-flight",
+    [MARK_COMPACTED] = "compacted",
+    [MARK_LEARNER_PROMOTED] = "learner-promoted",
+    [MARK_CORRUPT_FRAME] = "corrupt-frame",
+    [MARK_SNAPSHOT_FAILED] = "snapshot-failed",
+    [MARK_REMOVED_TOLD] = "removed-told",
+};
+_Static_assert(CF_LENGTH(mark_names) == MARK_COUNT, "every mark has a name");
+
+struct shared { /* between the parent and the workers */
+    uint64_t reached[64];
+    uint64_t at_seed[64];
+    uint64_t done[64];
+};
+
+static struct shared *shared;
+static unsigned worker;
+
+/* An assert of the core fired: say in which seed. */
+static void on_abort(int number)
+{
+    char text[64];
+    int size = snprintf(text, sizeof(text), "seed %" PRIu64 ": an assertion failed (signal %d)\n",
+                        shared->at_seed[worker], number);
+    cf_ignore(write(STDERR_FILENO, text, (size_t)size) < 0, "nothing else can be done");
+    _exit(1);
+}
+
+static void run_range(uint64_t first, uint64_t last, unsigned index, unsigned jobs, bool twice)
+{
+    worker = index;
+    for (uint64_t seed = first + index; seed <= last; seed += jobs) {
+        shared->at_seed[index] = seed;
+        uint64_t hash = run_seed(seed, false, &shared->reached[index], false);
+        if (twice && run_seed(seed, false, &shared->reached[index], false) != hash) {
+            fprintf(stderr, "seed %" PRIu64 ": two runs differ\n", seed);
+            _exit(1);
+        }
+        shared->done[index]++;
+    }
+}
+
+/* Each job in a process of its own; 0 when all went well. */
+static int run_jobs(uint64_t first, uint64_t last, unsigned jobs, bool twice)
+{
+    int failed = 0;
+    for (unsigned i = 0; i < jobs; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            run_range(first, last, i, jobs, twice);
+            exit(0);
+        }
+        failed |= child < 0;
+    }
+    int status;
+    while (wait(&status) > 0) {
+        failed |= !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    }
+    return failed;
+}
+
+static bool parse_range(const char *text, uint64_t *first, uint64_t *last)
+{
+    char *end;
+    *first = *last = strtoull(text, &end, 10);
+    if (strncmp(end, "..", 2) == 0) {
+        *last = strtoull(end + 2, &end, 10);
+    }
+    const char *limit = getenv("COFFER_SIM_SEEDS");
+    if (limit != NULL && *last - *first >= strtoull(limit, NULL, 10)) {
+        *last = *first + strtoull(limit, NULL, 10) - 1;
+    }
+    return *end == '\0' && *last >= *first;
+}
+
+static int report(uint64_t first, uint64_t last, unsigned jobs, int failed, bool marks)
+{
+    uint64_t reached = 0, done = 0;
+    for (unsigned i = 0; i < jobs; i++) {
+        reached |= shared->reached[i];
+        done += shared->done[i];
+    }
+    printf("seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " passed\n", first, last, done);
+    for (unsigned i = 0; marks && !failed && i < MARK_COUNT; i++) {
+        if ((reached >> i & 1) == 0) {
+            fprintf(stderr, "never reached: %s\n", mark_names[i]);
+            failed = 1;
+        }
+    }
+    return failed;
+}
+
+/* Lines: a seed, then a word or two on what it once found; # begins a comment. */
+static int run_file(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char line[256];
+    uint64_t reached = 0, count = 0;
+    if (file == NULL) {
+        fprintf(stderr, "cannot read %s\n", path);
+        return 1;
+    }
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (line[0] >= '0' && line[0] <= '9') {
+            shared->at_seed[0] = strtoull(line, NULL, 10);
+            cf_ignore((int)run_seed(shared->at_seed[0], false, &reached, false), "the trace");
+            count++;
+        }
+    }
+    (void)fclose(file);
+    printf("%" PRIu64 " regressions passed\n", count);
+    return 0;
+}
+
+#ifdef RAFT_MUTATIONS
+static const char *const mutant_names[] = {
+    [MUTANT_NONE] = "none",
+    [MUTANT_COMMIT_OLD_TERM] = "commit-old-term",
+    [MUTANT_VOTE_BEFORE_SYNC] = "vote-before-sync",
+    [MUTANT_ACK_BEFORE_PERSIST] = "ack-before-persist",
+    [MUTANT_READ_BEFORE_COMMIT] = "read-before-commit",
+    [MUTANT_PREVOTE_CLEARS_VOTE] = "prevote-clears-vote",
+    [MUTANT_APPLY_BEFORE_DURABLE] = "apply-before-durable",
+    [MUTANT_SELF_MATCH_BEFORE_SYNC] = "self-match-before-sync",
+    [MUTANT_READ_WITHOUT_ROUND] = "read-without-round",
+    [MUTANT_ABA_COMPLETION] = "aba-completion",
+    [MUTANT_CHANGE_BEFORE_COMMIT] = "change-before-commit",
+    [MUTANT_JOINT_ONE_MAJORITY] = "joint-one-majority",
+    [MUTANT_GRANT_OLD_LOG] = "grant-old-log",
+    [MUTANT_CONFIG_NO_ROLLBACK] = "config-no-rollback",
+    [MUTANT_VOTE_TWICE] = "vote-twice",
+};
+_Static_assert(CF_LENGTH(mutant_names) == MUTANT_COUNT, "every mutant has a name");
+
+/* Seeds one by one until the mutant is caught. */
+static int hunt(const char *name, uint64_t first, uint64_t last)
+{
+    for (unsigned i = 1; i < MUTANT_COUNT; i++) {
+        if (strcmp(name, mutant_names[i]) == 0) {
+            raft_mutation = (enum raft_mutant)i;
+        }
+    }
+    if (raft_mutation == MUTANT_NONE) {
+        fprintf(stderr, "no such mutant: %s\n", name);
+        return 2;
+    }
+    int failed = run_jobs(first, last, 1, false);
+    printf("%s: %s after %" PRIu64 " seeds\n", name, failed ? "caught" : "NOT caught",
+           shared->done[0] + (failed != 0));
+    return failed ? 0 : 1;
+}
+#endif
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"seeds", required_argument, NULL, 'r'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"jobs", required_argument, NULL, 'j'},
+                                            {"trace", no_argument, NULL, 't'},
+                                            {"twice", required_argument, NULL, '2'},
+                                            {"marks", no_argument, NULL, 'm'},
+                                            {"mutant", required_argument, NULL, 'x'},
+                                            {"regress", required_argument, NULL, 'f'},
+                                            {NULL, 0, NULL, 0}};
+    uint64_t first = 1, last = 100;
+    unsigned jobs = 1;
+    bool one = false, trace = false, twice = false, marks = false, sound = true;
+    const char *mutant = NULL, *file = NULL;
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED || signal(SIGABRT, on_abort) == SIG_ERR) {
+        return 2;
+    }
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case '2':
+        case 'r':
+        case 's':
+            twice = c == '2';
+            one = c == 's';
+            sound &= parse_range(optarg, &first, &last);
+            break;
+        case 'j':
+            jobs = (unsigned)strtoul(optarg, NULL, 10);
+            sound &= jobs >= 1 && jobs <= 64;
+            break;
+        case 't':
+            trace = true;
+            break;
+        case 'm':
+            marks = getenv("COFFER_SIM_SEEDS") == NULL; /* a fraction need not reach them all */
+            break;
+        case 'x':
+            mutant = optarg;
+            break;
+        case 'f':
+            file = optarg;
+            break;
+        default:
+            sound = false;
+            break;
+        }
+    }
+    if (!sound || optind != argc) {
+        fprintf(stderr, "usage: sim --seeds A..B [--jobs N] [--marks] | --seed N [--trace] | "
+                        "--twice A..B | --regress FILE\n");
+        return 2;
+    }
+#ifdef RAFT_MUTATIONS
+    if (mutant != NULL) {
+        return hunt(mutant, first, last);
+    }
+#endif
+    if (mutant != NULL) {
+        fprintf(stderr, "this build has no mutants; use sim_mutants\n");
+        return 2;
+    }
+    if (file != NULL) {
+        return run_file(file);
+    }
+    if (one) {
+        uint64_t reached = 0;
+        shared->at_seed[0] = first;
+        cf_ignore((int)run_seed(first, trace, &reached, true), "printed");
+        return 0;
+    }
+    return report(first, last, jobs, run_jobs(first, last, jobs, twice), marks);
+}

@@ -1,0 +1,270 @@
+/* tests/sim/world.h
+ *
+ * The simulator of the consensus core: several nodes, each the real core over a simulated driver
+ * (disk, applier, snapshot transport), clients, an operator, a nemesis, and an observer who sees
+ * everything and checks the invariants of consensus.md section 15 after every event.
+ */
+#ifndef COFFER_SIM_WORLD_H
+#define COFFER_SIM_WORLD_H
+
+#include "consensus/core/raft_int.h"
+#include "tests/sim/engine.h"
+
+#define SIM_NODES 10
+
+enum sim_kind {
+    EV_TICK = 1,  /* a: serial of the timer */
+    EV_DRAIN,     /* take what is ready */
+    EV_PACKET,    /* data: struct packet; a: sender */
+    EV_SYNCED,    /* a: incarnation, b: writes covered */
+    EV_APPLY,     /* a: incarnation */
+    EV_LOG_READY, /* a: incarnation */
+    EV_SNAP_STEP, /* a: incarnation, b: peer */
+    EV_RESTART,
+    EV_CLIENT, /* a: number of the client */
+    EV_OPERATOR,
+    EV_NEMESIS,
+    EV_MAINTAIN, /* flush and compact */
+};
+
+/* "Sometimes" marks: a full run of the suite has to reach all of them. */
+enum sim_mark {
+    MARK_LEADER,
+    MARK_TRUNCATED,
+    MARK_SNAPSHOT_INSTALLED,
+    MARK_JOINT,
+    MARK_JOINT_LEFT,
+    MARK_LEADER_REMOVED,
+    MARK_TRANSFERRED,
+    MARK_TORN_CRASH,
+    MARK_READ_FORWARDED,
+    MARK_READ_LEASE,
+    MARK_CONFIG_ROLLED_BACK,
+    MARK_BUSY_PROPOSAL,
+    MARK_OLD_TERM_COMMITTED,
+    MARK_WRITES_IN_FLIGHT,
+    MARK_COMPACTED,
+    MARK_LEARNER_PROMOTED,
+    MARK_CORRUPT_FRAME,
+    MARK_SNAPSHOT_FAILED,
+    MARK_REMOVED_TOLD,
+    MARK_COUNT
+};
+
+/* The simulated state machine: where it stands and a checksum of everything it applied. */
+struct sim_state {
+    uint64_t applied, chain;
+};
+
+struct disk_write {
+    uint64_t id, term; /* id 0: a compaction record, nobody waits for it */
+    bool has_base, install;
+    struct raft_base base;
+    struct sim_state state; /* of the snapshot, with install */
+    uint64_t truncate_from;
+    struct raft_entry **entries;
+    size_t entry_count;
+    bool has_hard;
+    struct raft_hard_state hard;
+};
+
+/* The part under `base` .. `log` is what survives; `queue` is in the device's cache. */
+struct sim_disk {
+    struct raft_hard_state hard;
+    struct raft_base base;
+    struct raft_entry **log; /* base.index + 1 .. */
+    size_t count, capacity;
+    struct sim_state flushed; /* of the state machine: it has no log of its own */
+    struct disk_write *queue;
+    size_t queue_count, queue_capacity;
+    bool syncing;
+};
+
+struct sim_pending { /* a proposal that a client waits for */
+    uint64_t index, term;
+};
+
+struct sim_read {
+    uint64_t cookie, floor, started_us;
+    uint64_t index; /* 0: not confirmed yet */
+    bool by_lease;
+};
+
+struct sim_transfer { /* of a snapshot, by a leader */
+    bool active;
+    uint64_t term, deadline_us;
+    struct raft_base base;
+    struct sim_state state;
+    unsigned chunk, chunks;
+};
+
+/* What the observer last saw of a node's log in memory. */
+struct sim_view {
+    uint64_t base; /* index of at[0], which stands for the base itself */
+    struct sim_view_entry {
+        uint64_t term, chain;
+        bool config;
+    } * at;
+    size_t count, capacity;
+};
+
+struct sim_node {
+    uint64_t id; /* slot + 1 */
+    bool exists, alive, drain_scheduled;
+    uint64_t incarnation, paused_until_us;
+    uint32_t condition;
+    struct raft *raft;
+    struct sim_disk disk;
+    struct sim_state state;
+    uint64_t apply_to;
+    bool apply_scheduled;
+    uint64_t timer_serial, timer_at_us;
+    struct sim_pending *pending;
+    size_t pending_count, pending_capacity;
+    struct sim_read *reads;
+    size_t read_count, read_capacity;
+    struct sim_transfer transfers[SIM_NODES]; /* as leader, by slot */
+    /* as follower */
+    struct raft_base incoming;
+    struct sim_state incoming_state;
+    unsigned incoming_chunk;
+    uint64_t incoming_from, incoming_install; /* write id of the install */
+    /* observer */
+    struct sim_view view;
+    uint64_t seen_term, seen_commit, seen_truncations;
+    enum raft_role seen_role;
+    uint64_t seen_last;
+    uint64_t seen_durable_term; /* over all lives */
+};
+
+enum packet_type { PACKET_RAFT, PACKET_SNAP, PACKET_SNAP_R };
+
+struct packet {
+    enum packet_type type;
+    struct raft_msg msg; /* RAFT; the others use from, to, term */
+    struct raft_base base;
+    struct sim_state state;
+    unsigned chunk, chunks;
+    bool ok, done;
+};
+
+struct sim_oracle_entry {
+    uint64_t term, chain;
+    uint64_t commit_term; /* of the leader that committed it; 0: not committed */
+    uint32_t crc32c;
+};
+
+struct sim_options {
+    unsigned nodes, learners, clients;
+    uint64_t heartbeat_us, election_us;
+    uint64_t append_bytes, window_messages, window_bytes, uncommitted_bytes, payload_max;
+    uint64_t trailing, maintain_us;
+    uint64_t fsync_min_us, fsync_max_us, fsync_spike_permille, fsync_spike_us;
+    uint64_t apply_us, drain_us, client_us, operator_us, nemesis_us;
+    uint64_t crash_weight, pause_weight, partition_weight, condition_weight;
+    uint64_t change_weight, transfer_weight, busy_permille, corrupt_permille;
+    uint64_t lease, priority, read_permille, timer_late_us;
+    uint64_t safety_us;
+};
+
+struct world {
+    struct sim_engine engine;
+    struct sim_options options;
+    struct sim_net net;
+    struct sim_node nodes[SIM_NODES];
+    bool broken[SIM_NODES]; /* for good, in the liveness phase */
+    bool liveness;
+    uint64_t next_cookie, next_value;
+    /* the observer's knowledge */
+    struct sim_oracle_entry *oracle; /* by index */
+    size_t oracle_count, oracle_capacity;
+    uint64_t *leader_of_term;
+    size_t term_capacity;
+    struct sim_vote {
+        uint64_t term, vote;
+    } * votes[SIM_NODES]; /* promises that left a node */
+    size_t vote_count[SIM_NODES], vote_capacity[SIM_NODES];
+    struct sim_chain_slot {
+        uint64_t index, term, chain;
+    } * chains; /* open addressing: (index, term) -> chain */
+    size_t chain_count, chain_capacity;
+    struct sim_config_seen {
+        uint64_t index, term;
+        struct raft_membership membership;
+    } * configs; /* every configuration that ever was in a log */
+    size_t config_count, config_capacity;
+    uint64_t acknowledged;    /* highest index that some client saw: write or read */
+    uint64_t max_leader_term; /* highest term that ever had a leader */
+    uint64_t acked_writes, served_reads, lost_writes, max_commit;
+    uint64_t settled_term; /* of the leader that has to stay; 0 before */
+    uint64_t liveness_accepted;
+};
+
+#define SIM_FAIL(w, invariant, ...) sim_fail(&(w)->engine, (invariant), __VA_ARGS__)
+
+/* disk.c */
+void disk_init(struct sim_disk *disk, const struct raft_membership *founding);
+void disk_done(struct sim_disk *disk);
+void disk_queue(struct sim_disk *disk, struct disk_write *write); /* takes over */
+/* The first `count` queued writes become durable. */
+void disk_apply(struct sim_disk *disk, size_t count);
+void disk_forget_queue(struct sim_disk *disk);
+uint64_t disk_last(const struct sim_disk *disk);
+/* NULL outside. */
+struct raft_entry *disk_entry(const struct sim_disk *disk, uint64_t index);
+bool disk_term(const struct sim_disk *disk, uint64_t index, uint64_t *ret);
+
+/* node.c */
+struct sim_node *world_node(struct world *w, uint64_t id); /* NULL for RAFT_NONE */
+unsigned node_slot(const struct world *w, const struct sim_node *n);
+void node_create(struct world *w, unsigned slot, const struct raft_membership *founding);
+void node_start(struct world *w, struct sim_node *n);
+void node_crash(struct world *w, struct sim_node *n);
+void node_after_input(struct world *w, struct sim_node *n); /* drain now or soon, timer, checks */
+void node_event(struct world *w, struct sim_event *event);
+void node_maintain(struct world *w, struct sim_node *n);
+void node_done(struct world *w, struct sim_node *n);
+void packet_free(struct packet *p);
+
+/* transport.c */
+void transport_send(struct world *w, struct sim_node *n, const struct packet *p);
+void transport_send_msg(struct world *w, struct sim_node *n, const struct raft_msg *m);
+void transport_receive(struct world *w, struct sim_node *n, struct packet *p);
+void transport_snapshot_begin(struct world *w, struct sim_node *n, uint64_t peer, uint64_t above);
+void transport_snapshot_step(struct world *w, struct sim_node *n, uint64_t peer);
+void transport_snapshot_installed(struct world *w, struct sim_node *n);
+void transport_drop_all(struct sim_node *n);
+
+/* load.c */
+void load_client(struct world *w, unsigned client);
+void load_operator(struct world *w);
+void load_applied(struct world *w, struct sim_node *n, const struct raft_entry *entry);
+void load_read_result(struct world *w, struct sim_node *n, const struct raft_read_result *result);
+void load_serve_reads(struct world *w, struct sim_node *n);
+void load_skipped(struct sim_node *n, uint64_t up_to);
+void load_forget(struct sim_node *n);          /* the process died */
+struct sim_node *load_leader(struct world *w); /* the leader of the highest term, alive; or NULL */
+
+/* faults.c */
+void faults_nemesis(struct world *w);
+void faults_begin_liveness(struct world *w);
+void faults_check_settled(struct world *w);
+void faults_check_stable(struct world *w, uint64_t term);
+bool faults_all_caught_up(struct world *w);
+void faults_check_end(struct world *w);
+
+/* checks.c */
+void check_node(struct world *w, struct sim_node *n);
+void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m);
+void check_apply(struct world *w, struct sim_node *n, const struct raft_entry *entry);
+void check_snapshot(struct world *w, const struct raft_base *base, const struct sim_state *state);
+void check_restarted(struct world *w, struct sim_node *n);
+bool check_has_quorum(const struct raft_membership *m, const bool *has, const uint64_t *ids,
+                      size_t count);
+uint64_t check_entry_chain(uint64_t before, const struct raft_entry *entry);
+void check_done(struct world *w);
+
+/* run.c: one seed. Returns the hash of its trace. */
+uint64_t run_seed(uint64_t seed, bool verbose, uint64_t *ret_reached, bool print_summary);
+
+#endif
