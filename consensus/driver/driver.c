@@ -380,6 +380,18 @@ static void fill_defaults(struct raft_driver_options *options)
     or_default(&options->snapshot_chunk_bytes, (uint64_t)1 << 20);
 }
 
+/* Is this node the only member of the configuration in force? */
+static bool is_alone(const struct raft_driver *driver, const struct raft_loaded *loaded)
+{
+    struct raft_membership members = loaded->base.membership;
+    if (loaded->config_count > 0 &&
+        raft_membership_decode(loaded->configs[loaded->config_count - 1]->payload, &members,
+                               NULL) != CF_OK) {
+        return false;
+    }
+    return members.count == 1 && members.members[0].id == driver->identity.node_id;
+}
+
 static cf_status new_core(struct raft_driver *driver, const struct raft_loaded *loaded,
                           struct cf_error *err)
 {
@@ -410,16 +422,17 @@ static cf_status new_core(struct raft_driver *driver, const struct raft_loaded *
         .configs = loaded->configs,
         .config_count = loaded->config_count,
     };
-    return raft_new(&options, &start, loop_now_us(), &driver->raft, err);
+    /* A sole voter has nobody to wait for: its first election timeout has passed already. */
+    uint64_t now_us = loop_now_us(), past = 4 * driver->options.election_us;
+    bool alone = is_alone(driver, loaded) && now_us > past;
+    return raft_new(&options, &start, alone ? now_us - past : now_us, &driver->raft, err);
 }
 
 /* A lone voter that lost log has nobody to fetch it from. */
 static cf_status check_alone(struct raft_driver *driver, const struct raft_loaded *loaded,
                              struct cf_error *err)
 {
-    const struct raft_membership *members = raft_membership(driver->raft);
-    if (members->count == 1 && members->members[0].id == driver->identity.node_id &&
-        loaded->applied > loaded->last_index) {
+    if (is_alone(driver, loaded) && loaded->applied > loaded->last_index) {
         cf_fail(err, CF_CORRUPT, "the log ends at entry %llu, before the state at %llu",
                 (unsigned long long)loaded->last_index, (unsigned long long)loaded->applied);
         cf_error_detail(err,

@@ -1,0 +1,330 @@
+/* tests/unit/consensus/driver/test_three.c: three drivers in one process: joining, failover, reads
+ * on followers, a partitioned leader, snapshots, removal, hand-over. */
+#include "tests/unit/consensus/driver/cluster.h"
+
+#include "consensus/driver/wire.h"
+
+static struct cluster c;
+
+struct change_call {
+    struct node *node;
+    enum { CALL_ADD, CALL_REMOVE, CALL_TRANSFER } what;
+    uint64_t id;
+    cf_status begun, ended;
+    bool done;
+};
+
+static void change_ended(void *context, cf_status status, const struct cf_error *err)
+{
+    struct change_call *call = context;
+    (void)err;
+    pthread_mutex_lock(&c.lock);
+    call->ended = status;
+    call->done = true;
+    pthread_cond_broadcast(&c.changed);
+    pthread_mutex_unlock(&c.lock);
+}
+
+static void change_begin(void *arg)
+{
+    struct change_call *call = arg;
+    struct raft_driver *driver = call->node->driver;
+    struct cf_error err = {0};
+    char text[32];
+    snprintf(text, sizeof(text), "address-%u", (unsigned)call->id);
+    switch (call->what) {
+    case CALL_ADD:
+        call->begun = raft_driver_add(driver, call->id, text, text, 1, change_ended, call, &err);
+        break;
+    case CALL_REMOVE:
+        call->begun = raft_driver_remove(driver, call->id, change_ended, call, &err);
+        break;
+    case CALL_TRANSFER:
+        call->begun = raft_driver_transfer(driver, call->id, change_ended, call, &err);
+        break;
+    }
+}
+
+/* Tries until the cluster is ready for the change (an earlier one may be on its way). */
+static cf_status change(struct node *node, int what, uint64_t id)
+{
+    for (;;) {
+        struct change_call call = {.node = node, .what = what, .id = id};
+        on_loop(&c, change_begin, &call);
+        if (call.begun == CF_OK) {
+            wait_until(&c, call.done);
+            return call.ended;
+        }
+        if (call.begun != CF_BUSY) {
+            return call.begun;
+        }
+        usleep(1000);
+    }
+}
+
+static unsigned voters(struct node *node)
+{
+    struct raft_driver_status status = status_of(node);
+    unsigned count = 0;
+    for (size_t i = 0; i < status.peer_count; i++) {
+        count += (status.peers[i].role & RAFT_VOTER) != 0;
+    }
+    return count;
+}
+
+static void begin_three(unsigned how)
+{
+    c.tune.promote_after_us = 1;
+    node_start(&c.nodes[0], how | NODE_BOOTSTRAP);
+    wait_until(&c, raft_driver_is_leader(c.nodes[0].driver));
+    for (unsigned i = 1; i < 3; i++) {
+        node_start(&c.nodes[i], how);
+        ck_assert_int_eq(change(&c.nodes[0], CALL_ADD, i + 1), CF_OK);
+    }
+    wait_until(&c, voters(&c.nodes[0]) == 3);
+}
+
+static void same_everywhere(const char *key, const char *value)
+{
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        struct node *node = &c.nodes[i];
+        if (node->driver != NULL) {
+            wait_until(&c, strcmp(get(node, key), value) == 0);
+        }
+    }
+}
+
+static void put_many(struct node *node, const char *prefix, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "%s%d=%d", prefix, i, i);
+        ck_assert_int_eq(put(node, text), CF_OK);
+    }
+}
+
+/* Cuts a node off, in both directions. */
+struct cut {
+    unsigned node;
+    bool cut;
+};
+static void set_cut(void *arg)
+{
+    const struct cut *cut = arg;
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        c.cut[cut->node][i] = c.cut[i][cut->node] = cut->cut;
+    }
+}
+static void isolate(unsigned node, bool cut)
+{
+    on_loop(&c, set_cut, &(struct cut){node, cut});
+}
+
+START_TEST(joins_and_replicates)
+{
+    cluster_begin(&c);
+    begin_three(NODE_MEMORY);
+    ck_assert(!raft_driver_read_ready_now(c.nodes[0].driver)); /* not alone any more */
+    ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
+    same_everywhere("a", "1");
+    /* A follower refuses and says whom to ask. */
+    struct write write;
+    write_begin(&c.nodes[1], &write, "b=1");
+    ck_assert_int_eq(write_wait(&write), CF_NOT_LEADER);
+    ck_assert_uint_eq(write.leader, 1);
+    ck_assert_str_eq(write.leader_address, "address-1");
+    /* And reads what was acknowledged elsewhere. */
+    for (int i = 0; i < 20; i++) {
+        char text[32], value[16];
+        snprintf(text, sizeof(text), "n=%d", i);
+        snprintf(value, sizeof(value), "%d", i);
+        ck_assert_int_eq(put(&c.nodes[0], text), CF_OK);
+        struct node *follower = &c.nodes[1 + i % 2];
+        ck_assert_int_eq(look(follower), CF_OK);
+        ck_assert_str_eq(get(follower, "n"), value);
+    }
+    cluster_end(&c);
+}
+END_TEST
+
+START_TEST(survives_its_leader)
+{
+    cluster_begin(&c);
+    begin_three(NODE_DISK);
+    put_many(&c.nodes[0], "k", 30);
+    node_stop(&c.nodes[0]);
+    wait_until(&c, leader_of(&c) != NULL);
+    struct node *leader = leader_of(&c);
+    ck_assert_int_eq(look(leader), CF_OK);
+    ck_assert_str_eq(get(leader, "k29"), "29");
+    ck_assert_int_eq(put(leader, "after=1"), CF_OK);
+    node_start(&c.nodes[0], NODE_DISK);
+    same_everywhere("after", "1");
+    same_everywhere("k17", "17");
+    cluster_end(&c);
+}
+END_TEST
+
+/* A leader that is cut off: its writes have an unknown outcome, its reads fail, and what it had not
+ * committed gives way to the other side's log. */
+START_TEST(deposed_leader)
+{
+    cluster_begin(&c);
+    begin_three(NODE_MEMORY);
+    ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
+    isolate(0, true);
+    struct write lost;
+    write_begin(&c.nodes[0], &lost, "a=lost");
+    ck_assert_int_eq(write_wait(&lost), CF_UNKNOWN_OUTCOME);
+    ck_assert_int_ne(look(&c.nodes[0]), CF_OK);
+    ck_assert_str_eq(get(&c.nodes[0], "a"), "1"); /* never shown */
+    wait_until(&c, leader_of(&c) != NULL && leader_of(&c) != &c.nodes[0]);
+    ck_assert_int_eq(put(leader_of(&c), "a=2"), CF_OK);
+    isolate(0, false);
+    same_everywhere("a", "2");
+    cluster_end(&c);
+}
+END_TEST
+
+/* A node that was away for longer than the log is kept gets the state itself, and after it the log;
+ * its identity and vote stay its own. */
+static void catch_up_by_snapshot(unsigned how)
+{
+    cluster_begin(&c);
+    c.tune.trailing_entries = 50;
+    c.tune.trailing_bytes = 1;
+    c.tune.snapshot_chunk_bytes = 300; /* many chunks */
+    begin_three(how);
+    put_many(&c.nodes[0], "old", 20);
+    same_everywhere("old19", "19");
+    node_stop(&c.nodes[2]);
+    put_many(&c.nodes[0], "new", 600);
+    ck_assert_int_eq(put(&c.nodes[0], "old3="), CF_OK);
+    wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 200);
+    node_start(&c.nodes[2], how);
+    wait_until(&c, c.nodes[2].installs == 1);
+    ck_assert_int_eq(put(&c.nodes[0], "after=1"), CF_OK);
+    same_everywhere("after", "1");
+    same_everywhere("new599", "599");
+    same_everywhere("old3", "");
+    ck_assert_uint_eq(raft_store_identity(c.nodes[2].store).node_id, 3);
+
+    /* It lives on what it got: also after a restart, and as a leader. */
+    node_stop(&c.nodes[2]);
+    node_start(&c.nodes[2], how);
+    same_everywhere("new0", "0");
+    ck_assert_int_eq(change(leader_of(&c), CALL_TRANSFER, 3), CF_OK);
+    wait_until(&c, raft_driver_is_leader(c.nodes[2].driver));
+    ck_assert_int_eq(put(&c.nodes[2], "led=3"), CF_OK);
+    same_everywhere("led", "3");
+    cluster_end(&c);
+}
+
+START_TEST(snapshot_in_memory)
+{
+    catch_up_by_snapshot(NODE_MEMORY);
+}
+END_TEST
+
+START_TEST(snapshot_on_disk)
+{
+    catch_up_by_snapshot(NODE_DISK);
+}
+END_TEST
+
+/* The link breaks in the middle of a transfer, again and again: it goes on where it was. */
+START_TEST(snapshot_resumes)
+{
+    cluster_begin(&c);
+    c.tune.trailing_entries = 50;
+    c.tune.trailing_bytes = 1;
+    c.tune.snapshot_chunk_bytes = 200;
+    begin_three(NODE_MEMORY);
+    node_stop(&c.nodes[2]);
+    put_many(&c.nodes[0], "k", 500);
+    wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 200);
+    node_start(&c.nodes[2], NODE_MEMORY);
+    for (uint64_t bytes = 1; bytes <= 4000; bytes += 1500) {
+        wait_until(&c, status_of(&c.nodes[2]).snapshot_bytes >= bytes || c.nodes[2].installs == 1);
+        isolate(2, true);
+        isolate(2, false);
+    }
+    wait_until(&c, c.nodes[2].installs == 1);
+    same_everywhere("k499", "499");
+    cluster_end(&c);
+}
+END_TEST
+
+START_TEST(hands_over)
+{
+    cluster_begin(&c);
+    begin_three(NODE_MEMORY);
+    put_many(&c.nodes[0], "k", 5);
+    ck_assert_int_eq(change(&c.nodes[0], CALL_TRANSFER, 0), CF_OK);
+    wait_until(&c, leader_of(&c) != NULL && leader_of(&c) != &c.nodes[0]);
+    ck_assert_int_eq(put(leader_of(&c), "x=1"), CF_OK);
+    same_everywhere("x", "1");
+    ck_assert_int_eq(change(&c.nodes[0], CALL_TRANSFER, 0), CF_NOT_LEADER);
+    cluster_end(&c);
+}
+END_TEST
+
+START_TEST(removes_a_member)
+{
+    cluster_begin(&c);
+    begin_three(NODE_MEMORY);
+    ck_assert_int_eq(change(&c.nodes[0], CALL_REMOVE, 3), CF_OK);
+    wait_until(&c, voters(&c.nodes[0]) == 2);
+    ck_assert_int_eq(change(&c.nodes[0], CALL_REMOVE, 9), CF_NOT_FOUND);
+    ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
+    node_stop(&c.nodes[2]);
+    same_everywhere("a", "1");
+    ck_assert_int_eq(change(&c.nodes[0], CALL_REMOVE, 2), CF_OK);
+    wait_until(&c, voters(&c.nodes[0]) == 1);
+    ck_assert_int_eq(put(&c.nodes[0], "a=2"), CF_OK);
+    cluster_end(&c);
+}
+END_TEST
+
+/* Frames that are not for us, or not frames at all, change nothing. */
+static void feed_nonsense(void *arg)
+{
+    struct raft_driver *driver = ((struct node *)arg)->driver;
+    struct raft_frame frame = {
+        .kind = RAFT_MSG_VOTE,
+        .msg = {.from = 2, .to = 1, .term = 99, .log_index = 99, .log_term = 99},
+        .identity = raft_store_identity(((struct node *)arg)->store),
+    };
+    CF_BUF(bytes) = {0};
+    raft_wire_pack(&frame, &bytes);
+    raft_driver_receive(driver, 3, cf_buf_slice(&bytes)); /* says that it is somebody else */
+    for (size_t size = 0; size < bytes.size; size++) {
+        raft_driver_receive(driver, 3, cf_slice_first(cf_buf_slice(&bytes), size));
+    }
+    frame.identity.cluster_id[0] ^= 1;
+    cf_buf_reset(&bytes);
+    raft_wire_pack(&frame, &bytes);
+    raft_driver_receive(driver, 2, cf_buf_slice(&bytes));
+    frame.identity.cluster_id[0] ^= 1;
+    frame.identity.recovery_epoch = 1;
+    cf_buf_reset(&bytes);
+    raft_wire_pack(&frame, &bytes);
+    raft_driver_receive(driver, 2, cf_buf_slice(&bytes));
+}
+
+START_TEST(refuses_foreign_frames)
+{
+    cluster_begin(&c);
+    begin_three(NODE_MEMORY);
+    uint64_t term = raft_driver_term(c.nodes[0].driver);
+    on_loop(&c, feed_nonsense, &c.nodes[0]);
+    ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
+    ck_assert_uint_eq(raft_driver_term(c.nodes[0].driver), term);
+    wait_until(&c, status_of(&c.nodes[0]).frames_refused > 3);
+    cluster_end(&c);
+}
+END_TEST
+
+TEST_MAIN("consensus/driver/three", joins_and_replicates, survives_its_leader, deposed_leader,
+          snapshot_in_memory, snapshot_on_disk, snapshot_resumes, hands_over, removes_a_member,
+          refuses_foreign_frames)
