@@ -1,8 +1,9 @@
 /* node/core/command.c: log entries to protobuf and back. */
 #include "node/core/command.h"
 
-#include "log.pb-c.h"
 #include "node/base/memory.h"
+#include "proto/log.pb-c.h"
+#include "proto/message.h"
 
 static void *arena_proto_alloc(void *arena, size_t size)
 {
@@ -13,16 +14,6 @@ static void arena_proto_free(void *arena, void *memory)
 {
     (void)arena; /* the arena frees whole */
     (void)memory;
-}
-
-static ProtobufCBinaryData bytes_of(struct cf_slice slice)
-{
-    return (ProtobufCBinaryData){.len = slice.size, .data = (uint8_t *)(uintptr_t)slice.data};
-}
-
-static struct cf_slice slice_of(ProtobufCBinaryData bytes)
-{
-    return cf_slice_of(bytes.data, bytes.len);
 }
 
 /* ---- encoding: messages on the stack and in one block, packed straight into the buffer ---- */
@@ -41,8 +32,8 @@ static struct packed_ops pack_ops(const struct op *ops, size_t count)
         packed.messages[i].kind = (uint32_t)ops[i].kind;
         packed.messages[i].class_ = ops[i].key.class;
         packed.messages[i].ns = ops[i].key.ns;
-        packed.messages[i].name = bytes_of(ops[i].key.name);
-        packed.messages[i].value = bytes_of(ops[i].value);
+        packed.messages[i].name = message_bytes(ops[i].key.name);
+        packed.messages[i].value = message_bytes(ops[i].value);
         packed.pointers[i] = &packed.messages[i];
     }
     return packed;
@@ -52,14 +43,6 @@ static void packed_ops_done(struct packed_ops *packed)
 {
     cf_free(packed->messages);
     cf_free(packed->pointers);
-}
-
-static void pack(struct cf_buf *to, const ProtobufCMessage *message)
-{
-    size_t size = protobuf_c_message_get_packed_size(message);
-    if (cf_buf_reserve(to, size)) {
-        to->size += protobuf_c_message_pack(message, to->data + to->size);
-    }
 }
 
 static void encode_shipped(struct cf_buf *to, const struct command *command,
@@ -84,7 +67,7 @@ static void encode_shipped(struct cf_buf *to, const struct command *command,
     message.entries = pointers;
     message.n_own = command->op_count;
     message.own = own->pointers;
-    pack(to, &message.base);
+    message_pack(&message.base, to);
     for (size_t i = 0; i < count; i++) {
         packed_ops_done(&parts[i]);
     }
@@ -104,7 +87,7 @@ cf_status command_encode(struct cf_buf *to, const struct command *command, struc
         Coffer__Log__WriteSet message = COFFER__LOG__WRITE_SET__INIT;
         message.n_ops = command->op_count;
         message.ops = ops.pointers;
-        pack(to, &message.base);
+        message_pack(&message.base, to);
         break;
     }
     case COMMAND_SHIPPED:
@@ -115,7 +98,7 @@ cf_status command_encode(struct cf_buf *to, const struct command *command, struc
         message.generation = command->stage_generation;
         message.n_ops = command->op_count;
         message.ops = ops.pointers;
-        pack(to, &message.base);
+        message_pack(&message.base, to);
         break;
     }
     case COMMAND_SWITCH: {
@@ -124,7 +107,7 @@ cf_status command_encode(struct cf_buf *to, const struct command *command, struc
         message.classes = command->switch_classes;
         message.n_own = command->op_count;
         message.own = ops.pointers;
-        pack(to, &message.base);
+        message_pack(&message.base, to);
         break;
     }
     case COMMAND_TICK:
@@ -156,8 +139,8 @@ static cf_status unpack_ops(struct arena *arena, Coffer__Log__Op *const *message
             return cf_fail(err, CF_CORRUPT, "log entry holds an unknown effect");
         }
         ops[i] = (struct op){.kind = (enum op_kind)from->kind,
-                             .key = {(uint8_t)from->class_, from->ns, slice_of(from->name)},
-                             .value = slice_of(from->value)};
+                             .key = {(uint8_t)from->class_, from->ns, message_slice(from->name)},
+                             .value = message_slice(from->value)};
     }
     *ret = ops;
     return CF_OK;
@@ -221,6 +204,8 @@ cf_status command_decode(struct cf_slice payload, struct arena *arena, struct co
     }
     ProtobufCAllocator allocator = {arena_proto_alloc, arena_proto_free, arena};
     struct cf_slice body = cf_slice_from(payload, COMMAND_HEADER_SIZE);
+    /* Not message_unpack(): its bound on elements is for strangers; this entry is ours, committed, and
+     * checked by its CRC. */
     ProtobufCMessage *message =
         protobuf_c_message_unpack(descriptor, &allocator, body.size, body.data);
     if (message == NULL) {

@@ -437,7 +437,7 @@ static cf_status handle(struct request *rq)
 static bool belongs_to_active(const struct run *run)
 {
     const struct request *rq = run->rq;
-    if (run->core->proposer.is_active(run->core->proposer.context)) {
+    if (rq->is_forwarded || run->core->proposer.is_active(run->core->proposer.context)) {
         return false;
     }
     if (is_host_route(rq)) {

@@ -99,7 +99,8 @@ struct request {
     struct cf_slice peer_certificate; /* DER or empty */
     bool is_write_method; /* POST or PUT: create or update is decided by the mount */
     uint32_t ns;
-    bool stale_ok, from_secondary;
+    bool stale_ok;
+    bool is_forwarded; /* by another node: never handed on again */
     uint64_t required_index; /* X-Vault-Index: wait until applied */
     uint64_t deadline_us;
     const struct cf_random *random;

@@ -213,6 +213,7 @@ void cluster_free(struct cluster *cluster)
 #ifndef NO_RPC
     raft_rpc_free(cluster->transport);
 #endif
+    rpc_client_free(cluster->forward_client);
     rpc_free(cluster->rpc);
     node_tls_free(cluster->tls);
     secret_free(cluster->ca_key);
@@ -344,6 +345,7 @@ void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term,
         atomic_store(&node->active_since_ns, 0);
         core_background_stop(node->core);
     }
+    forward_follow(node->cluster, leader, leader_address);
     cluster_refresh_leader(node->cluster);
     node_replication_refresh(node);
 }

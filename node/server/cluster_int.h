@@ -18,6 +18,8 @@ struct cluster {
     struct joining *joining;
     struct raft_rpc *transport;
     struct loop_timer *renewal;
+    struct rpc_client *forward_client; /* to the active node; NULL: it is this one, or unknown */
+    uint64_t forward_leader;
 
     pthread_mutex_t lock; /* guards what follows; any thread */
     bool joining_now;
@@ -45,5 +47,7 @@ void cluster_refresh_leader(struct cluster *cluster);
 void join_free(struct joining *joining);
 /* forward.c: handlers of forwarded requests. */
 void forward_serve(struct cluster *cluster);
+/* Main loop: from now on requests go to that node. */
+void forward_follow(struct cluster *cluster, uint64_t leader, const char *address);
 
 #endif

@@ -36,3 +36,10 @@ void node_replication_refresh(struct node *node)
 {
     (void)node;
 }
+
+void node_replication_forward(struct node *node, struct request *rq)
+{
+    (void)node;
+    cf_fail(&rq->error, CF_READ_ONLY, "the primary cannot be reached");
+    core_host_done(rq, CF_READ_ONLY);
+}

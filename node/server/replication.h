@@ -10,6 +10,8 @@ void node_replication_free(struct node_replication *replication); /* NULL is fin
 void node_replication_modes(struct node *node, const char **performance, const char **dr);
 /* Applier thread, after the view of index is published. */
 void node_replication_applied(struct node *node, uint64_t index);
+/* Any thread: sends a request whose effect is replicated to the primary (performance secondaries). */
+void node_replication_forward(struct node *node, struct request *rq);
 /* Main loop: leadership, unsealing and sealing start and stop links. */
 void node_replication_refresh(struct node *node);
 
