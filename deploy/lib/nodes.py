@@ -221,6 +221,15 @@ seal "static" {
     def health(self):
         return self.ask("GET", "sys/health", timeout=3)
 
+    def names(self, mount):
+        """The secrets at the top of a kv v2 mount."""
+        try:
+            return self.call("LIST", mount + "/metadata/", timeout=60)["data"]["keys"]
+        except Refused as e:
+            if e.status == 404:
+                return []
+            raise
+
     def coffer(self, *args, token=None, stdin=None, stream=False, check=True):
         """The command line against this node; its output is shown when `stream`."""
         env = dict(os.environ, VAULT_ADDR=self.addr, VAULT_CACERT=ca_file(), HOME=DIR,
@@ -236,7 +245,17 @@ seal "static" {
 def shown(argument):
     """An argument as it may be printed: tokens are cut short."""
     name, sign, value = argument.partition("=")
-    return name + sign + value[:12] + "..." if sign and len(value) > 60 else argument
+    secret = name in ("token", "-token", "dr_operation_token")
+    return name + sign + value[:8] + "..." if sign and secret else argument
+
+
+def compare(places, mount, document=None):
+    """Every key and value of a mount, through `coffer import -verify`: with a document, each place
+    must hold exactly what it says; without, all must hold what the first holds. Shows a line a place."""
+    arguments = ["import", "-verify", "-mount=" + mount, "-wait=20s"]
+    for node in places:
+        arguments += ["-address=" + node.addr, "-token=" + node.cluster.token]
+    places[0].coffer(*arguments, *([document] if document else []), stream=True)
 
 
 class Cluster:
