@@ -149,12 +149,29 @@ void raft_driver_receive(struct raft_driver *driver, uint64_t from, struct cf_sl
     raft_wire_done(&room);
 }
 
-void raft_driver_unreachable(struct raft_driver *driver, uint64_t peer)
+struct lost_peer {
+    struct raft_driver *driver;
+    uint64_t peer;
+};
+
+static void on_lost_peer(void *arg)
 {
+    struct lost_peer *lost = arg;
+    struct raft_driver *driver = lost->driver;
     if (!driver->stopping) {
-        raft_on_unreachable(driver->raft, loop_now_us(), peer);
+        raft_on_unreachable(driver->raft, loop_now_us(), lost->peer);
         driver_pump(driver);
     }
+    cf_free(lost);
+}
+
+/* Later, as it may be said from inside the end of a connection, which a change of the configuration
+ * would free. */
+void raft_driver_unreachable(struct raft_driver *driver, uint64_t peer)
+{
+    struct lost_peer *lost = cf_new(struct lost_peer);
+    *lost = (struct lost_peer){driver, peer};
+    loop_post(driver->loop, on_lost_peer, lost);
 }
 
 static void tell_peers(struct raft_driver *driver)

@@ -27,6 +27,7 @@ struct node {
     struct cluster *cluster;
     unsigned number; /* id is number + 1 */
     char dir[64];    /* "": in memory */
+    char address[64];
     struct kv *kv;
     struct raft_store *store;
     struct raft_driver *driver;
@@ -47,6 +48,9 @@ struct cluster {
     struct node nodes[NODES_MAX];
     bool cut[NODES_MAX][NODES_MAX];  /* loop */
     struct raft_driver_options tune; /* what tests change of the options */
+    /* NULL: function calls. Loop. */
+    void (*connect)(struct node *node);
+    void (*disconnect)(struct node *node);
     int fatal_status;
     char fatal_message[256];
 };
@@ -280,6 +284,7 @@ static inline void cluster_begin(struct cluster *cluster)
     for (unsigned i = 0; i < NODES_MAX; i++) {
         cluster->nodes[i].cluster = cluster;
         cluster->nodes[i].number = i;
+        snprintf(cluster->nodes[i].address, sizeof(cluster->nodes[i].address), "address-%u", i + 1);
     }
     ck_assert_int_eq(pthread_create(&cluster->thread, NULL, cluster_main, cluster), 0);
 }
@@ -334,11 +339,10 @@ static inline void node_start(struct node *node, unsigned how)
     ck_ok(raft_store_open(node->kv, &node->store, NULL));
     if (!raft_store_has_identity(node->store)) {
         struct raft_identity identity = {.node_id = node->number + 1, .cluster_id = "test"};
-        char address[32], name[32];
-        snprintf(address, sizeof(address), "address-%u", node->number + 1);
+        char name[32];
         snprintf(name, sizeof(name), "node-%u", node->number + 1);
         if (how & NODE_BOOTSTRAP) {
-            ck_ok(raft_store_bootstrap(node->store, &identity, address, name, NULL));
+            ck_ok(raft_store_bootstrap(node->store, &identity, node->address, name, NULL));
         } else {
             ck_ok(raft_store_join(node->store, &identity, NULL));
         }
@@ -349,6 +353,9 @@ static inline void node_start(struct node *node, unsigned how)
 static inline void node_free_driver(void *arg)
 {
     struct node *node = arg;
+    if (node->cluster->disconnect != NULL) {
+        node->cluster->disconnect(node);
+    }
     raft_driver_free(node->driver);
     node->driver = NULL;
 }
@@ -504,6 +511,86 @@ static inline struct raft_driver_status status_of(struct node *node)
     struct raft_driver_status status;
     raft_driver_status(node->driver, &status);
     return status;
+}
+
+/* ---- members */
+
+struct change_call {
+    struct node *node;
+    enum { CALL_ADD, CALL_REMOVE, CALL_TRANSFER } what;
+    uint64_t id;
+    cf_status begun, ended;
+    bool done;
+};
+
+static inline void change_ended(void *context, cf_status status, const struct cf_error *err)
+{
+    struct change_call *call = context;
+    (void)err;
+    pthread_mutex_lock(&call->node->cluster->lock);
+    call->ended = status;
+    call->done = true;
+    pthread_cond_broadcast(&call->node->cluster->changed);
+    pthread_mutex_unlock(&call->node->cluster->lock);
+}
+
+static inline void change_begin(void *arg)
+{
+    struct change_call *call = arg;
+    struct raft_driver *driver = call->node->driver;
+    struct cf_error err = {0};
+    const char *text =
+        call->node->cluster->nodes[call->id - 1 < NODES_MAX ? call->id - 1 : 0].address;
+    switch (call->what) {
+    case CALL_ADD:
+        call->begun = raft_driver_add(driver, call->id, text, text, 1, change_ended, call, &err);
+        break;
+    case CALL_REMOVE:
+        call->begun = raft_driver_remove(driver, call->id, change_ended, call, &err);
+        break;
+    case CALL_TRANSFER:
+        call->begun = raft_driver_transfer(driver, call->id, change_ended, call, &err);
+        break;
+    }
+}
+
+/* Tries until the cluster is ready for the change (an earlier one may be on its way). */
+static inline cf_status change(struct node *node, int what, uint64_t id)
+{
+    for (;;) {
+        struct change_call call = {.node = node, .what = what, .id = id};
+        on_loop(node->cluster, change_begin, &call);
+        if (call.begun == CF_OK) {
+            wait_until(node->cluster, call.done);
+            return call.ended;
+        }
+        if (call.begun != CF_BUSY) {
+            return call.begun;
+        }
+        usleep(1000);
+    }
+}
+
+static inline unsigned voters(struct node *node)
+{
+    struct raft_driver_status status = status_of(node);
+    unsigned count = 0;
+    for (size_t i = 0; i < status.peer_count; i++) {
+        count += (status.peers[i].role & RAFT_VOTER) != 0;
+    }
+    return count;
+}
+
+static inline void begin_three(struct cluster *c, unsigned how)
+{
+    c->tune.promote_after_us = 1;
+    node_start(&c->nodes[0], how | NODE_BOOTSTRAP);
+    wait_until(c, raft_driver_is_leader(c->nodes[0].driver));
+    for (unsigned i = 1; i < 3; i++) {
+        node_start(&c->nodes[i], how);
+        ck_assert_int_eq(change(&c->nodes[0], CALL_ADD, i + 1), CF_OK);
+    }
+    wait_until(c, voters(&c->nodes[0]) == 3);
 }
 
 #endif

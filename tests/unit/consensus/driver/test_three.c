@@ -6,84 +6,6 @@
 
 static struct cluster c;
 
-struct change_call {
-    struct node *node;
-    enum { CALL_ADD, CALL_REMOVE, CALL_TRANSFER } what;
-    uint64_t id;
-    cf_status begun, ended;
-    bool done;
-};
-
-static void change_ended(void *context, cf_status status, const struct cf_error *err)
-{
-    struct change_call *call = context;
-    (void)err;
-    pthread_mutex_lock(&c.lock);
-    call->ended = status;
-    call->done = true;
-    pthread_cond_broadcast(&c.changed);
-    pthread_mutex_unlock(&c.lock);
-}
-
-static void change_begin(void *arg)
-{
-    struct change_call *call = arg;
-    struct raft_driver *driver = call->node->driver;
-    struct cf_error err = {0};
-    char text[32];
-    snprintf(text, sizeof(text), "address-%u", (unsigned)call->id);
-    switch (call->what) {
-    case CALL_ADD:
-        call->begun = raft_driver_add(driver, call->id, text, text, 1, change_ended, call, &err);
-        break;
-    case CALL_REMOVE:
-        call->begun = raft_driver_remove(driver, call->id, change_ended, call, &err);
-        break;
-    case CALL_TRANSFER:
-        call->begun = raft_driver_transfer(driver, call->id, change_ended, call, &err);
-        break;
-    }
-}
-
-/* Tries until the cluster is ready for the change (an earlier one may be on its way). */
-static cf_status change(struct node *node, int what, uint64_t id)
-{
-    for (;;) {
-        struct change_call call = {.node = node, .what = what, .id = id};
-        on_loop(&c, change_begin, &call);
-        if (call.begun == CF_OK) {
-            wait_until(&c, call.done);
-            return call.ended;
-        }
-        if (call.begun != CF_BUSY) {
-            return call.begun;
-        }
-        usleep(1000);
-    }
-}
-
-static unsigned voters(struct node *node)
-{
-    struct raft_driver_status status = status_of(node);
-    unsigned count = 0;
-    for (size_t i = 0; i < status.peer_count; i++) {
-        count += (status.peers[i].role & RAFT_VOTER) != 0;
-    }
-    return count;
-}
-
-static void begin_three(unsigned how)
-{
-    c.tune.promote_after_us = 1;
-    node_start(&c.nodes[0], how | NODE_BOOTSTRAP);
-    wait_until(&c, raft_driver_is_leader(c.nodes[0].driver));
-    for (unsigned i = 1; i < 3; i++) {
-        node_start(&c.nodes[i], how);
-        ck_assert_int_eq(change(&c.nodes[0], CALL_ADD, i + 1), CF_OK);
-    }
-    wait_until(&c, voters(&c.nodes[0]) == 3);
-}
-
 static void same_everywhere(const char *key, const char *value)
 {
     for (unsigned i = 0; i < NODES_MAX; i++) {
@@ -123,7 +45,7 @@ static void isolate(unsigned node, bool cut)
 START_TEST(joins_and_replicates)
 {
     cluster_begin(&c);
-    begin_three(NODE_MEMORY);
+    begin_three(&c, NODE_MEMORY);
     ck_assert(!raft_driver_read_ready_now(c.nodes[0].driver)); /* not alone any more */
     ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
     same_everywhere("a", "1");
@@ -150,7 +72,7 @@ END_TEST
 START_TEST(survives_its_leader)
 {
     cluster_begin(&c);
-    begin_three(NODE_DISK);
+    begin_three(&c, NODE_DISK);
     put_many(&c.nodes[0], "k", 30);
     node_stop(&c.nodes[0]);
     wait_until(&c, leader_of(&c) != NULL);
@@ -170,7 +92,7 @@ END_TEST
 START_TEST(deposed_leader)
 {
     cluster_begin(&c);
-    begin_three(NODE_MEMORY);
+    begin_three(&c, NODE_MEMORY);
     ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
     isolate(0, true);
     struct write lost;
@@ -194,7 +116,7 @@ static void catch_up_by_snapshot(unsigned how)
     c.tune.trailing_entries = 50;
     c.tune.trailing_bytes = 1;
     c.tune.snapshot_chunk_bytes = 300; /* many chunks */
-    begin_three(how);
+    begin_three(&c, how);
     put_many(&c.nodes[0], "old", 20);
     same_everywhere("old19", "19");
     node_stop(&c.nodes[2]);
@@ -239,7 +161,7 @@ START_TEST(snapshot_resumes)
     c.tune.trailing_entries = 50;
     c.tune.trailing_bytes = 1;
     c.tune.snapshot_chunk_bytes = 200;
-    begin_three(NODE_MEMORY);
+    begin_three(&c, NODE_MEMORY);
     node_stop(&c.nodes[2]);
     put_many(&c.nodes[0], "k", 500);
     wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 200);
@@ -258,7 +180,7 @@ END_TEST
 START_TEST(hands_over)
 {
     cluster_begin(&c);
-    begin_three(NODE_MEMORY);
+    begin_three(&c, NODE_MEMORY);
     put_many(&c.nodes[0], "k", 5);
     ck_assert_int_eq(change(&c.nodes[0], CALL_TRANSFER, 0), CF_OK);
     wait_until(&c, leader_of(&c) != NULL && leader_of(&c) != &c.nodes[0]);
@@ -272,7 +194,7 @@ END_TEST
 START_TEST(removes_a_member)
 {
     cluster_begin(&c);
-    begin_three(NODE_MEMORY);
+    begin_three(&c, NODE_MEMORY);
     ck_assert_int_eq(change(&c.nodes[0], CALL_REMOVE, 3), CF_OK);
     wait_until(&c, voters(&c.nodes[0]) == 2);
     ck_assert_int_eq(change(&c.nodes[0], CALL_REMOVE, 9), CF_NOT_FOUND);
@@ -315,7 +237,7 @@ static void feed_nonsense(void *arg)
 START_TEST(refuses_foreign_frames)
 {
     cluster_begin(&c);
-    begin_three(NODE_MEMORY);
+    begin_three(&c, NODE_MEMORY);
     uint64_t term = raft_driver_term(c.nodes[0].driver);
     on_loop(&c, feed_nonsense, &c.nodes[0]);
     ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
