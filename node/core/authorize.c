@@ -144,3 +144,12 @@ cf_status authorize_acl(struct txn *txn, struct arena *arena, const struct token
     cache_object_unref(&cached->object);
     return CF_OK;
 }
+
+cf_status token_has_sudo(struct request *rq, struct cf_slice path, bool *ret, struct cf_error *err)
+{
+    struct acl *acl;
+    CF_TRY(authorize_acl(rq->txn, rq->arena, rq->caller, &acl, err));
+    *ret = acl_is_root(acl) || (acl_capabilities(acl, path) & CAPABILITY_SUDO) != 0;
+    acl_unref(acl);
+    return CF_OK;
+}

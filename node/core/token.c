@@ -318,7 +318,6 @@ int64_t token_effective_ttl(struct request *rq, const struct mount *mount, int64
     if (ttl <= 0) {
         ttl = mount != NULL && mount->default_lease_ttl_s > 0 ? mount->default_lease_ttl_s
                                                               : config->default_lease_ttl_s;
-        return least(ttl, max);
     }
     if (ttl > max) {
         response_warn(rq,

@@ -47,6 +47,10 @@ CF_CHECKED cf_status token_by_key(struct txn *txn, struct arena *arena,
 CF_CHECKED cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slice accessor,
                                        const struct token_entry **ret, struct cf_error *err);
 
+/* Whether the caller's policies give `sudo` on the path (root: always). rq->caller is set. */
+CF_CHECKED cf_status token_has_sudo(struct request *rq, struct cf_slice path, bool *ret,
+                                    struct cf_error *err);
+
 /* What a new token is made of. id empty: drawn at random. */
 struct token_spec {
     struct cf_slice id;
