@@ -1,7 +1,6 @@
 /* node/cluster/ca.c: our own CA, on node/crypto/x509.h. */
 #include "node/cluster/ca.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "node/base/memory.h"
@@ -14,12 +13,14 @@ struct ca {
     int64_t not_before_s, not_after_s;
 };
 
-/* The common name is for people; the SAN URI is what counts. */
-static struct cf_slice common_name(const char *what, const char *which,
-                                   char text[CERT_NAME_MAX + 1])
+/* The common name is for people, cut to what fits; the SAN URI is what counts. */
+static struct cf_slice common_name(const char *what, const char *which, char text[CERT_NAME_MAX])
 {
-    (void)snprintf(text, CERT_NAME_MAX + 1, "coffer %s %s", what, which);
-    return cf_slice_str(text);
+    CF_BUF(whole) = {0};
+    cf_buf_addf(&whole, "coffer %s %s", what, which);
+    struct cf_slice fits = cf_slice_first(cf_buf_slice(&whole), CERT_NAME_MAX);
+    memcpy(text, fits.data, fits.size);
+    return cf_slice_of(text, fits.size);
 }
 
 static cf_status set_cluster(struct ca *ca, struct cf_slice cluster, struct cf_error *err)
@@ -32,7 +33,7 @@ static cf_status set_cluster(struct ca *ca, struct cf_slice cluster, struct cf_e
 
 cf_status ca_new(struct cf_slice cluster, int64_t now_s, struct ca **ret, struct cf_error *err)
 {
-    char name[CERT_NAME_MAX + 1];
+    char name[CERT_NAME_MAX];
     CF_OWNED(ca) ca = cf_new(struct ca);
     CF_TRY(set_cluster(ca, cluster, err));
     ca->not_before_s = now_s - CA_BACKDATE_S;
@@ -96,7 +97,7 @@ static cf_status issue(const struct ca *ca, const struct identity *identity,
                        struct cf_slice public_key, int64_t now_s, int64_t life_s,
                        struct cf_buf *cert_pem, struct cf_error *err)
 {
-    char name[CERT_NAME_MAX + 1], uri[IDENTITY_URI_SIZE];
+    char name[CERT_NAME_MAX], uri[IDENTITY_URI_SIZE];
     identity_uri(identity, uri);
     struct x509_names names = {.common_name = common_name(identity->role, identity->id, name),
                                .uri = cf_slice_str(uri)};
@@ -141,7 +142,7 @@ cf_status ca_sign(const struct ca *ca, struct cf_slice csr, struct cf_slice role
 cf_status ca_request(const struct identity *identity, const struct secret *key, struct cf_buf *csr,
                      struct cf_error *err)
 {
-    char name[CERT_NAME_MAX + 1], uri[IDENTITY_URI_SIZE];
+    char name[CERT_NAME_MAX], uri[IDENTITY_URI_SIZE];
     identity_uri(identity, uri);
     struct x509_names names = {.common_name = common_name(identity->role, identity->id, name),
                                .uri = cf_slice_str(uri)};
