@@ -3,6 +3,7 @@
 
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/core/cidr.h"
 #include "node/core/core_int.h"
 #include "node/core/envelope.h"
 #include "node/core/policy.h"
@@ -321,6 +322,10 @@ static cf_status authenticate(struct request *rq, struct cf_error *err)
         return is_open ? CF_OK : cf_fail(err, CF_DENIED, "permission denied");
     }
     cf_status status = token_lookup(rq->txn, rq->arena, rq->token, &rq->caller, err);
+    if (status == CF_OK && rq->caller->bound_cidr_count != 0 &&
+        !cidr_contains(rq->caller->bound_cidrs, rq->caller->bound_cidr_count, rq->remote_address)) {
+        status = CF_DENIED;
+    }
     if (status == CF_DENIED) {
         rq->caller = NULL;
         return is_open ? CF_OK : cf_fail(err, CF_DENIED, "permission denied");

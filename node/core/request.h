@@ -52,7 +52,10 @@ struct auth_result {
     struct json *internal; /* for renewals by the auth method, or NULL */
     int64_t ttl_s, max_ttl_s, explicit_max_ttl_s, period_s; /* 0: the mount's, the server's */
     int64_t num_uses;
+    const struct cf_slice *bound_cidrs; /* networks that the token may be used from */
+    size_t bound_cidr_count;
     bool no_default_policy, not_renewable;
+    bool is_batch; /* a batch token is asked for */
     /* Filled in by the frame, for the answer: */
     struct token_entry *token;
     struct cf_slice client_token, accessor;

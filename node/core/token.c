@@ -81,11 +81,15 @@ cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
                        const struct token_entry **ret, struct cf_error *err)
 {
     uint8_t key[TOKEN_KEY_SIZE];
-    if (id.size == 0 || id.size > TOKEN_TEXT_MAX) {
+    cf_status status;
+    if (token_is_batch(id)) {
+        status = token_open_batch(txn, arena, id, ret, err);
+    } else if (id.size == 0 || id.size > TOKEN_TEXT_MAX) {
         return cf_fail(err, CF_DENIED, "bad token");
+    } else {
+        CF_TRY(token_key_of(txn, id, key, err));
+        status = token_load(txn, arena, key, ret, err);
     }
-    CF_TRY(token_key_of(txn, id, key, err));
-    cf_status status = token_load(txn, arena, key, ret, err);
     if (status == CF_NOT_FOUND || (status == CF_OK && !is_live(txn, *ret))) {
         return cf_fail(err, CF_DENIED, "bad token");
     }
@@ -124,6 +128,16 @@ static int by_bytes(const void *a, const void *b)
     return cf_slice_cmp(*(const struct cf_slice *)a, *(const struct cf_slice *)b);
 }
 
+void token_sort_policies(struct arena *arena, struct token_entry *entry)
+{
+    struct cf_slice *from = entry->policies;
+    entry->policies = arena_alloc(arena, (entry->policy_count + 1) * sizeof(struct cf_slice));
+    if (entry->policy_count != 0) {
+        memcpy(entry->policies, from, entry->policy_count * sizeof(struct cf_slice));
+        qsort(entry->policies, entry->policy_count, sizeof(struct cf_slice), by_bytes);
+    }
+}
+
 static struct cf_slice random_text(struct request *rq, const char *prefix, size_t count)
 {
     CF_BUF(text) = {.secret = true};
@@ -155,12 +169,7 @@ cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_sl
     entry->creation_ns = request_now_ns(rq);
     entry->creation_ttl_s = spec->ttl_s;
     entry->expire_ns = spec->ttl_s != 0 ? entry->creation_ns + spec->ttl_s * 1000000000 : 0;
-    entry->policies = arena_alloc(arena, (spec->entry.policy_count + 1) * sizeof(struct cf_slice));
-    if (entry->policy_count != 0) {
-        memcpy(entry->policies, spec->entry.policies,
-               entry->policy_count * sizeof(struct cf_slice));
-        qsort(entry->policies, entry->policy_count, sizeof(struct cf_slice), by_bytes);
-    }
+    token_sort_policies(arena, entry);
     struct key key;
     CF_TRY(accessor_key(rq->txn, arena, entry->accessor, &key, err));
     txn_put(rq->txn, key, accessor_record(arena, entry));
@@ -364,12 +373,15 @@ cf_status token_from_login(struct request *rq, struct auth_result *auth, struct 
         .explicit_max_ttl_s = auth->explicit_max_ttl_s,
         .period_s = auth->period_s,
         .max_ttl_s = auth->max_ttl_s,
+        .bound_cidrs = (struct cf_slice *)(uintptr_t)auth->bound_cidrs,
+        .bound_cidr_count = auth->bound_cidr_count,
         .num_uses = auth->num_uses,
-        .is_renewable = !auth->not_renewable,
+        .is_renewable = !auth->not_renewable && !auth->is_batch,
         .mount_uuid = rq->mount->uuid,
     };
     struct token_entry *entry;
-    CF_TRY(token_create(rq, &spec, &auth->client_token, &entry, err));
+    CF_TRY((auth->is_batch ? token_create_batch : token_create)(rq, &spec, &auth->client_token,
+                                                                &entry, err));
     auth->token = entry;
     auth->accessor = entry->accessor;
     auth->lease_duration_s = spec.ttl_s;

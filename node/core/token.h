@@ -16,7 +16,7 @@ struct token_entry {
     uint8_t key[TOKEN_KEY_SIZE];    /* HMAC-SHA-256 of the token under the salt */
     uint8_t parent[TOKEN_KEY_SIZE]; /* zero: orphan */
     bool has_parent;
-    struct cf_slice accessor, display_name, path, role, type; /* type "service" */
+    struct cf_slice accessor, display_name, path, role, type; /* type "service" or "batch" */
     struct cf_slice *policies; /* sorted, lower case, no doubles */
     size_t policy_count;
     struct json *metadata; /* object of strings or NULL */
@@ -60,6 +60,11 @@ struct token_spec {
 /* Adds record, accessor, child and expiry index to the write set. The token itself is in *ret_id. */
 CF_CHECKED cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_slice *ret_id,
                                   struct token_entry **ret, struct cf_error *err);
+/* A batch token: the entry itself, sealed by the barrier, is the token. Nothing is stored; it has no
+ * accessor, ends by its TTL (> 0), with its parent or with the auth mount that made it. */
+CF_CHECKED cf_status token_create_batch(struct request *rq, struct token_spec *spec,
+                                        struct cf_slice *ret_id, struct token_entry **ret,
+                                        struct cf_error *err);
 /* Writes a changed copy of the entry (renewal, use count): old expiry index out, new one in. */
 CF_CHECKED cf_status token_update(struct txn *txn, struct arena *arena, const struct token_entry *before,
                                   const struct token_entry *after, struct cf_error *err);

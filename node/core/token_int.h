@@ -12,6 +12,13 @@ CF_CHECKED cf_status token_from_record(struct arena *arena, const uint8_t key[TO
 CF_CHECKED cf_status token_load(struct txn *txn, struct arena *arena,
                                 const uint8_t key[TOKEN_KEY_SIZE], const struct token_entry **ret,
                                 struct cf_error *err);
+/* token_batch.c: whether it is the text of a batch token, and the entry that it holds (expiry is not
+ * looked at; parent and mount are). CF_DENIED when it is not one of ours. */
+bool token_is_batch(struct cf_slice id);
+CF_CHECKED cf_status token_open_batch(struct txn *txn, struct arena *arena, struct cf_slice id,
+                                      const struct token_entry **ret, struct cf_error *err);
+/* Copies the policies, sorted. */
+void token_sort_policies(struct arena *arena, struct token_entry *entry);
 /* <area><key><rest> as a key of class cluster. */
 struct key token_area_key(struct arena *arena, const char *area, const uint8_t key[TOKEN_KEY_SIZE],
                           struct cf_slice rest);
