@@ -4,17 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#if __has_include("consensus/driver/rpc_transport.h")
 #include "consensus/driver/rpc_transport.h"
-#else
-struct raft_rpc;
-#define NO_RPC 1
-#endif
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/system.h"
 #include "node/crypto/x509.h"
 #include "node/format/encode.h"
+#include "node/server/admit.h"
 #include "node/server/cluster_int.h"
 #include "node/server/init.h"
 #include "node/server/replication.h"
@@ -192,6 +188,7 @@ cf_status cluster_new(struct node *node, struct cluster **ret, struct cf_error *
 {
     struct cluster *cluster = cf_new(struct cluster);
     cluster->node = node;
+    cluster->admissions = admissions_new();
     pthread_mutex_init(&cluster->lock, NULL);
     struct rpc_config config = {.loop = node->loop,
                                 .random = core_random(),
@@ -210,9 +207,8 @@ void cluster_free(struct cluster *cluster)
         return;
     }
     join_free(cluster->joining);
-#ifndef NO_RPC
+    admissions_free(cluster->admissions);
     raft_rpc_free(cluster->transport);
-#endif
     rpc_client_free(cluster->forward_client);
     rpc_free(cluster->rpc);
     node_tls_free(cluster->tls);
@@ -235,38 +231,25 @@ cf_status cluster_open(struct node *node, struct cf_error *err)
     return CF_OK;
 }
 
-#ifndef NO_RPC
-static void leader_link(void *context)
-{
-    cluster_refresh_leader(context);
-}
-#endif
-
 void cluster_driver_started(struct node *node)
 {
-#ifndef NO_RPC
     struct cluster *cluster = node->cluster;
     struct cf_error err = {0};
-    struct raft_rpc_config config = {.rpc = cluster->rpc,
-                                     .driver = node->driver,
-                                     .tls = cluster->tls,
-                                     .identity = raft_store_identity(node->store),
-                                     .links_changed = leader_link,
-                                     .context = cluster};
-    if (cluster->tls == NULL ||
-        raft_rpc_start(&config, &cluster->transport, &err) != CF_OK) {
+    if (cluster->tls == NULL) {
+        cf_err("server", "this node has no certificate: the cluster port serves no peers");
+        return;
+    }
+    if (raft_rpc_new(cluster->rpc, node->driver, cluster->tls, &cluster->transport, &err) !=
+        CF_OK) {
         cf_err("server", "the cluster port serves no peers: %s", err.message);
         return;
     }
     forward_serve(cluster);
-#endif
 }
 
 void cluster_driver_stopping(struct node *node)
 {
-#ifndef NO_RPC
     raft_rpc_free(node->cluster->transport);
-#endif
     node->cluster->transport = NULL;
 }
 

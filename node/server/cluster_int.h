@@ -7,6 +7,7 @@
 #define CLUSTER_CA_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_CLUSTER "ca")})
 
 struct joining; /* join.c */
+struct admissions; /* admit.h */
 struct raft_rpc; /* consensus/driver/rpc_transport.h */
 
 struct cluster {
@@ -16,6 +17,7 @@ struct cluster {
     struct secret *ca_key; /* while this node bootstraps the cluster */
     struct cf_buf ca_cert;
     struct joining *joining;
+    struct admissions *admissions;
     struct raft_rpc *transport;
     struct loop_timer *renewal;
     struct rpc_client *forward_client; /* to the active node; NULL: it is this one, or unknown */

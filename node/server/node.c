@@ -16,6 +16,7 @@
 #include "node/server/cluster.h"
 #include "node/server/host.h"
 #include "node/server/init.h"
+#include "node/server/outgoing.h"
 #include "node/server/proposals.h"
 #include "node/server/registry.h"
 #include "node/server/replication.h"
@@ -328,6 +329,7 @@ int node_run(struct config *config)
     atomic_init(&node->is_sealed, true);
     pthread_mutex_init(&node->seal_lock, NULL);
     loop_process_init();
+    outgoing_init();
     cf_log_set_level(config->log_level);
     cf_log_set_json(config->log_json);
     cf_info("server", "coffer %s, node \"%s\", storage %s", COFFER_VERSION, config->node_id,

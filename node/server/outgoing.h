@@ -1,0 +1,27 @@
+/* node/server/outgoing.h: JSON requests of this node to other servers' APIs (libcurl; blocks). */
+#ifndef COFFER_SERVER_OUTGOING_H
+#define COFFER_SERVER_OUTGOING_H
+
+#include "node/base/arena.h"
+#include "node/base/slice.h"
+#include "node/base/status.h"
+#include "node/format/json.h"
+
+struct outgoing_target {
+    const char *url; /* scheme, host, port: "https://n1:8200"; a closing slash is tolerated */
+    const char *ca_file, *ca_path, *cert_file, *key_file, *server_name; /* NULL: none */
+};
+
+/* Once, before threads. */
+void outgoing_init(void);
+/* POSTs body to <url>/v1/<path>; redirects are followed (no token travels here). *ret_status: the HTTP
+ * status; *ret: the answer, NULL when it has none. CF_UNAVAILABLE with the reason when nobody answered.
+ * Worker threads only: blocks up to timeout_ms. */
+CF_CHECKED cf_status outgoing_post(const struct outgoing_target *target, const char *path,
+                                   const char *token, const struct json *body, int timeout_ms,
+                                   struct arena *arena, int *ret_status, struct json **ret,
+                                   struct cf_error *err);
+/* The texts of an error answer, joined; "" when there are none. Arena's. */
+const char *outgoing_errors(struct arena *arena, const struct json *answer);
+
+#endif
