@@ -115,9 +115,11 @@ static bool next_field(struct cf_slice *rest, struct field *ret)
     if (rest->size == 0) {
         return false;
     }
+    struct cf_slice whole = *rest;
     struct cf_slice line = take_line(rest);
     size_t colon = cf_slice_find(line, ':');
     if (colon == 0 || colon == line.size || is_blank(cf_slice_first(line, 1))) {
+        *rest = whole; /* what is left tells the caller that the stanza did not end here */
         return false;
     }
     ret->name = cf_slice_first(line, colon);
