@@ -121,6 +121,8 @@ static void tick_leader(struct raft *r)
         raft_become_follower(r, r->term, RAFT_NONE);
         return;
     }
+    /* Rounds that reads begin do not move this timer: CheckQuorum and transfers hang on it. */
+    r->heartbeat_due_us = r->now_us + r->options.heartbeat_us;
     raft_replicate_heartbeat(r);
     raft_transfer_tick(r);
 }

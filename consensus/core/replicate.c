@@ -77,6 +77,7 @@ void raft_replicate_start(struct raft *r)
     r->timeout_now_sent = false;
     r->confirmed_round = r->round;
     r->lease_start_us = 0;
+    r->heartbeat_due_us = r->now_us + r->options.heartbeat_us;
     raft_replicate_sync_peers(r);
     struct raft_entry *noop = raft_entry_new(RAFT_ENTRY_NOOP, 0, CF_SLICE_EMPTY);
     raft_replicate_append(r, noop);
@@ -108,7 +109,6 @@ void raft_replicate_heartbeat(struct raft *r)
 {
     r->round++;
     r->round_sent_us[r->round % RAFT_ROUNDS_KEPT] = r->now_us;
-    r->heartbeat_due_us = r->now_us + r->options.heartbeat_us;
     raft_read_assign(r);
     for (size_t i = 0; i < r->peer_count; i++) {
         struct raft_progress *p = &r->peers[i];

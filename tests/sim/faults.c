@@ -50,6 +50,8 @@ void faults_nemesis(struct world *w)
         if (n->alive) {
             n->paused_until_us =
                 w->engine.now_us + sim_between(&w->engine, 1000, 5 * o->election_us);
+            sim_schedule(&w->engine, n->paused_until_us, EV_READ_AT_WAKE, node_slot(w, n), 0, 0,
+                         NULL);
             sim_trace(&w->engine, "%" PRIu64 " pauses", n->id);
         }
     } else if ((pick -= o->pause_weight) < o->partition_weight) {
@@ -116,6 +118,7 @@ static void break_for_good(struct world *w, unsigned slot)
 void faults_begin_liveness(struct world *w)
 {
     w->liveness = true;
+    w->healed_us = w->engine.now_us;
     sim_net_heal(&w->net);
     w->net.drop_permille = w->net.duplicate_permille = w->net.slow_permille = 0;
     w->net.delay_max_us = cf_min(w->net.delay_max_us, w->options.heartbeat_us / 4);
@@ -123,6 +126,8 @@ void faults_begin_liveness(struct world *w)
     w->options.fsync_max_us = cf_min(w->options.fsync_max_us, w->options.heartbeat_us / 4);
     w->options.fsync_min_us = cf_min(w->options.fsync_min_us, w->options.fsync_max_us);
     w->options.corrupt_permille = 0;
+    /* One entry for each round trip would make the end a matter of bandwidth. */
+    w->options.append_bytes = cf_max(w->options.append_bytes, 16384);
     sim_trace(&w->engine, "everything heals");
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_node *n = &w->nodes[i];
@@ -134,6 +139,7 @@ void faults_begin_liveness(struct world *w)
         if (!n->alive) {
             node_start(w, n);
         } else {
+            n->raft->options.append_bytes_max = w->options.append_bytes;
             raft_set_condition(n->raft, w->engine.now_us, 0);
             node_after_input(w, n);
         }

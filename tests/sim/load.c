@@ -63,11 +63,37 @@ static void read_on(struct world *w, struct sim_node *n)
     }
 }
 
-void load_client(struct world *w, unsigned client)
+/* A node that just woke up, which perhaps still believes that it leads, is read at once. */
+void load_read_at_wake(struct world *w, struct sim_node *n)
 {
-    (void)client;
+    if (is_up(w, n)) {
+        read_on(w, n);
+        node_after_input(w, n);
+    }
+}
+
+/* Anybody who believes to lead, the deposed first: those are the ones that could answer wrongly. */
+static struct sim_node *oldest_leader(struct world *w)
+{
+    struct sim_node *oldest = NULL;
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        struct sim_node *n = &w->nodes[i];
+        if (is_up(w, n) && n->raft->role == RAFT_LEADER &&
+            (oldest == NULL || n->raft->term < oldest->raft->term)) {
+            oldest = n;
+        }
+    }
+    return oldest;
+}
+
+void load_client(struct world *w)
+{
     struct sim_node *n = &w->nodes[sim_below(&w->engine, SIM_NODES)];
     bool reads = sim_chance(&w->engine, w->options.read_permille);
+    if (reads && sim_chance(&w->engine, 300)) {
+        struct sim_node *oldest = oldest_leader(w);
+        n = oldest != NULL ? oldest : n;
+    }
     if (!reads && sim_chance(&w->engine, 900)) {
         struct sim_node *leader = load_leader(w);
         n = leader != NULL ? leader : n;

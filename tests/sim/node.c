@@ -403,6 +403,12 @@ static void dispatch(struct world *w, struct sim_node *n, struct sim_event *even
         set_timer(w, n);
         return;
     case EV_PACKET:
+        /* What was delayed by seconds in the safety phase must not haunt the other one: the word of
+         * a leader that is dead now would keep everybody quiet. */
+        if (w->liveness && event->b == 0 &&
+            w->engine.now_us > w->healed_us + w->options.heartbeat_us) {
+            return;
+        }
         transport_receive(w, n, event->data);
         break;
     case EV_SYNCED:

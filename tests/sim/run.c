@@ -104,9 +104,12 @@ static void world_event(struct world *w, struct sim_event *event, bool load)
     switch (event->kind) {
     case EV_CLIENT:
         if (load) {
-            load_client(w, (unsigned)event->a);
+            load_client(w);
         }
         again(w, event, w->options.client_us);
+        break;
+    case EV_READ_AT_WAKE:
+        load_read_at_wake(w, &w->nodes[event->node]);
         break;
     case EV_OPERATOR:
         if (!w->liveness) {

@@ -37,8 +37,8 @@ void transport_send(struct world *w, struct sim_node *n, const struct packet *p)
         raft_on_unreachable(n->raft, w->engine.now_us, to->id);
     }
     for (unsigned i = 0; i < copies; i++) {
-        sim_schedule(&w->engine, w->engine.now_us + delays[i], EV_PACKET, node_slot(w, to), from, 0,
-                     packet_copy(p));
+        sim_schedule(&w->engine, w->engine.now_us + delays[i], EV_PACKET, node_slot(w, to), from,
+                     w->liveness, packet_copy(p));
     }
 }
 

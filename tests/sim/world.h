@@ -15,13 +15,14 @@
 enum sim_kind {
     EV_TICK = 1,  /* a: serial of the timer */
     EV_DRAIN,     /* take what is ready */
-    EV_PACKET,    /* data: struct packet; a: sender */
+    EV_PACKET,    /* data: struct packet; a: sender, b: sent in the liveness phase */
     EV_SYNCED,    /* a: incarnation, b: writes covered */
     EV_APPLY,     /* a: incarnation */
     EV_LOG_READY, /* a: incarnation */
     EV_SNAP_STEP, /* a: incarnation, b: peer */
     EV_RESTART,
     EV_CLIENT, /* a: number of the client */
+    EV_READ_AT_WAKE,
     EV_OPERATOR,
     EV_NEMESIS,
     EV_MAINTAIN, /* flush and compact */
@@ -174,6 +175,7 @@ struct world {
     struct sim_node nodes[SIM_NODES];
     bool broken[SIM_NODES]; /* for good, in the liveness phase */
     bool liveness;
+    uint64_t healed_us;
     uint64_t next_cookie, next_value;
     /* the observer's knowledge */
     struct sim_oracle_entry *oracle; /* by index */
@@ -236,7 +238,8 @@ void transport_snapshot_installed(struct world *w, struct sim_node *n);
 void transport_drop_all(struct sim_node *n);
 
 /* load.c */
-void load_client(struct world *w, unsigned client);
+void load_client(struct world *w);
+void load_read_at_wake(struct world *w, struct sim_node *n);
 void load_operator(struct world *w);
 void load_applied(struct world *w, struct sim_node *n, const struct raft_entry *entry);
 void load_read_result(struct world *w, struct sim_node *n, const struct raft_read_result *result);
