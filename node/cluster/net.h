@@ -36,8 +36,8 @@ void net_text(const struct net_address *address, char text[NET_TEXT_SIZE]);
 
 /* Looks a name up (both families, at most NET_ADDRESSES_MAX answers). `fn` runs on the loop,
  * exactly once, also after a failure (CF_UNAVAILABLE, names the host) and never from inside this
- * call; there is no cancelling: let `arg` outlive it. At most 32 look-ups run at once in the
- * process; one more answers CF_BUSY. */
+ * call; there is no cancelling: let `arg` (and the loop) outlive it. At most 32 look-ups run at
+ * once in the process; one more answers CF_BUSY. */
 #define NET_ADDRESSES_MAX 8
 struct net_answer {
     cf_status status;

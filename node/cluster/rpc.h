@@ -116,7 +116,8 @@ const char *rpc_listen_address(const struct rpc *rpc);
  * the empty parts of `wanted` match anything. Returns how many. */
 size_t rpc_close_matching(struct rpc *rpc, const char *alpn, const struct identity *wanted,
                           const char *why);
-/* All links that are up, in no particular order. */
+/* All links that are up, in no particular order; returns how many. fn (may be NULL) may close
+ * links, but not free clients. */
 size_t rpc_each_link(struct rpc *rpc, void (*fn)(void *arg, struct rpc_link *link), void *arg);
 
 struct rpc_counters {

@@ -616,6 +616,76 @@ START_TEST(rude_peers_are_closed)
 }
 END_TEST
 
+/* A name with several addresses, and a connection for each class of traffic. */
+START_TEST(by_name_and_by_class)
+{
+    set_up();
+    rpc_handle(server, RPC_PING, echo, NULL);
+    char address[64];
+    struct cf_slice host, list[2] = {CF_SLICE("127.0.0.1:1"), CF_SLICE_EMPTY};
+    uint16_t port;
+    ck_ok(net_split(cf_slice_str(rpc_listen_address(server)), 0, &host, &port, &err_));
+    (void)snprintf(address, sizeof(address), "localhost:%u", (unsigned)port);
+    list[1] = cf_slice_str(address); /* after one where nobody listens */
+    struct rpc_client_config config = {.alpn = TLS_ALPN_RAFT,
+                                       .who = RPC_BY_RAFT,
+                                       .tls = tls_a,
+                                       .traffic = 1u << RPC_LATENCY | 1u << RPC_BULK,
+                                       .up = on_dial_up,
+                                       .failed = on_failed};
+    ck_ok(rpc_client_new(other, &config, list, 2, &client, &err_));
+    start_counting(2);
+    call_number(2, 0);
+    ck_ok(rpc_client_call(client, RPC_BULK, RPC_PING, CF_SLICE("bulk."), 0, on_done, NULL, NULL,
+                          &err_));
+    loop_run(loop);
+    ck_assert_uint_eq(by_status[CF_OK], 2);
+    ck_assert_uint_eq(ups, 2);
+    ck_assert_uint_ge(fails, 2);
+    struct rpc_link *bulk = rpc_client_link(client, RPC_BULK);
+    ck_assert_ptr_nonnull(bulk);
+    ck_assert_ptr_ne(bulk, rpc_client_link(client, RPC_LATENCY));
+    ck_assert_int_eq(rpc_link_peer(bulk)->traffic, RPC_BULK);
+    ck_assert_int_eq(rpc_client_error(client)->status, CF_OK);
+    tear_down();
+}
+END_TEST
+
+/* A renewed certificate serves new connections; those that exist stay. */
+START_TEST(renewal)
+{
+    set_up();
+    rpc_handle(server, RPC_PING, echo, NULL);
+    dial_as(tls_a, "b", 0);
+    start_counting(1);
+    call_number(2, 0);
+    loop_run(loop);
+    struct node_tls *renewed = make_tls(&ca, "coffer://c1/node/b", PKI_VALID);
+    struct node_tls *renewed_a = make_tls(&ca, "coffer://c1/node/a", PKI_VALID);
+    node_tls_free(tls_b);
+    tls_b = renewed;
+    serve();
+    ck_ok(rpc_client_set_tls(client, renewed_a, &err_));
+    start_counting(1);
+    call_number(4, 0);
+    loop_run(loop);
+    ck_assert_uint_eq(ups, 1);
+    uint8_t before[32];
+    memcpy(before, rpc_link_peer(rpc_client_link(client, RPC_LATENCY))->fingerprint, 32);
+    stop_on_down = true;
+    rpc_link_close(rpc_client_link(client, RPC_LATENCY), "test");
+    loop_run(loop);
+    rpc_client_hurry(client);
+    while (rpc_client_link(client, RPC_LATENCY) == NULL) {
+        loop_stop(loop);
+        loop_run(loop);
+    }
+    ck_assert_mem_ne(before, rpc_link_peer(rpc_client_link(client, RPC_LATENCY))->fingerprint, 32);
+    node_tls_free(renewed_a);
+    tear_down();
+}
+END_TEST
+
 static void free_client(void *ctx, struct rpc_link *link, struct cf_slice message,
                         struct rpc_call *call)
 {
@@ -647,4 +717,5 @@ END_TEST
 
 TEST_MAIN("node/cluster/rpc", ten_thousand_calls, deadlines, peer_lost_in_the_middle,
           nobody_listens, full_queue, one_way_both_ways, who_may_not, not_to_itself,
-          revoked_at_once, rude_peers_are_closed, freed_inside_its_own_message)
+          revoked_at_once, rude_peers_are_closed, by_name_and_by_class, renewal,
+          freed_inside_its_own_message)
