@@ -124,8 +124,10 @@ static void *apply_main(void *arg)
             uint64_t target = apply->target;
             pthread_mutex_unlock(&apply->lock);
             alive = apply_some(driver, target);
+            if (atomic_load(&apply->eager)) {
+                tell_loop(driver); /* somebody there waits for it; else the next tick will do */
+            }
             pthread_mutex_lock(&apply->lock);
-            tell_loop(driver);
         }
     }
     pthread_mutex_unlock(&apply->lock);
@@ -133,6 +135,29 @@ static void *apply_main(void *arg)
 }
 
 /* ---- the loop's side */
+
+void apply_progress(struct raft_driver *driver)
+{
+    uint64_t applied = atomic_load(&driver->applied);
+    if (driver->install == INSTALL_NONE) {
+        raft_on_applied(driver->raft, loop_now_us(), applied);
+    }
+    change_applied(driver, applied);
+    if (driver->dirty_since_us == 0 && applied > atomic_load(&driver->flushed)) {
+        driver->dirty_since_us = loop_now_us();
+    }
+}
+
+void apply_set_eager(struct raft_driver *driver)
+{
+    bool waits = driver->install != INSTALL_NONE || driver->change.index != 0 ||
+                 (driver->soft.role == RAFT_LEADER && !atomic_load(&driver->accepting));
+    if (waits && !atomic_exchange(&driver->apply.eager, true)) {
+        tell_loop(driver); /* it may have happened just before */
+    } else if (!waits) {
+        atomic_store(&driver->apply.eager, false);
+    }
+}
 
 static void on_progress(void *arg)
 {
@@ -150,14 +175,7 @@ static void on_progress(void *arg)
     } else if (running) {
         install_applier_switched(driver);
     }
-    uint64_t applied = atomic_load(&driver->applied);
-    if (driver->install == INSTALL_NONE) {
-        raft_on_applied(driver->raft, loop_now_us(), applied);
-    }
-    change_applied(driver, applied);
-    if (driver->dirty_since_us == 0 && applied > atomic_load(&driver->flushed)) {
-        driver->dirty_since_us = loop_now_us();
-    }
+    apply_progress(driver);
     driver_pump(driver);
 }
 

@@ -295,6 +295,7 @@ void driver_pump(struct raft_driver *driver)
         propose_parked(driver);
     } while (driver->pump_again);
     driver->pumping = false;
+    apply_set_eager(driver);
     uint64_t deadline = raft_deadline_us(driver->raft);
     if (deadline == UINT64_MAX) {
         loop_timer_cancel(driver->core_timer);
@@ -367,6 +368,7 @@ static void on_tick(void *arg)
     check_disk(driver, now_us);
     check_space(driver, now_us);
     driver->last_tick_us = now_us;
+    apply_progress(driver);
     change_tick(driver, now_us);
     snap_send_tick(driver, now_us);
     retention_tick(driver, now_us);

@@ -70,8 +70,8 @@ struct apply {
     bool idle;                   /* waits; nothing of the old state is in use */
     struct kv_family *switch_to; /* not NULL: take this state at switch_base */
     struct raft_applied switch_at;
-    atomic_bool posted;
-    struct loop_task task; /* progress, to the loop */
+    atomic_bool posted, eager; /* eager: the loop wants to hear of each run */
+    struct loop_task task;     /* progress, to the loop */
     /* The thread's own. */
     struct kv_family *state;
     struct raft_applied at;
@@ -225,6 +225,9 @@ void apply_start(struct raft_driver *driver, struct raft_applied at);
 void apply_stop(struct raft_driver *driver);
 void apply_to(struct raft_driver *driver, uint64_t index);
 void apply_pause(struct raft_driver *driver);
+/* Loop: what the core should know of the applied index. */
+void apply_progress(struct raft_driver *driver);
+void apply_set_eager(struct raft_driver *driver);
 void apply_switch(struct raft_driver *driver, struct kv_family *state, struct raft_applied at);
 
 /* propose.c */

@@ -36,8 +36,12 @@ struct snap_send {
     size_t sums_capacity;
     struct cf_buf data, resume_key; /* resume_key: seek behind it before the next chunk */
     bool resume, has_chunk;         /* has_chunk: data waits to be sent */
-    cf_status status;
+    bool restart;                   /* go on at restart_seq once the job is back */
+    uint64_t restart_seq;
+    struct cf_buf restart_key;
     uint64_t last_sent_us, progress_us;
+    cf_status job_status; /* results of the job, for chunk_made */
+    bool job_end;
 };
 
 static void free_send(struct snap_send *send)
@@ -48,6 +52,7 @@ static void free_send(struct snap_send *send)
     cf_free(send->sums);
     cf_buf_done(&send->data);
     cf_buf_done(&send->resume_key);
+    cf_buf_done(&send->restart_key);
     cf_free(send);
 }
 
@@ -142,8 +147,8 @@ static void make_chunk(struct raft_job *job)
         snap_sum_add(&sum, key, value);
         kv_next(send->iterator);
     }
-    send->at_end = !kv_valid(send->iterator);
-    send->status = send->at_end ? kv_iterator_check(send->iterator, NULL) : CF_OK;
+    send->job_end = !kv_valid(send->iterator);
+    send->job_status = send->job_end ? kv_iterator_check(send->iterator, NULL) : CF_OK;
     if (send->made >= send->sums_capacity) {
         send->sums_capacity = cf_max(64, 2 * send->sums_capacity);
         send->sums = cf_realloc(send->sums, send->sums_capacity * sizeof(*send->sums));
@@ -163,10 +168,27 @@ static void next_chunk(struct snap_send *send)
     }
 }
 
+/* The job's fields may be touched: it is not running. */
+static void apply_restart(struct snap_send *send)
+{
+    if (send->restart) {
+        send->restart = false;
+        send->made = send->answered = send->restart_seq;
+        send->has_chunk = send->at_end = false;
+        send->resume = true;
+        cf_buf_reset(&send->resume_key);
+        cf_buf_add_slice(&send->resume_key, cf_buf_slice(&send->restart_key));
+    }
+}
+
 /* Sends the chunk that is ready; a full queue keeps it for the next tick. */
 static void push_chunk(struct snap_send *send, uint64_t now_us)
 {
-    if (send->has_chunk && send->phase == SEND_SENDING) {
+    if (send->reading || send->phase != SEND_SENDING) {
+        return;
+    }
+    apply_restart(send);
+    if (send->has_chunk) {
         struct raft_frame frame = frame_for(send, RAFT_FRAME_SNAP_CHUNK);
         frame.snap.seq = send->made;
         frame.snap.data = cf_buf_slice(&send->data);
@@ -178,8 +200,7 @@ static void push_chunk(struct snap_send *send, uint64_t now_us)
         send->made++;
         send->last_sent_us = now_us;
     }
-    if (send->phase == SEND_SENDING && send->at_end && !send->has_chunk && !send->reading &&
-        !send->resume && send->answered == send->made) {
+    if (send->at_end && !send->resume && send->answered == send->made) {
         send->phase = SEND_DONE;
         send_done(send, now_us);
     }
@@ -197,13 +218,10 @@ static void chunk_made(struct raft_job *job)
         }
         return;
     }
-    if (send->status != CF_OK) {
+    send->at_end = send->job_end;
+    if (send->job_status != CF_OK) {
         end_send(send, true, false);
         driver_pump(driver);
-        return;
-    }
-    if (send->resume) {
-        next_chunk(send); /* made for a place that the follower is not at any more */
         return;
     }
     send->has_chunk = send->data.size > 0;
@@ -269,11 +287,10 @@ static void on_offer_answer(struct snap_send *send, const struct raft_snap_field
     send->progress_us = loop_now_us();
     if (send->phase == SEND_OFFERED || snap->seq < send->made || send->has_chunk) {
         /* From where the follower is: behind the last key that it has. */
-        send->made = send->answered = snap->seq;
-        send->has_chunk = send->at_end = false;
-        send->resume = true;
-        cf_buf_reset(&send->resume_key);
-        cf_buf_add_slice(&send->resume_key, snap->key);
+        send->restart = true;
+        send->restart_seq = snap->seq;
+        cf_buf_reset(&send->restart_key);
+        cf_buf_add_slice(&send->restart_key, snap->key);
     }
     send->phase = SEND_SENDING;
     push_chunk(send, send->progress_us);

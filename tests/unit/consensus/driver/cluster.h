@@ -71,9 +71,7 @@ static inline void cluster_signal(struct cluster *cluster)
         end_.tv_sec += 60;                                                                         \
         pthread_mutex_lock(&(cluster)->lock);                                                      \
         for (;;) {                                                                                 \
-            pthread_mutex_unlock(&(cluster)->lock);                                                \
             bool holds_ = (condition);                                                             \
-            pthread_mutex_lock(&(cluster)->lock);                                                  \
             if (holds_) {                                                                          \
                 break;                                                                             \
             }                                                                                      \

@@ -11,7 +11,7 @@
 
 #define ROUNDS 8
 
-extern char **environ;
+
 
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk)
 {
