@@ -275,7 +275,9 @@ static cf_status exchange_once(struct cli *cli, const struct call *call, const c
     struct curl_slist *connect_to = NULL;
     struct curl_slist *headers = make_headers(cli, call);
     bool streams = call->upload != NULL || call->download != NULL;
+    char detail[CURL_ERROR_SIZE] = "";
     curl_easy_reset(curl);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
     cf_buf_reset(&exchange->body);
     exchange->curl = curl;
     exchange->location[0] = '\0';
@@ -301,6 +303,8 @@ static cf_status exchange_once(struct cli *cli, const struct call *call, const c
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answered);
     long os_errno = 0;
     (void)curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL); /* the buffer ends here */
     curl_slist_free_all(headers);
     curl_slist_free_all(connect_to);
     *status = (int)answered;
@@ -312,6 +316,7 @@ static cf_status exchange_once(struct cli *cli, const struct call *call, const c
     }
     if (code != CURLE_OK) {
         const char *why = code == CURLE_COULDNT_CONNECT && os_errno != 0 ? strerror((int)os_errno)
+                          : *detail != '\0'                              ? detail
                                                                          : curl_easy_strerror(code);
         return cf_fail(err, CF_IO, "%s \"%s\": %s", sent_method(call), url, why);
     }

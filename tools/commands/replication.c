@@ -78,7 +78,7 @@ static void lag_cells(struct table *table, const struct lag *lag)
     cell_number(table, lag->has_entries, lag->entries);
     cell_number(table, lag->has_bytes, lag->bytes);
     if (lag->has_ms) {
-        table_cellf(table, "%.1f", (double)lag->ms / 1000);
+        table_cellf(table, "%.1f", lag->ms > 0 ? (double)lag->ms / 1000 : 0); /* clocks differ */
     } else {
         table_cell(table, CF_SLICE("-"));
     }

@@ -214,7 +214,7 @@ static void add_cpu(struct run *run, struct json *row, double operations)
     }
 }
 
-/* Of the node that syncs most: its fsyncs and its log entries for one operation. */
+/* For one operation: fsyncs of the node that syncs most, and the log entries of all. */
 static void add_counters(struct run *run, struct json *row, double operations)
 {
     struct bench *bench = run->bench;
@@ -233,7 +233,7 @@ static void add_counters(struct run *run, struct json *row, double operations)
         }
         if (from->has_entries && to->has_entries && operations > 0) {
             double value = (to->entries - from->entries) / operations;
-            entries = value > entries ? value : entries;
+            entries = entries < 0 ? value : entries + value; /* each counts its own requests' */
             bench_add_number(bench, node, "entries_per_op", value, 3);
         }
         json_array_add(bench->cli->arena, each, node);

@@ -146,6 +146,7 @@ static cf_status open_tls(struct conn *conn, struct cf_error *err)
     const char *name = target->options.server_name;
     char url[600];
     char to[600];
+    char detail[CURL_ERROR_SIZE] = "";
     struct curl_slist *list = NULL;
     CURL *curl = curl_easy_init();
     if (curl == NULL) {
@@ -159,6 +160,7 @@ static cf_status open_tls(struct conn *conn, struct cf_error *err)
     (void)snprintf(to, sizeof(to), "::%s:%s", target->host, target->port);
     tls_apply(&target->options, curl);
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
@@ -169,6 +171,8 @@ static cf_status open_tls(struct conn *conn, struct cf_error *err)
         (void)curl_easy_setopt(curl, CURLOPT_CONNECT_TO, list);
     }
     CURLcode code = curl_easy_perform(curl);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL); /* the buffer ends here */
     curl_slist_free_all(list);
     curl_socket_t fd = CURL_SOCKET_BAD;
     if (code == CURLE_OK) {
@@ -177,7 +181,7 @@ static cf_status open_tls(struct conn *conn, struct cf_error *err)
     if (code != CURLE_OK || fd == CURL_SOCKET_BAD) {
         curl_easy_cleanup(curl);
         return cf_fail(err, CF_IO, "cannot connect to %s: %s", target->address,
-                       curl_easy_strerror(code));
+                       *detail != '\0' ? detail : curl_easy_strerror(code));
     }
     conn->curl = curl;
     conn->fd = (int)fd;
