@@ -299,6 +299,6 @@ void acl_each(const struct acl *acl,
         const struct rule *rule = acl->rules[i];
         struct cf_slice path = rule->path;
         path.size -= rule->is_prefix ? 1 : 0;
-        each(context, path, rule->is_prefix, rule->capabilities);
+        each(context, path, rule->is_wild, rule->capabilities);
     }
 }

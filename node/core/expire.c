@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/core_int.h"
+#include "node/core/sys/lease_store.h"
 #include "node/core/token.h"
 
 #define ROUND_MS 500
@@ -76,8 +77,9 @@ static cf_status propose_and_wait(struct expirer *expirer, struct txn *txn, stru
     return status;
 }
 
+/* ret_left: the entry stands for more than fits into one round, and stays. */
 static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slice name,
-                            struct cf_error *err)
+                            bool *ret_left, struct cf_error *err)
 {
     struct cf_slice what = cf_slice_from(name, 8);
     if (what.size == 1 + TOKEN_KEY_SIZE && what.data[0] == 't') {
@@ -89,6 +91,12 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
         }
         if (status != CF_OK && status != CF_NOT_FOUND && status != CF_DENIED) {
             return status;
+        }
+    }
+    if (what.size > 1 && what.data[0] == LEASE_EXPIRE_PREFIX) {
+        CF_TRY(lease_revoke_some(txn, arena, cf_slice_from(what, 1), DUE_MAX, ret_left, err));
+        if (*ret_left) {
+            return CF_OK;
         }
     }
     /* The index entry points at nothing that is due: it goes. */
@@ -117,12 +125,13 @@ static bool round_of(struct expirer *expirer)
         due->now_ms = view_now_ns(view) / 1000000;
         struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_EXPIRE)};
         cf_status status = view_walk(view, prefix, CF_SLICE_EMPTY, each_due, due, &err);
-        for (size_t i = 0; i < due->count && status == CF_OK; i++) {
-            status = revoke_due(txn, arena, due->names[i], &err);
+        bool left = false;
+        for (size_t i = 0; i < due->count && status == CF_OK && !left; i++) {
+            status = revoke_due(txn, arena, due->names[i], &left, &err);
         }
         if (status == CF_OK && txn_has_writes(txn)) {
             status = propose_and_wait(expirer, txn, &err);
-            more = status == CF_OK && due->count == DUE_MAX;
+            more = status == CF_OK && (left || due->count == DUE_MAX);
         }
         if (status != CF_OK && status != CF_CONFLICT && status != CF_NOT_LEADER) {
             cf_warn("core", "expiry of %zu entries failed, will try again: %s %s", due->count,

@@ -529,7 +529,8 @@ static cf_status prepare(struct run *run, bool *handed_on)
         forward(run, false);
         return CF_OK;
     }
-    if (rq->caller != NULL && rq->caller->num_uses > 0) {
+    /* A wrapping token reaches nothing but sys/wrapping: there it is used up by what opens its content. */
+    if (rq->caller != NULL && rq->caller->num_uses > 0 && !rq->caller->is_wrapping) {
         CF_TRY(token_spend_use(rq, rq->caller, err));
     }
     CF_TRY(audit_record(run->core->audit, AUDIT_REQUEST, rq, err));

@@ -64,8 +64,8 @@ bool acl_allows(const struct acl *acl, const struct acl_request *request);
 unsigned acl_capabilities(const struct acl *acl, struct cf_slice path);
 /* Whether any rule that is not a pure deny touches the path or something below it (ui/mounts). */
 bool acl_touches(const struct acl *acl, struct cf_slice prefix);
-/* The united rules in the order of their paths, for sys/internal/ui/resultant-acl. is_glob: the path ended
- * in '*' (which *path is without). path is borrowed from the ACL. */
+/* The united rules in the order of their paths, for sys/internal/ui/resultant-acl. is_glob: it
+ * has wildcards; a closing '*' is left out of path, which is borrowed from the ACL. */
 void acl_each(const struct acl *acl,
               void (*each)(void *context, struct cf_slice path, bool is_glob, unsigned capabilities),
               void *context);

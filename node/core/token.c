@@ -6,6 +6,7 @@
 #include "node/base/memory.h"
 #include "node/core/core.h"
 #include "node/core/mount.h"
+#include "node/core/sys/lease_store.h"
 #include "node/crypto/hash.h"
 
 #define TOKEN_PREFIX "hvs."
@@ -71,6 +72,15 @@ static bool is_live(const struct txn *txn, const struct token_entry *entry)
     return entry->expire_ns == 0 || view_now_ns(txn_view(txn)) < entry->expire_ns;
 }
 
+/* A secondary hears that the primary disabled an auth method, and has tokens of its own from there: with the
+ * mount they are void. Root and wrapping tokens come from none. */
+static bool came_from_a_mount(struct txn *txn, const struct token_entry *entry)
+{
+    static const struct uuid none;
+    return memcmp(entry->mount_uuid.bytes, none.bytes, sizeof(none.bytes)) == 0 ||
+           token_mount_exists(txn, entry->mount_uuid);
+}
+
 cf_status token_by_key(struct txn *txn, struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE],
                        const struct token_entry **ret, struct cf_error *err)
 {
@@ -89,6 +99,9 @@ cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
     } else {
         CF_TRY(token_key_of(txn, id, key, err));
         status = token_load(txn, arena, key, ret, err);
+        if (status == CF_OK && !came_from_a_mount(txn, *ret)) {
+            status = CF_NOT_FOUND;
+        }
     }
     if (status == CF_NOT_FOUND || (status == CF_OK && !is_live(txn, *ret))) {
         return cf_fail(err, CF_DENIED, "bad token");
@@ -184,6 +197,7 @@ cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_sl
     }
     if (entry->expire_ns != 0) {
         txn_put(rq->txn, expire_key(arena, entry), CF_SLICE_EMPTY);
+        lease_add_token(rq->txn, arena, entry);
     }
     *ret_id = id;
     *ret = entry;
@@ -197,9 +211,13 @@ cf_status token_update(struct txn *txn, struct arena *arena, const struct token_
     if (before->expire_ns != after->expire_ns) {
         if (before->expire_ns != 0) {
             txn_delete(txn, expire_key(arena, before));
+        } else {
+            lease_add_token(txn, arena, after);
         }
         if (after->expire_ns != 0) {
             txn_put(txn, expire_key(arena, after), CF_SLICE_EMPTY);
+        } else {
+            lease_remove_token(txn, arena, before);
         }
     }
     txn_put(txn, token_record_key(arena, after->key), token_to_record(arena, after));
@@ -217,6 +235,7 @@ static cf_status remove_one(struct txn *txn, struct arena *arena, const struct t
     txn_delete(txn, token_record_key(arena, entry->key));
     if (entry->expire_ns != 0) {
         txn_delete(txn, expire_key(arena, entry));
+        lease_remove_token(txn, arena, entry);
     }
     if (entry->has_parent) {
         txn_delete(txn, token_area_key(arena, AREA_CHILD, entry->parent,

@@ -57,7 +57,7 @@ cf_status token_create_batch(struct request *rq, struct token_spec *spec, struct
     return CF_OK;
 }
 
-static bool mount_exists(struct txn *txn, struct uuid uuid)
+bool token_mount_exists(struct txn *txn, struct uuid uuid)
 {
     const struct view *view = txn_view(txn);
     for (size_t i = 0; i < view->mounts->count; i++) {
@@ -75,7 +75,7 @@ static cf_status check_roots(struct txn *txn, struct arena *arena, const struct 
 {
     const struct token_entry *parent;
     const struct view *view = txn_view(txn);
-    if (!mount_exists(txn, entry->mount_uuid)) {
+    if (!token_mount_exists(txn, entry->mount_uuid)) {
         return cf_fail(err, CF_DENIED, "bad token");
     }
     if (!entry->has_parent) {

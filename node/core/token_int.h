@@ -17,6 +17,8 @@ CF_CHECKED cf_status token_load(struct txn *txn, struct arena *arena,
 bool token_is_batch(struct cf_slice id);
 CF_CHECKED cf_status token_open_batch(struct txn *txn, struct arena *arena, struct cf_slice id,
                                       const struct token_entry **ret, struct cf_error *err);
+/* Whether the mount is in the view's table; notes that its entry was read. */
+bool token_mount_exists(struct txn *txn, struct uuid uuid);
 /* Copies the policies, sorted. */
 void token_sort_policies(struct arena *arena, struct token_entry *entry);
 /* <area><key><rest> as a key of class cluster. */

@@ -1,0 +1,95 @@
+/* node/core/sys/internal.c: what command lines and user interfaces ask before they ask anything
+ * else. */
+#include "node/core/core_int.h"
+#include "node/core/policy.h"
+#include "node/core/sys/sys_int.h"
+#include "node/core/token.h"
+
+/* The caller's ACL; NULL for nobody. The path is open, so that a token that is none is nobody, too.
+ */
+static cf_status caller_acl(struct request *rq, struct acl **ret, struct cf_error *err)
+{
+    *ret = NULL;
+    if (rq->caller == NULL || rq->caller->is_wrapping) {
+        return CF_OK;
+    }
+    return authorize_acl(rq->txn, rq->arena, rq->caller, ret, err);
+}
+
+static struct json *unauthenticated_entry(struct request *rq, const struct mount *mount)
+{
+    struct json *entry = json_object_new(rq->arena);
+    json_set_string(rq->arena, entry, "type", mount->type);
+    json_set_string(rq->arena, entry, "description", mount->description);
+    json_set(rq->arena, entry, "options", mount->options);
+    return entry;
+}
+
+cf_status sys_ui_mounts(struct request *rq, struct cf_error *err)
+{
+    const struct mount_table *table = rq->view->mounts;
+    struct json *secret = json_object_new(rq->arena), *auth = json_object_new(rq->arena);
+    struct acl *acl;
+    CF_TRY(caller_acl(rq, &acl, err));
+    for (size_t i = 0; i < table->count; i++) {
+        const struct mount *mount = table->mounts[i];
+        bool is_public = cf_slice_is(mount->listing_visibility, "unauth");
+        struct json *entry = NULL;
+        if (acl != NULL && (is_public || acl_touches(acl, mount->path))) {
+            entry = mount_entry_json(rq, mount);
+        } else if (acl == NULL && is_public) {
+            entry = unauthenticated_entry(rq, mount);
+        }
+        if (entry != NULL) {
+            json_object_set(rq->arena, mount->ops->kind == ENGINE_AUTH ? auth : secret,
+                            mount_shown_path(mount), entry);
+        }
+    }
+    acl_unref(acl);
+    json_set(rq->arena, response_data(rq), "auth", auth);
+    json_set(rq->arena, response_data(rq), "secret", secret);
+    return CF_OK;
+}
+
+/* One answer for "no such mount" and "not for you": existence is not to be found out here. */
+cf_status sys_ui_mount(struct request *rq, struct cf_error *err)
+{
+    struct cf_slice path = rq->captures[0];
+    struct acl *acl;
+    if (rq->caller == NULL) {
+        return cf_fail(err, CF_DENIED, "permission denied");
+    }
+    const struct mount *mount = mount_table_match(rq->view->mounts, path);
+    CF_TRY(caller_acl(rq, &acl, err));
+    bool may_see = mount != NULL && acl != NULL && acl_touches(acl, mount->path);
+    acl_unref(acl);
+    if (!may_see) {
+        return cf_fail(err, CF_DENIED,
+                       "preflight capability check returned 403, please ensure client's policies "
+                       "grant access to path \"%.*s/\"",
+                       CF_SHOW(cf_slice_first(path, 120)));
+    }
+    txn_note_read(rq->txn, mount->entry_hash);
+    rq->response.data = mount_entry_json(rq, mount);
+    json_set_string(rq->arena, rq->response.data, "path", mount->path);
+    return CF_OK;
+}
+
+static bool count_one(void *context, struct cf_slice rest)
+{
+    (void)rest;
+    ++*(int64_t *)context;
+    return true;
+}
+
+cf_status sys_count_tokens(struct request *rq, struct cf_error *err)
+{
+    struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_TOKEN)};
+    struct json *total = json_object_new(rq->arena), *counters = json_object_new(rq->arena);
+    int64_t count = 0;
+    CF_TRY(view_walk(rq->view, prefix, CF_SLICE_EMPTY, count_one, &count, err));
+    json_set_int(rq->arena, total, "total", count);
+    json_set(rq->arena, counters, "service_tokens", total);
+    json_set(rq->arena, response_data(rq), "counters", counters);
+    return CF_OK;
+}
