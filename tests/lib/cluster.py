@@ -425,10 +425,7 @@ class World:
 
     def __exit__(self, kind, value, trace):
         for cluster in self.clusters:
-            for node in cluster.nodes:
-                if node.is_running():
-                    node.resume()
-                node.kill()
+            self._end_nodes(cluster)
         if self.kept or kind not in (None, SystemExit):
             print("logs are kept in %s" % self.dir)
         else:
@@ -444,11 +441,24 @@ class World:
 
     def end(self, cluster):
         """Ends the processes of a cluster that a script is done with, and forgets it."""
+        self._end_nodes(cluster)
+        self.clusters.remove(cluster)
+
+    @staticmethod
+    def _end_nodes(cluster):
+        """With SIGKILL; under a sanitizer with SIGTERM, since only a clean exit looks for leaks."""
         for node in cluster.nodes:
             if node.is_running():
                 node.resume()
+                if "ASAN_OPTIONS" in os.environ:
+                    node.proc.send_signal(signal.SIGTERM)
+        for node in cluster.nodes:
+            if "ASAN_OPTIONS" in os.environ and node.proc is not None:
+                try:
+                    node.proc.wait(20)
+                except subprocess.TimeoutExpired:
+                    print("     %s did not end by SIGTERM" % node.name)
             node.kill()
-        self.clusters.remove(cluster)
 
     def keep(self):
         """Called on a failed check: keep everything and show the last lines of every log, once."""
