@@ -200,6 +200,16 @@ int cli_parse(struct cli *cli, const struct flag *own, size_t count, unsigned gr
     return CLI_GO;
 }
 
+int cli_begin(struct cli *cli, const struct flag *own, size_t count, char *const *argv,
+              struct cli_rule rule)
+{
+    int code = cli_parse(cli, own, count, rule.groups, argv);
+    if (code != CLI_GO) {
+        return code;
+    }
+    return cli_want(cli, rule.min, rule.max, rule.expected) ? CLI_GO : CLI_USAGE;
+}
+
 bool cli_want(struct cli *cli, size_t min, size_t max, const char *expected)
 {
     char number[24];

@@ -58,6 +58,16 @@ int cli_parse(struct cli *cli, const struct flag *own, size_t count, unsigned gr
 void cli_print_help(struct cli *cli, const struct flag *own, size_t count, unsigned groups,
                     FILE *out);
 
+/* What a command takes: flag groups, how many arguments (see cli_want()). */
+struct cli_rule {
+    unsigned groups;
+    size_t min, max;
+    const char *expected;
+};
+/* cli_parse() and cli_want() in one. */
+int cli_begin(struct cli *cli, const struct flag *own, size_t count, char *const *argv,
+              struct cli_rule rule);
+
 /* True when min <= arguments <= max, else the complaint that scripts know ("Not enough arguments
  * (expected 1, got 0)"); `expected` as it stands there, or NULL for the number. */
 bool cli_want(struct cli *cli, size_t min, size_t max, const char *expected);

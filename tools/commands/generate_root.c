@@ -273,12 +273,10 @@ int command_operator_generate_root(struct cli *cli, char *const *argv)
         {"nonce", FLAG_STRING, &c.nonce, NULL, "The ceremony's nonce."},
         {"dr-token", FLAG_BOOL, &c.dr, NULL, "Make a DR operation token."},
     };
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 0, 1, "0-1"});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 1, "0-1")) {
-        return CLI_USAGE;
     }
     if (c.generate_otp) {
         return generate_otp(cli, &c);

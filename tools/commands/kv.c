@@ -163,12 +163,10 @@ int command_kv_get(struct cli *cli, char *const *argv)
     };
     struct kv_path path;
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     if ((code = kv_resolve(cli, mount, cli_arg(cli, 0), &path)) != CLI_FINE) {
         return code;

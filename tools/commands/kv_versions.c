@@ -14,13 +14,10 @@ static int parse(struct cli *cli, char *const *argv, struct strings *versions, s
         {"mount", FLAG_STRING, &mount, NULL, "Mount of the engine; else it begins the path."},
         {"versions", FLAG_LIST, versions, NULL, "Versions, such as 1,3; repeatable."},
     };
-    int code =
-        cli_parse(cli, flags, versions != NULL ? 2 : 1, CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, flags, versions != NULL ? 2 : 1, argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     code = kv_resolve(cli, mount, cli_arg(cli, 0), path);
     return code == CLI_FINE ? CLI_GO : code;
@@ -116,12 +113,10 @@ int command_kv_list(struct cli *cli, char *const *argv)
     };
     struct kv_path path;
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT, mount != NULL ? 0 : 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, mount != NULL ? 0 : 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *text = cli_arg(cli, 0) != NULL ? cli_arg(cli, 0) : "";
     if ((code = kv_resolve(cli, mount, text, &path)) != CLI_FINE) {
@@ -147,12 +142,9 @@ int command_kv_list(struct cli *cli, char *const *argv)
 int command_kv_enable_versioning(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *mount = cli_mount_path(cli, cli_arg(cli, 0));
     struct json *options = json_object_new(cli->arena);

@@ -72,12 +72,9 @@ int command_lease_revoke(struct cli *cli, char *const *argv)
         {"sync", FLAG_BOOL, &sync, NULL, "Wait until it is done."},
     };
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv, (struct cli_rule){CLI_SERVER, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     if (force && !prefix) {
         cli_error(cli, "Specifying -force requires also specifying -prefix");

@@ -25,12 +25,10 @@ int command_read(struct cli *cli, char *const *argv)
     struct json *query = NULL;
     struct cf_error err = {0};
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, NULL, 0, argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 1, SIZE_MAX});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, SIZE_MAX, NULL)) {
-        return CLI_USAGE;
     }
     if (params_parse(cli, 1, &query, &err) != CF_OK) {
         return bad_data(cli, &err);
@@ -59,12 +57,10 @@ static int write_data(struct cli *cli, char *const *argv, const char *method)
     struct cf_error err = {0};
     struct json *body = NULL;
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 1, SIZE_MAX});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, SIZE_MAX, NULL)) {
-        return CLI_USAGE;
     }
     if (cli->args.count == 1 && !force) {
         cli_error(cli, "Must supply data or use -force");
@@ -103,12 +99,11 @@ int command_delete(struct cli *cli, char *const *argv)
     struct json *query = NULL;
     struct cf_error err = {0};
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(
+        cli, NULL, 0, argv,
+        (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 1, SIZE_MAX, "at least 1"});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, SIZE_MAX, "at least 1")) {
-        return CLI_USAGE;
     }
     if (params_parse(cli, 1, &query, &err) != CF_OK) {
         return bad_data(cli, &err);
@@ -135,12 +130,10 @@ int command_list(struct cli *cli, char *const *argv)
         {"limit", FLAG_STRING, &limit, NULL, "At most so many names."},
     };
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *path = cli_clean_path(cli, cli_arg(cli, 0));
     struct json *query = json_object_new(cli->arena);
@@ -170,12 +163,10 @@ int command_list(struct cli *cli, char *const *argv)
 int command_unwrap(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, NULL, 0, argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 0, 1, "0-1"});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 1, "0-1")) {
-        return CLI_USAGE;
     }
     struct call call = {.method = "PUT", .path = "sys/wrapping/unwrap", .wrap_ttl = ""};
     const char *token = cli_arg(cli, 0);
@@ -204,12 +195,9 @@ int command_unwrap(struct cli *cli, char *const *argv)
 int command_path_help(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER | CLI_FORMAT, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     struct json *query = json_object_new(cli->arena);
     json_set_text(cli->arena, query, "help", "1");

@@ -111,12 +111,9 @@ static int enable(struct cli *cli, char *const *argv, const struct kind *kind)
     struct settings s = {0};
     const struct flag flags[] = {TUNE_FLAGS(s), ENABLE_FLAGS(s)};
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv, (struct cli_rule){CLI_SERVER, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *type = cli_clean_path(cli, cli_arg(cli, 0));
     if (strcmp(type, "plugin") == 0 && s.plugin != NULL) {
@@ -153,12 +150,9 @@ static int enable(struct cli *cli, char *const *argv, const struct kind *kind)
 static int disable(struct cli *cli, char *const *argv, const struct kind *kind)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *thing = kind->auth ? "auth method" : "secrets engine";
     const char *mount = cli_mount_path(cli, cli_arg(cli, 0));
@@ -177,12 +171,9 @@ static int tune(struct cli *cli, char *const *argv, const struct kind *kind)
     struct settings s = {0};
     const struct flag flags[] = {TUNE_FLAGS(s)};
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv, (struct cli_rule){CLI_SERVER, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *thing = kind->auth ? "auth method" : "secrets engine";
     const char *mount = cli_mount_path(cli, cli_arg(cli, 0));
@@ -251,12 +242,9 @@ static int list(struct cli *cli, char *const *argv, const struct kind *kind)
                                            "Description", "UUID"};
     struct reply reply;
     struct table table;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER | CLI_FORMAT, 0, 0});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 0, NULL)) {
-        return CLI_USAGE;
     }
     struct call call = {.method = "GET", .path = arena_printf(cli->arena, "sys/%s", kind->path)};
     code = session_do(cli, &call, &reply, "Error listing %s",
@@ -361,12 +349,9 @@ static int follow_move(struct cli *cli, const char *from, const char *to, const 
 int command_secrets_move(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER, 2, 2});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 2, 2, NULL)) {
-        return CLI_USAGE;
     }
     const char *from = cli_mount_path(cli, cli_arg(cli, 0));
     const char *to = cli_mount_path(cli, cli_arg(cli, 1));

@@ -144,12 +144,10 @@ int command_operator_init(struct cli *cli, char *const *argv)
          "Recovery shares that are needed (3)."},
     };
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT, 0, 0});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 0, NULL)) {
-        return CLI_USAGE;
     }
     if (init.status) {
         return init_status(cli);
@@ -191,12 +189,10 @@ int command_operator_unseal(struct cli *cli, char *const *argv)
     struct cf_error err = {0};
     struct reply reply;
     const char *key = NULL;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 0, 1, "0-1"});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 1, "0-1")) {
-        return CLI_USAGE;
     }
     struct json *body = json_object_new(cli->arena);
     if (reset) {
@@ -232,12 +228,9 @@ int command_operator_unseal(struct cli *cli, char *const *argv)
 static int order(struct cli *cli, char *const *argv, const char *path, const char *doing)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER, 0, 0});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 0, NULL)) {
-        return CLI_USAGE;
     }
     struct call call = {.method = "PUT", .path = path};
     return session_do(cli, &call, &reply, "%s", doing);
@@ -298,12 +291,9 @@ int command_operator_key_status(struct cli *cli, char *const *argv)
 int command_operator_rotate(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER | CLI_FORMAT, 0, 0});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 0, NULL)) {
-        return CLI_USAGE;
     }
     struct call call = {.method = "PUT", .path = "sys/rotate"};
     code = session_do(cli, &call, &reply, "Error rotating key");

@@ -8,12 +8,9 @@
 int command_policy_list(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER | CLI_FORMAT, 0, 0});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 0, NULL)) {
-        return CLI_USAGE;
     }
     struct call call = {.method = "LIST", .path = "sys/policies/acl"};
     code = session_do(cli, &call, &reply, "Error listing policies");
@@ -49,12 +46,9 @@ static const char *policy_path(struct cli *cli, const char *name)
 int command_policy_read(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER | CLI_FORMAT, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *name = lower_name(cli, cli_arg(cli, 0));
     struct call call = {.method = "GET", .path = policy_path(cli, name), .absent_ok = true};
@@ -87,12 +81,9 @@ int command_policy_write(struct cli *cli, char *const *argv)
     struct cf_slice text = CF_SLICE_EMPTY;
     struct cf_error err = {0};
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER, 2, 2});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 2, 2, NULL)) {
-        return CLI_USAGE;
     }
     if (cli_read_file(cli, cli_arg(cli, 1), &text, &err) != CF_OK) {
         return cli_fail(cli, "Error opening policy file", &err);
@@ -116,12 +107,9 @@ int command_policy_write(struct cli *cli, char *const *argv)
 int command_policy_delete(struct cli *cli, char *const *argv)
 {
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER, argv);
+    int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER, 1, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 1, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *name = lower_name(cli, cli_arg(cli, 0));
     struct call call = {.method = "DELETE", .path = policy_path(cli, name)};

@@ -8,6 +8,17 @@
 #include "tools/cli/render.h"
 #include "tools/commands.h"
 
+/* On a DR secondary a read becomes a POST that carries the operation token. */
+static void use_dr_token(struct cli *cli, struct call *call, const char *dr_token)
+{
+    if (dr_token != NULL) {
+        struct json *body = json_object_new(cli->arena);
+        json_set_text(cli->arena, body, "dr_operation_token", dr_token);
+        call->method = "POST";
+        call->body = body;
+    }
+}
+
 int command_raft_list_peers(struct cli *cli, char *const *argv)
 {
     const char *dr_token = NULL;
@@ -21,12 +32,7 @@ int command_raft_list_peers(struct cli *cli, char *const *argv)
         return code;
     }
     struct call call = {.method = "GET", .path = "sys/storage/raft/configuration"};
-    if (dr_token != NULL) {
-        struct json *body = json_object_new(cli->arena);
-        json_set_text(cli->arena, body, "dr_operation_token", dr_token);
-        call.method = "POST";
-        call.body = body;
-    }
+    use_dr_token(cli, &call, dr_token);
     code = session_do(cli, &call, &reply, "Error reading the raft cluster configuration");
     if (code != CLI_FINE) {
         return code;
@@ -96,12 +102,10 @@ int command_raft_join(struct cli *cli, char *const *argv)
     };
     struct reply reply;
     struct table table;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT, 0, 1, "0-1"});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 1, "0-1")) {
-        return CLI_USAGE;
     }
     struct json *body = json_object_new(cli->arena);
     json_set_text(cli->arena, body, "leader_api_addr",
@@ -247,12 +251,7 @@ int command_raft_autopilot_state(struct cli *cli, char *const *argv)
         return code;
     }
     struct call call = {.method = "GET", .path = "sys/storage/raft/autopilot/state"};
-    if (dr_token != NULL) {
-        struct json *body = json_object_new(cli->arena);
-        json_set_text(cli->arena, body, "dr_operation_token", dr_token);
-        call.method = "POST";
-        call.body = body;
-    }
+    use_dr_token(cli, &call, dr_token);
     code = session_do(cli, &call, &reply, "Error checking autopilot state");
     if (code != CLI_FINE) {
         return code;

@@ -157,12 +157,10 @@ int command_status(struct cli *cli, char *const *argv)
 {
     struct cf_error err = {0};
     struct reply reply;
-    int code = cli_parse(cli, NULL, 0, CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code =
+        cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 0, 0});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 0, NULL)) {
-        return CLI_USAGE;
     }
     struct call call = {
         .method = "GET", .path = "sys/seal-status", .token = "", .at_root = true, .wrap_ttl = ""};

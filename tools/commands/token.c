@@ -93,12 +93,10 @@ int command_token_create(struct cli *cli, char *const *argv)
         {"policy", FLAG_LIST, &c.policies, NULL, "Policy; repeatable."},
         {"entity-alias", FLAG_STRING, &c.entity_alias, NULL, "Entity alias, with a role."},
     };
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, 0, 0});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, 0, 0, NULL)) {
-        return CLI_USAGE;
     }
     struct json *body = creation_body(cli, &c);
     if (body == NULL) {
@@ -149,12 +147,11 @@ int command_token_renew(struct cli *cli, char *const *argv)
         {"increment", FLAG_SECONDS, &increment, NULL, "For how long, from now."},
         {"i", FLAG_SECONDS, &increment, NULL, "The same as -increment."},
     };
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT | CLI_FIELD, argv);
+    int code =
+        cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                  (struct cli_rule){CLI_SERVER | CLI_FORMAT | CLI_FIELD, accessor ? 1 : 0, 1});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, accessor ? 1 : 0, 1, NULL)) {
-        return CLI_USAGE;
     }
     const char *what = cli_arg(cli, 0);
     struct json *body = text_body(cli, "increment", increment);
@@ -247,12 +244,10 @@ int command_token_capabilities(struct cli *cli, char *const *argv)
         {"accessor", FLAG_BOOL, &accessor, NULL, "The first argument is an accessor."},
     };
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT, argv);
+    int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
+                         (struct cli_rule){CLI_SERVER | CLI_FORMAT, accessor ? 2 : 1, 2, "1-2"});
     if (code != CLI_GO) {
         return code;
-    }
-    if (!cli_want(cli, accessor ? 2 : 1, 2, "1-2")) {
-        return CLI_USAGE;
     }
     const char *token = cli->args.count == 2 ? cli_arg(cli, 0) : NULL;
     const char *path = cli_arg(cli, cli->args.count - 1);
