@@ -1,10 +1,41 @@
-/* node/cluster/tls_int.h: what stream.c needs of tls.c; this folder only. */
+/* node/cluster/tls_int.h: what tls.c, tls_cluster.c, tls_error.c and streams share. */
 #ifndef COFFER_CLUSTER_TLS_INT_H
 #define COFFER_CLUSTER_TLS_INT_H
 
 #include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "node/cluster/tls.h"
+
+enum { TLS_NAMES_MAX = 16 };
+
+struct tls_named {
+    char alpn[TLS_ALPN_MAX + 1];
+    SSL_CTX *ctx;
+};
+
+struct tls_server {
+    atomic_uint refs;
+    pthread_mutex_t lock; /* over what follows */
+    SSL_CTX *ctx;
+    struct tls_files files; /* the operator's; cert_file NULL: the cluster port */
+    struct tls_named names[TLS_NAMES_MAX];
+    size_t name_count;
+};
+
+struct tls_client {
+    atomic_uint refs;
+    SSL_CTX *ctx;
+    char alpn[TLS_ALPN_MAX + 1];
+};
+
+/* A context with what all have in common. */
+SSL_CTX *tls_new_ctx(const SSL_METHOD *method, int min_version);
+/* For PEM readers: a daemon has nobody to ask. */
+int tls_no_passphrase(char *buf, int size, int writing, void *arg);
+/* One reference, no context yet. */
+struct tls_server *tls_server_new(void);
 
 /* What a handshake leaves behind for its error message; the SSL's app data. */
 struct tls_note {
