@@ -123,6 +123,9 @@ static void take_frame(struct raft_driver *driver, const struct raft_frame *fram
         snap_send_frame(driver, frame);
         break;
     default:
+        if (frame->kind == RAFT_MSG_HEARTBEAT || frame->kind == RAFT_MSG_HEARTBEAT_R) {
+            status_clock(driver, frame->msg.from, frame->wall_ns);
+        }
         if (frame->kind == RAFT_MSG_HEARTBEAT && frame->msg.from == driver->soft.leader &&
             frame->msg.term == driver->soft.term) {
             driver->floor_leader = frame->floor;

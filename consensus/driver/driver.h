@@ -139,6 +139,13 @@ struct raft_driver_status {
 };
 /* At most a tick (100 ms) old, except applied, which is exact. */
 void raft_driver_status(struct raft_driver *driver, struct raft_driver_status *ret);
+/* Wall clocks of the voters, as their heartbeats told within the last five seconds (design 3.7). */
+struct raft_clocks {
+    int64_t median_ns; /* of (theirs - ours), ours counted as 0: what a stamp is slewed towards */
+    int64_t spread_ns; /* largest difference to ours */
+    unsigned heard, voters; /* heard includes this node when it votes */
+};
+void raft_driver_clocks(struct raft_driver *driver, struct raft_clocks *ret);
 /* Exact; one atomic load each. leader 0: unknown. */
 uint64_t raft_driver_applied(const struct raft_driver *driver);
 bool raft_driver_is_leader(const struct raft_driver *driver); /* leads and takes proposals */

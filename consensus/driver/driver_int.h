@@ -188,6 +188,12 @@ struct raft_driver {
     uint64_t lost[RAFT_MEMBERS_MAX]; /* peers that a message could not be sent to */
     size_t lost_count;
 
+    struct {
+        uint64_t id, heard_us;
+        int64_t offset_ns;
+    } clocks[RAFT_MEMBERS_MAX];    /* loop: of peers, as last heard */
+    struct raft_clocks clocks_now; /* guarded by status_lock */
+
     uint64_t stalled_us, last_tick_us, space_checked_us;
     uint32_t condition; /* host's part: RAFT_SEALED, RAFT_STALLED */
     atomic_uint_fast64_t proposals;
@@ -264,6 +270,8 @@ void change_stop(struct raft_driver *driver);
 
 /* status.c */
 void status_publish(struct raft_driver *driver);
+/* Loop: a heartbeat told the wall clock of its sender. */
+void status_clock(struct raft_driver *driver, uint64_t peer, int64_t wall_ns);
 
 /* snap_send.c */
 void snap_send_start(struct raft_driver *driver, const struct raft_snap_send *want);

@@ -1,4 +1,5 @@
 /* consensus/driver/status.c: what other threads may see of the core. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "consensus/driver/driver_int.h"
@@ -34,6 +35,71 @@ static void fill_peers(struct raft_driver *driver, struct raft_driver_status *re
     }
 }
 
+/* ---- wall clocks */
+
+#define CLOCK_KEEP_US ((uint64_t)5 * 1000 * 1000)
+
+void status_clock(struct raft_driver *driver, uint64_t peer, int64_t wall_ns)
+{
+    uint64_t now_us = loop_now_us();
+    size_t at = 0, oldest = 0;
+    for (; at < CF_LENGTH(driver->clocks) && driver->clocks[at].id != peer; at++) {
+        oldest = driver->clocks[at].heard_us < driver->clocks[oldest].heard_us ? at : oldest;
+    }
+    at = at < CF_LENGTH(driver->clocks) ? at : oldest;
+    driver->clocks[at].id = peer;
+    driver->clocks[at].heard_us = now_us;
+    driver->clocks[at].offset_ns = wall_ns - cf_wall_ns(cf_host_clock());
+}
+
+static int compare_offsets(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return left < right ? -1 : left > right;
+}
+
+static struct raft_clocks measure_clocks(const struct raft_driver *driver, uint64_t now_us)
+{
+    const struct raft_membership *members = raft_membership(driver->raft);
+    struct raft_clocks clocks = {0};
+    int64_t offsets[RAFT_MEMBERS_MAX];
+    for (uint32_t i = 0; i < members->count; i++) {
+        const struct raft_member *member = &members->members[i];
+        if (!(member->role & RAFT_VOTER)) {
+            continue;
+        }
+        clocks.voters++;
+        if (member->id == driver->identity.node_id) {
+            offsets[clocks.heard++] = 0;
+        }
+        for (size_t n = 0; n < CF_LENGTH(driver->clocks); n++) {
+            if (driver->clocks[n].id == member->id &&
+                now_us - driver->clocks[n].heard_us <= CLOCK_KEEP_US) {
+                offsets[clocks.heard++] = driver->clocks[n].offset_ns;
+            }
+        }
+    }
+    qsort(offsets, clocks.heard, sizeof(offsets[0]), compare_offsets);
+    for (unsigned i = 0; i < clocks.heard; i++) {
+        int64_t size = offsets[i] < 0 ? -offsets[i] : offsets[i];
+        clocks.spread_ns = size > clocks.spread_ns ? size : clocks.spread_ns;
+    }
+    if (clocks.heard > 0) {
+        /* The lower one of two in the middle: time is never pulled forward by one node alone. */
+        clocks.median_ns = offsets[(clocks.heard - 1) / 2];
+    }
+    return clocks;
+}
+
+void raft_driver_clocks(struct raft_driver *driver, struct raft_clocks *ret)
+{
+    pthread_mutex_lock(&driver->status_lock);
+    *ret = driver->clocks_now;
+    pthread_mutex_unlock(&driver->status_lock);
+}
+
+/* ---- the whole */
+
 void status_publish(struct raft_driver *driver)
 {
     struct raft_status core;
@@ -66,7 +132,9 @@ void status_publish(struct raft_driver *driver)
     };
     raft_counters(driver->raft, &status.counters);
     fill_peers(driver, &status);
+    struct raft_clocks clocks = measure_clocks(driver, loop_now_us());
     pthread_mutex_lock(&driver->status_lock);
+    driver->clocks_now = clocks;
     driver->status = status;
     pthread_mutex_unlock(&driver->status_lock);
 }

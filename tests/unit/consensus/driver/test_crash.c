@@ -11,8 +11,6 @@
 
 #define ROUNDS 8
 
-
-
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk)
 {
     (void)info;
