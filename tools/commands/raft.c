@@ -1,6 +1,7 @@
 /* tools/commands/raft.c: operator raft: peers, join, snapshots, autopilot. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/base/memory.h"
@@ -187,6 +188,11 @@ int command_raft_snapshot_save(struct cli *cli, char *const *argv)
     }
     const char *path = cli_arg(cli, 0);
     const char *next = arena_printf(cli->arena, "%s.incomplete", path);
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        cli_error(cli, "Error taking the snapshot: %s is there and is no file", path);
+        return CLI_USAGE;
+    }
     FILE *file = fopen(next, "w+e");
     if (file == NULL) {
         cli_error(cli, "Error taking the snapshot: open %s: %s", next, strerror(errno));

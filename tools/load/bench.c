@@ -23,14 +23,15 @@ static const char help_text[] =
     "  list            lists -keys names of KV v2\n"
     "  disk            appends -size bytes and syncs, in -dir: the disk's own limit\n"
     "  failover        writes all the time; the time from an outage to the next write\n"
-    "  lag             writes at -address, polls -read-address until the value is there\n";
+    "  lag             writes at -address, polls -read-address until the value is there\n"
+    "  start           -- COMMAND...: starts a server, waits for its first answer, ends it\n";
 
 int bench_call(const struct bench *bench, struct conn *conn, const struct conn_target *target,
                const char *token, const char *method, const char *path, struct cf_slice body,
                struct cf_error *err)
 {
     int timeout_ms = bench->timeout_ms > 0 ? (int)bench->timeout_ms : CALL_TIMEOUT_MS;
-    conn_finish(conn);
+    load_conn_finish(conn);
     conn_write_request(conn_request(conn), target, method, cf_slice_str(path), cf_slice_str(token),
                        CF_SLICE_EMPTY, body);
     return conn_call(conn, timeout_ms, err) == CF_OK ? conn_status(conn) : 0;
@@ -39,7 +40,7 @@ int bench_call(const struct bench *bench, struct conn *conn, const struct conn_t
 int bench_mount(const struct bench *bench, const char *mount, int version)
 {
     struct cli *cli = bench->cli;
-    CF_OWNED(conn) conn = conn_new(&bench->targets[0]);
+    CF_OWNED(conn) conn = load_conn_new(&bench->targets[0]);
     struct cf_error err = {0};
     const char *path = arena_printf(cli->arena, "/v1/sys/mounts/%s", mount);
     const char *body =
@@ -270,7 +271,12 @@ int command_bench(struct cli *cli, char *const *argv)
         return CLI_USAGE;
     }
     b.results = json_array_new(cli->arena);
-    for (size_t i = 0; i < cli->args.count && code == CLI_GO; i++) {
+    bool starts = strcmp(cli_arg(cli, 0), "start") == 0;
+    if (starts) {
+        code = bench_start(&b);
+        code = code == CLI_FINE ? CLI_GO : code;
+    }
+    for (size_t i = 0; !starts && i < cli->args.count && code == CLI_GO; i++) {
         int one = run(&b, cli_arg(cli, i));
         code = one == CLI_FINE ? CLI_GO : one;
     }

@@ -42,6 +42,7 @@ bool bench_is_requests(const char *workload);
 int bench_disk(struct bench *bench);
 int bench_failover(struct bench *bench);
 int bench_lag(struct bench *bench);
+int bench_start(struct bench *bench); /* the words after "start" are the server's command */
 
 /* One request, waited for; the HTTP status, or 0 when there was no answer (complaint in err). The
  * body lives until the next call on the connection. */

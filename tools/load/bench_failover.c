@@ -121,7 +121,7 @@ static pid_t find_leader(struct failover *f)
         if (target < 0) {
             return bench->servers[i].pid;
         }
-        CF_OWNED(conn) conn = conn_new(&bench->targets[target]);
+        CF_OWNED(conn) conn = load_conn_new(&bench->targets[target]);
         CF_OWNED(arena) arena = arena_new(4096);
         struct json *answer = NULL;
         bool leads = false;
@@ -184,7 +184,7 @@ static void verify(struct failover *f)
 {
     struct conn *conns[BENCH_NODES_MAX];
     for (unsigned i = 0; i < f->bench->target_count; i++) {
-        conns[i] = conn_new(&f->bench->targets[i]);
+        conns[i] = load_conn_new(&f->bench->targets[i]);
     }
     for (unsigned slot = 0; slot < f->writer_count; slot++) {
         for (uint64_t key = 0; key < KEYS; key++) {

@@ -120,8 +120,8 @@ int bench_lag(struct bench *bench)
                CF_OK) {
         cli_error(bench->cli, "%s", err.message);
     } else if (!bench->setup || (code = bench_mount(bench, probe->mount, 2)) == CLI_FINE) {
-        probe->write = conn_new(&bench->targets[0]);
-        probe->read = conn_new(&probe->there);
+        probe->write = load_conn_new(&bench->targets[0]);
+        probe->read = load_conn_new(&probe->there);
         probe_run(probe, &err);
         report(probe);
         code = probe->errors == 0 && probe->late == 0 ? CLI_FINE : CLI_REFUSED;

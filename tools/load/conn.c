@@ -95,7 +95,7 @@ cf_status conn_target_parse(const char *address, const struct tls_options *optio
     return CF_OK;
 }
 
-struct conn *conn_new(const struct conn_target *target)
+struct conn *load_conn_new(const struct conn_target *target)
 {
     struct conn *conn = cf_new(struct conn);
     conn->target = target;
@@ -333,7 +333,7 @@ struct cf_slice conn_body(const struct conn *conn)
     return cf_buf_slice(&conn->answer.body);
 }
 
-void conn_finish(struct conn *conn)
+void load_conn_finish(struct conn *conn)
 {
     if (conn->answer.close) {
         conn_close(conn);

@@ -30,7 +30,7 @@ CF_CHECKED cf_status conn_target_parse(const char *address, const struct tls_opt
                                        struct conn_target *ret, struct cf_error *err);
 
 /* `target` is borrowed. Nothing is connected yet. */
-struct conn *conn_new(const struct conn_target *target);
+struct conn *load_conn_new(const struct conn_target *target);
 void conn_free(struct conn *conn); /* closes; NULL is fine */
 CF_DEFINE_OWNED(conn);
 
@@ -54,7 +54,7 @@ bool conn_wants_write(const struct conn *conn);
 int conn_status(const struct conn *conn);
 struct cf_slice conn_body(const struct conn *conn);
 /* To be called once the answer is looked at: closes if the server said so. */
-void conn_finish(struct conn *conn);
+void load_conn_finish(struct conn *conn);
 
 /* Opens if needed, sends what conn_request() holds and waits for the answer. CF_TIMEOUT, CF_IO. */
 CF_CHECKED cf_status conn_call(struct conn *conn, int timeout_ms, struct cf_error *err);

@@ -288,7 +288,7 @@ static cf_status list_folder(struct walk *walk, struct conn *conn, struct cf_sli
                        (const char *)conn_body(conn).data);
     }
     status = take_names(walk, folder, conn_body(conn), err);
-    conn_finish(conn);
+    load_conn_finish(conn);
     return status;
 }
 
@@ -297,7 +297,7 @@ cf_status fleet_list(const struct fleet_setup *setup, const char *prefix,
                      struct cf_error *err)
 {
     struct walk walk = {.setup = setup, .found = found, .context = context};
-    CF_OWNED(conn) conn = conn_new(setup->targets);
+    CF_OWNED(conn) conn = load_conn_new(setup->targets);
     CF_BUF(first) = {0};
     walk.arena = arena_new(65536);
     add_headers(&walk.headers, setup);

@@ -146,7 +146,7 @@ void usage_parse_metrics(struct cf_slice body, struct usage_counters *ret)
 
 void usage_ask(const struct conn_target *target, const char *token, struct usage_counters *ret)
 {
-    CF_OWNED(conn) conn = conn_new(target);
+    CF_OWNED(conn) conn = load_conn_new(target);
     *ret = (struct usage_counters){0};
     conn_write_request(conn_request(conn), target, "GET", CF_SLICE("/v1/sys/metrics"),
                        cf_slice_str(token), CF_SLICE_EMPTY, CF_SLICE_EMPTY);

@@ -116,7 +116,7 @@ static void lane_event(struct wire *wire, struct lane *lane, uint32_t events)
         lane->state = LANE_READY;
         wire->ops->answer(wire->context, &lane->slot, conn_status(lane->conn),
                           conn_body(lane->conn), now_us() - lane->slot.sent_us);
-        conn_finish(lane->conn);
+        load_conn_finish(lane->conn);
         if (!conn_is_open(lane->conn)) {
             lane->watched = -1;
         }
@@ -206,7 +206,7 @@ cf_status wire_run(const struct wire_setup *setup, const struct wire_ops *ops, v
         struct lane *lane = &wire.lanes[i];
         lane->slot.number = i;
         lane->slot.target = &setup->targets[i % setup->target_count];
-        lane->conn = conn_new(lane->slot.target);
+        lane->conn = load_conn_new(lane->slot.target);
         lane->watched = -1;
     }
     cf_status status = loop(&wire, err);
