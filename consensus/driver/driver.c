@@ -1,4 +1,4 @@
-/* consensus/driver/driver.c: start, stop, what a ready asks for, frames in and out, timers. */
+/* consensus/driver/driver.c: start, stop, what a ready asks for, timers. */
 #include "consensus/driver/driver.h"
 
 #include <stdlib.h>
@@ -7,13 +7,6 @@
 
 #include "consensus/driver/driver_int.h"
 #include "node/base/log.h"
-
-#define BULK_BYTES ((size_t)64 << 10) /* an APPEND above this takes the bulk connection */
-#define SPACE_CHECK_US ((uint64_t)1000 * 1000)
-#define SPACE_MIN ((uint64_t)64 << 20)  /* always too little */
-#define SPACE_LOW ((uint64_t)512 << 20) /* too little when it is below 5 % as well */
-#define STALL_EXIT_US ((uint64_t)30 * 1000 * 1000)
-#define SCRATCH_KEEP ((size_t)256 << 10)
 
 /* ---- the end of the process */
 
@@ -34,170 +27,6 @@ void driver_fatal(struct raft_driver *driver, int exit_status, const struct cf_e
         driver_exit(exit_status, err);
     }
     driver->options.fatal(driver->options.fatal_context, exit_status, err);
-}
-
-/* ---- frames */
-
-const char *driver_address_of(struct raft_driver *driver, uint64_t id)
-{
-    const struct raft_member *member = raft_membership_find(raft_membership(driver->raft), id);
-    return member != NULL ? member->address : "";
-}
-
-static enum raft_channel channel_of(const struct raft_frame *frame)
-{
-    if (frame->kind >= RAFT_FRAME_SNAP_OFFER) {
-        return RAFT_CHANNEL_BULK;
-    }
-    size_t bytes = 0;
-    for (size_t i = 0; i < frame->msg.entry_count && bytes <= BULK_BYTES; i++) {
-        bytes += raft_entry_size(frame->msg.entries[i]);
-    }
-    return bytes > BULK_BYTES ? RAFT_CHANNEL_BULK : RAFT_CHANNEL_FAST;
-}
-
-static bool send_frame(struct raft_driver *driver, struct raft_frame *frame)
-{
-    if (!driver->has_transport) {
-        return false;
-    }
-    frame->identity = driver->identity;
-    frame->incarnation = driver->incarnation;
-    frame->features = driver->options.features;
-    frame->msg.from = driver->identity.node_id;
-    bool beat = frame->kind == RAFT_MSG_HEARTBEAT || frame->kind == RAFT_MSG_HEARTBEAT_R;
-    frame->wall_ns = beat ? cf_wall_ns(cf_host_clock()) : 0;
-    frame->floor = frame->kind == RAFT_MSG_HEARTBEAT ? atomic_load(&driver->floor) : UINT64_MAX;
-    cf_buf_reset(&driver->scratch);
-    raft_wire_pack(frame, &driver->scratch);
-    bool sent = driver->transport.send(driver->transport.context, frame->msg.to, channel_of(frame),
-                                       cf_buf_slice(&driver->scratch));
-    if (driver->scratch.capacity > SCRATCH_KEEP) {
-        cf_buf_done(&driver->scratch);
-    }
-    return sent;
-}
-
-bool driver_send(struct raft_driver *driver, const struct raft_frame *frame)
-{
-    struct raft_frame copy = *frame;
-    return send_frame(driver, &copy);
-}
-
-/* Sends what a ready holds; peers that could not be reached are told to the core afterwards. */
-static void send_messages(struct raft_driver *driver, const struct raft_ready *ready)
-{
-    for (size_t i = 0; i < ready->msg_count; i++) {
-        struct raft_frame frame = {.kind = ready->msgs[i].kind, .msg = ready->msgs[i]};
-        if (!send_frame(driver, &frame) && frame.kind == RAFT_MSG_APPEND) {
-            size_t at = 0;
-            while (at < driver->lost_count && driver->lost[at] != frame.msg.to) {
-                at++;
-            }
-            if (at == driver->lost_count && at < CF_LENGTH(driver->lost)) {
-                driver->lost[driver->lost_count++] = frame.msg.to;
-            }
-        }
-    }
-}
-
-static bool is_ours(const struct raft_driver *driver, uint64_t from, const struct raft_frame *frame)
-{
-    return frame->msg.from == from && frame->msg.to == driver->identity.node_id &&
-           memcmp(frame->identity.cluster_id, driver->identity.cluster_id, RAFT_CLUSTER_ID_SIZE) ==
-               0 &&
-           frame->identity.recovery_epoch == driver->identity.recovery_epoch;
-}
-
-static void take_frame(struct raft_driver *driver, const struct raft_frame *frame)
-{
-    switch (frame->kind) {
-    case RAFT_FRAME_SNAP_OFFER:
-    case RAFT_FRAME_SNAP_CHUNK:
-    case RAFT_FRAME_SNAP_DONE:
-        snap_receive_frame(driver, frame);
-        break;
-    case RAFT_FRAME_SNAP_OFFER_R:
-    case RAFT_FRAME_SNAP_CHUNK_R:
-    case RAFT_FRAME_SNAP_DONE_R:
-        snap_send_frame(driver, frame);
-        break;
-    default:
-        if (frame->kind == RAFT_MSG_HEARTBEAT || frame->kind == RAFT_MSG_HEARTBEAT_R) {
-            status_clock(driver, frame->msg.from, frame->wall_ns);
-        }
-        if (frame->kind == RAFT_MSG_HEARTBEAT && frame->msg.from == driver->soft.leader &&
-            frame->msg.term == driver->soft.term) {
-            driver->floor_leader = frame->floor;
-        }
-        raft_step(driver->raft, loop_now_us(), &frame->msg);
-        break;
-    }
-}
-
-void raft_driver_receive(struct raft_driver *driver, uint64_t from, struct cf_slice bytes)
-{
-    if (driver->stopping) {
-        return;
-    }
-    struct raft_frame frame;
-    struct raft_wire_room room;
-    if (raft_wire_unpack(bytes, &frame, &room, NULL) == CF_OK && is_ours(driver, from, &frame)) {
-        take_frame(driver, &frame);
-        raft_wire_done(&room);
-        driver_pump(driver);
-        return;
-    }
-    driver->frames_refused++;
-    raft_wire_done(&room);
-}
-
-struct lost_peer {
-    struct raft_driver *driver;
-    uint64_t peer;
-};
-
-static void on_lost_peer(void *arg)
-{
-    struct lost_peer *lost = arg;
-    struct raft_driver *driver = lost->driver;
-    if (!driver->stopping) {
-        raft_on_unreachable(driver->raft, loop_now_us(), lost->peer);
-        driver_pump(driver);
-    }
-    cf_free(lost);
-}
-
-/* Later, as it may be said from inside the end of a connection, which a change of the configuration
- * would free. */
-void raft_driver_unreachable(struct raft_driver *driver, uint64_t peer)
-{
-    struct lost_peer *lost = cf_new(struct lost_peer);
-    *lost = (struct lost_peer){driver, peer};
-    loop_post(driver->loop, on_lost_peer, lost);
-}
-
-static void tell_peers(struct raft_driver *driver)
-{
-    if (!driver->has_transport) {
-        return;
-    }
-    struct raft_member peers[RAFT_MEMBERS_MAX];
-    size_t count = 0;
-    const struct raft_membership *members = raft_membership(driver->raft);
-    for (uint32_t i = 0; i < members->count; i++) {
-        if (members->members[i].id != driver->identity.node_id) {
-            peers[count++] = members->members[i];
-        }
-    }
-    driver->transport.peers(driver->transport.context, peers, count);
-}
-
-void raft_driver_set_transport(struct raft_driver *driver, const struct raft_transport *transport)
-{
-    driver->has_transport = transport != NULL;
-    driver->transport = transport != NULL ? *transport : (struct raft_transport){0};
-    tell_peers(driver);
 }
 
 /* ---- readies */
@@ -250,13 +79,13 @@ static void handle(struct raft_driver *driver, const struct raft_ready *ready)
     take_soft_state(driver, ready);
     if (ready->membership_changed) {
         atomic_store(&driver->read_now, false); /* until driver_leadership has looked again */
-        tell_peers(driver);
+        frames_tell_peers(driver);
     }
     if (ready->write_id != 0) {
         take_entries(driver, ready);
         driver_write(driver, ready);
     }
-    send_messages(driver, ready);
+    frames_send(driver, ready);
     for (size_t i = 0; i < ready->snap_send_count; i++) {
         snap_send_start(driver, &ready->snap_sends[i]);
     }
@@ -316,60 +145,11 @@ static void on_core_timer(void *arg)
     driver_pump(driver);
 }
 
-/* consensus.md 13.2: a node whose disk hangs must not lead, and one that hangs for long must end. A
- * pause of the whole process (SIGSTOP) is no stall: time counts only while we tick. */
-static void check_disk(struct raft_driver *driver, uint64_t now_us)
-{
-    uint64_t busy = atomic_load(&driver->writer.busy_since_us);
-    uint64_t tick = now_us - driver->last_tick_us;
-    bool slow = busy != 0 && now_us > busy && now_us - busy > driver->options.election_us;
-    driver->stalled_us = slow ? driver->stalled_us + (tick < 2 * TICK_US ? tick : 2 * TICK_US) : 0;
-    uint32_t condition = (driver->condition & ~RAFT_STALLED) |
-                         (driver->stalled_us > driver->options.election_us ? RAFT_STALLED : 0);
-    if (condition != driver->condition) {
-        driver->condition = condition;
-        cf_warn("raft", condition & RAFT_STALLED
-                            ? "the disk does not answer: leadership is given up"
-                            : "the disk answers again");
-        raft_set_condition(driver->raft, now_us, condition);
-    }
-    if (driver->stalled_us > STALL_EXIT_US) {
-        struct cf_error err = {0};
-        cf_fail(&err, CF_IO, "the disk has not answered for 30 seconds");
-        driver_fatal(driver, RAFT_EXIT_DISK, &err);
-    }
-}
-
-static void check_space(struct raft_driver *driver, uint64_t now_us)
-{
-    if (now_us - driver->space_checked_us < SPACE_CHECK_US) {
-        return;
-    }
-    driver->space_checked_us = now_us;
-    uint64_t left = 0, total = 0;
-    if (kv_space(raft_store_kv(driver->store), &left, &total, NULL) != CF_OK) {
-        return;
-    }
-    bool full = left < SPACE_MIN || (left < SPACE_LOW && left < total / 20);
-    if (full != driver->disk_full) {
-        driver->disk_full = full;
-        if (full) {
-            cf_err("raft",
-                   "the data directory's disk is almost full (%llu MiB left): writes are "
-                   "refused until there is room",
-                   (unsigned long long)(left >> 20));
-        } else {
-            cf_info("raft", "the data directory's disk has room again");
-        }
-    }
-}
-
 static void on_tick(void *arg)
 {
     struct raft_driver *driver = arg;
     uint64_t now_us = loop_now_us();
-    check_disk(driver, now_us);
-    check_space(driver, now_us);
+    health_tick(driver, now_us);
     driver->last_tick_us = now_us;
     apply_progress(driver);
     change_tick(driver, now_us);
@@ -488,6 +268,7 @@ static void free_memory(void *arg)
 {
     struct raft_driver *driver = arg;
     propose_done(driver);
+    reads_done(driver);
     pthread_mutex_destroy(&driver->status_lock);
     raft_tail_free(driver->tail);
     raft_free(driver->raft);
@@ -514,6 +295,7 @@ cf_status raft_driver_start(const struct raft_driver_options *options, struct ra
     driver->held_tail = &driver->held;
     pthread_mutex_init(&driver->status_lock, NULL);
     propose_init(driver);
+    reads_init(driver);
     atomic_store(&driver->applied, loaded.applied);
     driver->tail = raft_tail_new(driver->options.tail_entries, driver->options.tail_bytes,
                                  loaded.last_index + 1);
@@ -547,7 +329,8 @@ void raft_driver_free(struct raft_driver *driver)
     raft_worker_free(driver->carer);
     raft_worker_free(driver->fetcher);
     snap_receive_stop(driver);
-    propose_fail_all(driver);
+    propose_lost(driver, 0);
+    reads_fail_all(driver);
     change_stop(driver);
     /* So that the next start has nothing to replay; a failure costs just that. */
     CF_OWNED(kv_family) state = raft_store_state(driver->store);

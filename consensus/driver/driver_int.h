@@ -3,7 +3,10 @@
  * The driver's parts and what they share. Fields say which thread they belong to; "loop" needs no
  * lock. Each file below has one idea:
  *   driver.c    start, stop, what a ready asks for, timers
- *   propose.c   proposals and reads on their way in and out
+ *   frames.c    frames out and in
+ *   health.c    a disk that hangs or is full
+ *   propose.c   proposals on their way in and out
+ *   reads.c     reads that wait
  *   writer.c    the log writer thread
  *   apply.c     the applier thread
  *   retention.c flushing, cutting, reading the log
@@ -245,12 +248,24 @@ void propose_parked(struct raft_driver *driver);
 void propose_lost(struct raft_driver *driver, uint64_t commit);
 /* Applier: these entries are applied. */
 void propose_applied(struct raft_driver *driver, struct raft_entry *const *run, size_t count);
-void reads_applied(struct raft_driver *driver, uint64_t index);
-/* Loop: a round of the core has ended. */
-void reads_result(struct raft_driver *driver, const struct raft_read_result *result);
 void driver_leadership(struct raft_driver *driver); /* loop: recompute accepting and read_now */
 void propose_close(struct raft_driver *driver);     /* loop: refuse all from now on */
-void propose_fail_all(struct raft_driver *driver);  /* after the threads ended */
+
+/* reads.c */
+void reads_init(struct raft_driver *driver);
+void reads_done(struct raft_driver *driver);
+void reads_applied(struct raft_driver *driver, uint64_t index); /* applier */
+/* Loop: a round of the core has ended. */
+void reads_result(struct raft_driver *driver, const struct raft_read_result *result);
+void reads_fail_all(struct raft_driver *driver); /* after the threads ended */
+
+/* frames.c */
+/* Loop: sends what a ready holds; peers that could not be reached are in lost[] afterwards. */
+void frames_send(struct raft_driver *driver, const struct raft_ready *ready);
+void frames_tell_peers(struct raft_driver *driver); /* the transport hears who there is */
+
+/* health.c */
+void health_tick(struct raft_driver *driver, uint64_t now_us);
 
 /* retention.c */
 void retention_start(struct raft_driver *driver, const struct raft_loaded *loaded);
