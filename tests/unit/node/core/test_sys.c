@@ -1,0 +1,386 @@
+/* tests/unit/node/core/test_sys.c: sys/ through the whole frame: mounts, auth methods, policies,
+ * capabilities, tools. */
+#include "tests/lib/core_fixture.h"
+#include "tests/lib/test.h"
+
+static struct fixture *f;
+
+static int call(const char *operation, const char *path, const char *body)
+{
+    return fixture_call(f, NULL, operation, path, body, NULL);
+}
+
+#define ck_call(want, operation, path, body)                                                       \
+    do {                                                                                           \
+        int got_ = call((operation), (path), (body));                                              \
+        ck_assert_msg(got_ == (want), "%s %s: %d, error \"%s\"", (operation), (path), got_,        \
+                      fixture_at(f, "errors.0"));                                                  \
+    } while (0)
+#define ck_refused(text, operation, path, body)                                                    \
+    do {                                                                                           \
+        ck_call(400, operation, path, body);                                                       \
+        ck_assert_msg(fixture_error_has(f, (text)), "%s %s: \"%s\"", (operation), (path),          \
+                      fixture_at(f, "errors.0"));                                                  \
+    } while (0)
+#define ck_at(path, want) ck_assert_str_eq(fixture_at(f, (path)), (want))
+
+/* A token of the policies (a JSON list), kept in `to`. */
+static void make_token(const char *policies, char to[128])
+{
+    char body[256];
+    snprintf(body, sizeof(body), "{\"policies\":%s,\"ttl\":\"1h\"}", policies);
+    ck_call(200, "POST", "auth/token/create", body);
+    snprintf(to, 128, "%s", fixture_at(f, "auth.client_token"));
+}
+
+/* ---- mounts ---- */
+
+START_TEST(fixed_mounts)
+{
+    ck_call(200, "GET", "sys/mounts", NULL);
+    ck_at("data.sys/.type", "system");
+    ck_at("data.sys/.seal_wrap", "true");
+    ck_at("data.sys/.options", "null");
+    ck_at("data.sys/.config.passthrough_request_headers.0", "Accept");
+    ck_at("data.cubbyhole/.local", "true");
+    ck_at("sys/.type", "system"); /* for old clients */
+    ck_at("data.token/.type", "");
+    ck_call(200, "GET", "sys/auth", NULL);
+    ck_at("data.token/.type", "token");
+    ck_at("data.token/.config.token_type", "default-service");
+    ck_refused("cannot unmount \"sys/\"", "DELETE", "sys/mounts/sys", NULL);
+    ck_refused("cannot unmount", "DELETE", "sys/mounts/auth/token", NULL);
+    ck_refused("token credential backend cannot be disabled", "DELETE", "sys/auth/token", NULL);
+}
+END_TEST
+
+START_TEST(enable_read_disable)
+{
+    ck_call(204, "POST", "sys/mounts/a", "{\"type\":\"kv\",\"description\":\"first\"}");
+    ck_call(200, "GET", "sys/mounts/a", NULL);
+    ck_at("data.type", "kv");
+    ck_at("data.description", "first");
+    ck_at("data.options", "{}");
+    ck_at("data.config.default_lease_ttl", "0");
+    ck_call(204, "PUT", "a/x", "{\"v\":\"1\"}");
+    ck_call(204, "DELETE", "sys/mounts/a", NULL);
+    ck_call(204, "DELETE", "sys/mounts/a", NULL);
+    ck_refused("No secret engine mount at a/", "GET", "sys/mounts/a", NULL);
+    ck_call(404, "GET", "a/x", NULL);
+    ck_call(204, "POST", "sys/mounts/a", "{\"type\":\"kv\"}");
+    ck_call(404, "GET", "a/x", NULL); /* the data went with the mount */
+    ck_assert(fixture_at(f, "errors.0")[0] == '\0');
+    ck_call(204, "DELETE", "sys/mounts/a", NULL);
+}
+END_TEST
+
+START_TEST(paths_that_are_taken)
+{
+    ck_call(204, "POST", "sys/mounts/p/one", "{\"type\":\"kv\"}");
+    ck_refused("path is already in use at p/one/", "POST", "sys/mounts/p/one", "{\"type\":\"kv\"}");
+    ck_refused("path is already in use at p/one/", "POST", "sys/mounts/p", "{\"type\":\"kv\"}");
+    ck_refused("path is already in use at p/one/", "POST", "sys/mounts/p/one/x",
+               "{\"type\":\"kv\"}");
+    ck_call(204, "POST", "sys/mounts/p/two", "{\"type\":\"kv\"}");
+    ck_refused("cannot mount \"sys/\"", "POST", "sys/mounts/sys", "{\"type\":\"kv\"}");
+    ck_refused("cannot mount \"auth/\"", "POST", "sys/mounts/auth", "{\"type\":\"kv\"}");
+    ck_refused("cannot mount \"auth/x/\"", "POST", "sys/mounts/auth/x", "{\"type\":\"kv\"}");
+    ck_refused("backend type must be specified", "POST", "sys/mounts/x", "{}");
+    ck_refused("plugin not found in the catalog: nope", "POST", "sys/mounts/x",
+               "{\"type\":\"nope\"}");
+    ck_refused("mount type of \"cubbyhole\" is not mountable", "POST", "sys/mounts/x",
+               "{\"type\":\"cubbyhole\"}");
+    ck_refused("plugin not found in the catalog: kv", "POST", "sys/auth/x", "{\"type\":\"kv\"}");
+    ck_refused("path is already in use at token/", "POST", "sys/auth/token",
+               "{\"type\":\"userpass\"}");
+    ck_call(204, "DELETE", "sys/mounts/p/one", NULL);
+    ck_call(204, "DELETE", "sys/mounts/p/two", NULL);
+}
+END_TEST
+
+START_TEST(config_and_tuning)
+{
+    ck_call(204, "POST", "sys/mounts/t",
+            "{\"type\":\"kv\",\"config\":{\"default_lease_ttl\":\"5m\",\"max_lease_ttl\":3600,"
+            "\"force_no_cache\":true,\"listing_visibility\":\"hidden\"}}");
+    ck_call(200, "GET", "sys/mounts/t", NULL);
+    ck_at("data.config.default_lease_ttl", "300");
+    ck_at("data.config.listing_visibility", "hidden");
+    ck_call(200, "GET", "sys/mounts/t/tune", NULL);
+    ck_at("data.max_lease_ttl", "3600");
+    ck_call(204, "POST", "sys/mounts/t/tune",
+            "{\"default_lease_ttl\":\"system\",\"description\":\"new\","
+            "\"audit_non_hmac_request_keys\":[\"a\",\"b\"],\"allowed_response_headers\":\"X,Y\"}");
+    ck_call(200, "GET", "sys/mounts/t/tune", NULL);
+    ck_at("data.default_lease_ttl", "3600"); /* the server's, cut to the mount's maximum */
+    ck_at("data.description", "new");
+    ck_at("data.audit_non_hmac_request_keys", "[\"a\",\"b\"]");
+    ck_at("data.allowed_response_headers", "[\"X\",\"Y\"]");
+    ck_refused("backend max lease TTL of 3600 would be less", "POST", "sys/mounts/t/tune",
+               "{\"default_lease_ttl\":\"10h\"}");
+    ck_refused("invalid listing_visibility banana", "POST", "sys/mounts/t/tune",
+               "{\"listing_visibility\":\"banana\"}");
+    ck_refused("", "POST", "sys/mounts/t/tune", "{\"default_lease_ttl\":\"junk\"}");
+    ck_refused("'token_type' can only be modified on auth mounts", "POST", "sys/mounts/t/tune",
+               "{\"token_type\":\"batch\"}");
+    ck_refused("no mount entry found", "POST", "sys/mounts/no/tune", "{\"description\":\"x\"}");
+    ck_refused("cannot fetch sysview for path \"no/\"", "GET", "sys/mounts/no/tune", NULL);
+    ck_refused(
+        "greater than given max", "POST", "sys/mounts/t2",
+        "{\"type\":\"kv\",\"config\":{\"default_lease_ttl\":\"2h\",\"max_lease_ttl\":\"1h\"}}");
+    ck_refused("greater than system max lease TTL of 2764800", "POST", "sys/mounts/t2",
+               "{\"type\":\"kv\",\"config\":{\"default_lease_ttl\":\"900000h\"}}");
+    ck_call(405, "DELETE", "sys/mounts/t/tune", NULL);
+    ck_call(204, "DELETE", "sys/mounts/t", NULL);
+}
+END_TEST
+
+START_TEST(auth_methods)
+{
+    char token[128];
+    ck_call(204, "POST", "sys/auth/up", "{\"type\":\"userpass\",\"description\":\"people\"}");
+    ck_call(200, "GET", "sys/auth/up", NULL);
+    ck_at("data.config.token_type", "default-service");
+    ck_call(204, "POST", "sys/auth/up/tune",
+            "{\"default_lease_ttl\":\"10m\",\"token_type\":\"service\"}");
+    ck_call(200, "GET", "sys/mounts/auth/up/tune", NULL);
+    ck_at("data.default_lease_ttl", "600");
+    ck_at("data.token_type", "service");
+    ck_refused("invalid value for 'token_type'", "POST", "sys/auth/up/tune",
+               "{\"token_type\":\"junk\"}");
+    ck_refused("cannot be set for 'token'", "POST", "sys/auth/token/tune",
+               "{\"token_type\":\"batch\"}");
+    ck_call(204, "POST", "auth/up/users/u", "{\"password\":\"p\"}");
+    ck_assert_int_eq(fixture_call(f, "", "POST", "auth/up/login/u", "{\"password\":\"p\"}", NULL),
+                     200);
+    snprintf(token, sizeof(token), "%s", fixture_at(f, "auth.client_token"));
+    ck_assert_int_eq(fixture_call(f, token, "GET", "auth/token/lookup-self", NULL, NULL), 200);
+    /* Not through the path that asks for no sudo. */
+    ck_refused("cannot unmount", "DELETE", "sys/mounts/auth/up", NULL);
+    ck_call(204, "DELETE", "sys/auth/up", NULL);
+    ck_assert_int_eq(fixture_call(f, token, "GET", "auth/token/lookup-self", NULL, NULL), 403);
+    ck_refused("No auth engine at up/", "GET", "sys/auth/up", NULL);
+}
+END_TEST
+
+START_TEST(remount)
+{
+    char status[128];
+    ck_call(204, "POST", "sys/mounts/r1", "{\"type\":\"kv\"}");
+    ck_call(204, "PUT", "r1/a", "{\"v\":\"1\"}");
+    ck_call(200, "POST", "sys/remount", "{\"from\":\"r1\",\"to\":\"r2\"}");
+    snprintf(status, sizeof(status), "sys/remount/status/%s", fixture_at(f, "data.migration_id"));
+    ck_call(200, "GET", status, NULL);
+    ck_at("data.migration_info.status", "success");
+    ck_at("data.migration_info.source_mount", "r1/");
+    ck_at("data.migration_info.target_mount", "r2/");
+    ck_call(200, "GET", "r2/a", NULL);
+    ck_call(404, "GET", "r1/a", NULL);
+    ck_refused("cannot remount", "POST", "sys/remount", "{\"from\":\"r2\",\"to\":\"auth/r2\"}");
+    ck_refused("cannot remount \"sys/\"", "POST", "sys/remount", "{\"from\":\"sys\",\"to\":\"s\"}");
+    ck_refused("path in use", "POST", "sys/remount", "{\"from\":\"r2\",\"to\":\"cubbyhole/x\"}");
+    ck_refused("no matching mount", "POST", "sys/remount", "{\"from\":\"r1\",\"to\":\"r3\"}");
+    ck_refused("must be specified", "POST", "sys/remount", "{\"from\":\"r2\"}");
+    ck_call(404, "GET", "sys/remount/status/00000000-0000-4000-8000-000000000000", NULL);
+    ck_call(405, "GET", "sys/remount", NULL);
+    ck_call(204, "DELETE", "sys/mounts/r2", NULL);
+}
+END_TEST
+
+/* ---- policies ---- */
+
+START_TEST(policies)
+{
+    const char *body = "{\"policy\":\"path \\\"x/*\\\" { capabilities = [\\\"read\\\"] }\"}";
+    ck_call(204, "POST", "sys/policies/acl/Mine", body);
+    ck_call(200, "GET", "sys/policies/acl/mine", NULL);
+    ck_at("data.name", "mine");
+    ck_at("data.policy", "path \"x/*\" { capabilities = [\"read\"] }");
+    ck_call(200, "GET", "sys/policy/mine", NULL);
+    ck_at("data.rules", "path \"x/*\" { capabilities = [\"read\"] }");
+    ck_call(200, "LIST", "sys/policies/acl", NULL);
+    ck_at("data.keys", "[\"default\",\"mine\",\"root\"]");
+    ck_call(200, "GET", "sys/policy", NULL);
+    ck_at("policies", "[\"default\",\"mine\",\"root\"]");
+    ck_call(200, "GET", "sys/policies/acl/root", NULL);
+    ck_at("data.policy", "");
+    ck_refused("cannot update \"root\" policy", "POST", "sys/policies/acl/root", body);
+    ck_refused("cannot delete \"root\" policy", "DELETE", "sys/policies/acl/root", NULL);
+    ck_refused("cannot delete default policy", "DELETE", "sys/policies/acl/default", NULL);
+    ck_refused("'policy' parameter not supplied or empty", "POST", "sys/policies/acl/e", "{}");
+    ck_refused("failed to parse policy: line 1", "POST", "sys/policies/acl/e",
+               "{\"policy\":\"pth \\\"x\\\" {}\"}");
+    ck_call(204, "POST", "sys/policy/b64",
+            "{\"rules\":\"cGF0aCAiY3AtYjY0LyoiIHsgY2FwYWJpbGl0aWVzID0gWyJyZWFkIl0gfQ==\"}");
+    ck_call(200, "GET", "sys/policies/acl/b64", NULL);
+    ck_at("data.policy", "path \"cp-b64/*\" { capabilities = [\"read\"] }");
+    ck_call(204, "DELETE", "sys/policies/acl/b64", NULL);
+    ck_call(204, "DELETE", "sys/policies/acl/mine", NULL);
+    ck_call(204, "DELETE", "sys/policies/acl/mine", NULL);
+    ck_call(404, "GET", "sys/policies/acl/mine", NULL);
+}
+END_TEST
+
+START_TEST(capabilities_follow_the_policy_at_once)
+{
+    char token[128], body[256];
+    ck_call(204, "POST", "sys/policies/acl/cap",
+            "{\"policy\":\"path \\\"c/a\\\" { capabilities=[\\\"read\\\",\\\"list\\\"] }\"}");
+    make_token("[\"cap\"]", token);
+    snprintf(body, sizeof(body), "{\"token\":\"%s\",\"paths\":[\"c/a\",\"c/b\"]}", token);
+    ck_call(200, "POST", "sys/capabilities", body);
+    ck_at("data.c/a", "[\"list\",\"read\"]");
+    ck_at("data.c/b", "[\"deny\"]");
+    ck_at("data.capabilities", "");
+    ck_assert_int_eq(
+        fixture_call(f, token, "POST", "sys/capabilities-self", "{\"path\":\"c/a\"}", NULL), 200);
+    ck_at("data.capabilities", "[\"list\",\"read\"]");
+    ck_call(204, "POST", "sys/policies/acl/cap",
+            "{\"policy\":\"path \\\"c/a\\\" { capabilities=[\\\"update\\\"] }\"}");
+    ck_call(200, "POST", "sys/capabilities", body);
+    ck_at("c/a", "[\"update\"]");
+    ck_call(200, "POST", "sys/capabilities-self", "{\"paths\":[\"x\"]}");
+    ck_at("data.x", "[\"root\"]");
+    ck_refused("invalid token", "POST", "sys/capabilities", "{\"token\":\"s.x\",\"path\":\"a\"}");
+    ck_refused("invalid accessor", "POST", "sys/capabilities-accessor",
+               "{\"accessor\":\"x\",\"path\":\"a\"}");
+    ck_refused("paths must be supplied", "POST", "sys/capabilities-self", "{}");
+    ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/resultant-acl", NULL, NULL),
+                     200);
+    ck_at("data.root", "false");
+    ck_at("data.exact_paths.c/a.capabilities", "[\"update\"]");
+    ck_at("data.glob_paths.cubbyhole/.capabilities.0", "create");
+    ck_call(204, "DELETE", "sys/policies/acl/cap", NULL);
+}
+END_TEST
+
+START_TEST(ui_mounts)
+{
+    char token[128];
+    ck_call(204, "POST", "sys/mounts/seen", "{\"type\":\"kv\"}");
+    ck_call(204, "POST", "sys/mounts/public",
+            "{\"type\":\"kv\",\"config\":{\"listing_visibility\":\"unauth\"}}");
+    ck_call(204, "POST", "sys/policies/acl/ui",
+            "{\"policy\":\"path \\\"seen/deep/x\\\" { capabilities=[\\\"read\\\"] }\"}");
+    make_token("[\"ui\"]", token);
+    ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts", NULL, NULL), 200);
+    ck_at("data.secret.seen/.type", "kv");
+    ck_at("data.secret.public/.type", "kv");
+    ck_at("data.secret.identity/.type", "");
+    ck_assert_int_eq(fixture_call(f, "", "GET", "sys/internal/ui/mounts", NULL, NULL), 200);
+    ck_at("data.secret.public/.type", "kv");
+    ck_at("data.secret.public/.accessor", "");
+    ck_at("data.secret.seen/.type", "");
+    ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts/seen/q", NULL, NULL),
+                     200);
+    ck_at("data.path", "seen/");
+    ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts/none", NULL, NULL), 403);
+    ck_assert(fixture_error_has(f, "preflight capability check returned 403"));
+    ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts/identity", NULL, NULL),
+                     403);
+    ck_assert_int_eq(fixture_call(f, "", "GET", "sys/internal/ui/mounts/seen", NULL, NULL), 403);
+    ck_call(204, "DELETE", "sys/mounts/seen", NULL);
+    ck_call(204, "DELETE", "sys/mounts/public", NULL);
+    ck_call(204, "DELETE", "sys/policies/acl/ui", NULL);
+}
+END_TEST
+
+/* ---- tools and documents ---- */
+
+START_TEST(tools)
+{
+    ck_call(200, "POST", "sys/tools/random", "{}");
+    ck_assert_uint_eq(strlen(fixture_at(f, "data.random_bytes")), 44);
+    ck_call(200, "POST", "sys/tools/random/16", "{\"format\":\"hex\"}");
+    ck_assert_uint_eq(strlen(fixture_at(f, "data.random_bytes")), 32);
+    ck_call(200, "POST", "sys/tools/random/platform/8", "{}");
+    ck_call(200, "POST", "sys/tools/random/all", "{\"bytes\":\"3\"}");
+    ck_assert_uint_eq(strlen(fixture_at(f, "data.random_bytes")), 4);
+    ck_refused("'bytes' cannot be less than 1", "POST", "sys/tools/random", "{\"bytes\":-3}");
+    ck_refused("'bytes' should be less than", "POST", "sys/tools/random", "{\"bytes\":1000000}");
+    ck_refused("unsupported encoding format \"junk\"", "POST", "sys/tools/random",
+               "{\"format\":\"junk\"}");
+    ck_refused("entropy source", "POST", "sys/tools/random/moon/8", "{}");
+    ck_call(200, "POST", "sys/tools/hash", "{\"input\":\"aGVsbG8=\"}");
+    ck_at("data.sum", "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+    ck_call(200, "POST", "sys/tools/hash/sha2-224",
+            "{\"input\":\"aGVsbG8=\",\"format\":\"base64\"}");
+    ck_at("data.sum", "6gmunMZ2jFD87pA+0FRVblv8g0eQfxJZiqJBkw==");
+    ck_refused("unable to decode", "POST", "sys/tools/hash", "{\"input\":\"@@\"}");
+    ck_refused("unsupported algorithm junk", "POST", "sys/tools/hash/junk", "{\"input\":\"\"}");
+    ck_call(200, "GET", "sys/key-status", NULL);
+    ck_at("data.term", "1");
+    ck_at("term", "1");
+    ck_call(200, "GET", "sys/internal/counters/tokens", NULL);
+    ck_assert_int_ge(atoi(fixture_at(f, "data.counters.service_tokens.total")), 1);
+    ck_call(200, "GET", "sys/internal/specs/openapi", NULL);
+    ck_at("openapi", "3.0.2");
+    ck_at("paths./sys/mounts.get.responses.200.description", "OK");
+    ck_at("paths./sys/mounts/{path}.parameters.0.name", "path");
+    ck_call(404, "GET", "sys/nope", NULL);
+}
+END_TEST
+
+START_TEST(catalog)
+{
+    ck_call(200, "GET", "sys/plugins/catalog", NULL);
+    ck_at("data.auth.0", "userpass");
+    ck_at("data.detailed.0.builtin", "true");
+    ck_call(200, "LIST", "sys/plugins/catalog/secret", NULL);
+    ck_at("data.keys.0", "kv");
+    ck_call(405, "LIST", "sys/plugins/catalog/junk", NULL);
+    ck_call(200, "GET", "sys/plugins/catalog/secret/kv", NULL);
+    ck_at("data.builtin", "true");
+    ck_call(404, "GET", "sys/plugins/catalog/secret/none", NULL);
+    ck_call(404, "GET", "sys/plugins/catalog/secret/cubbyhole", NULL);
+}
+END_TEST
+
+START_TEST(password_policies)
+{
+    ck_call(
+        204, "POST", "sys/policies/password/pw",
+        "{\"policy\":\"length = 12\\nrule \\\"charset\\\" { charset = \\\"ab\\\" min-chars = 3 }"
+        "\\nrule \\\"charset\\\" { charset = \\\"01\\\" min-chars = 9 }\"}");
+    ck_call(200, "GET", "sys/policies/password/pw/generate", NULL);
+    const char *password = fixture_at(f, "data.password");
+    size_t digits = 0;
+    for (const char *at = password; *at != '\0'; at++) {
+        ck_assert_ptr_nonnull(strchr("ab01", *at));
+        digits += *at == '0' || *at == '1';
+    }
+    ck_assert_uint_eq(strlen(password), 12);
+    ck_assert_uint_eq(digits, 9);
+    ck_call(200, "LIST", "sys/policies/password", NULL);
+    ck_at("data.keys", "[\"pw\"]");
+    ck_refused("invalid password policy", "POST", "sys/policies/password/x",
+               "{\"policy\":\"length = 3\"}");
+    ck_refused("no charsets", "POST", "sys/policies/password/x", "{\"policy\":\"length = 8\"}");
+    ck_refused("shorter than the rules ask", "POST", "sys/policies/password/x",
+               "{\"policy\":\"length = 4\\nrule \\\"charset\\\" { charset = \\\"a\\\" min-chars = "
+               "9223372036854775807 }\"}");
+    ck_call(204, "DELETE", "sys/policies/password/pw", NULL);
+    ck_call(404, "GET", "sys/policies/password/pw/generate", NULL);
+    ck_call(404, "LIST", "sys/policies/password", NULL);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {fixed_mounts,
+                                  enable_read_disable,
+                                  paths_that_are_taken,
+                                  config_and_tuning,
+                                  auth_methods,
+                                  remount,
+                                  policies,
+                                  capabilities_follow_the_policy_at_once,
+                                  ui_mounts,
+                                  tools,
+                                  catalog,
+                                  password_policies};
+    f = fixture_new();
+    int status = test_run("node/core/sys", tests, sizeof(tests) / sizeof(tests[0]));
+    fixture_free(f);
+    return status;
+}
