@@ -1,8 +1,9 @@
 /* node/engines/cubbyhole/cubbyhole.c: a store of its own for every token, gone with the token
  * (core-api.md section 10).
  *
- * Keys are AREA_CUBBY<token key>/<path>, of class cluster wherever the request arrives: token.c deletes
- * that prefix with the token, in the same entry. Nobody but the token itself has a name for it. */
+ * Keys are AREA_CUBBY<token key>/<path>, of class cluster wherever the request arrives: token.c
+ * deletes that prefix with the token, in the same entry. Nobody but the token itself has a name for
+ * it. */
 #include "node/core/engine.h"
 #include "node/core/mount.h"
 #include "node/core/token.h"
@@ -28,8 +29,9 @@ static cf_status cubby_key(struct request *rq, struct cf_slice path, struct key 
     return CF_OK;
 }
 
-/* The last use of a token has deleted its cubbyhole in this very write set, before the handler: it still
- * sees what was there. That the view is not stale is guarded by the token's record, which was read. */
+/* The last use of a token has deleted its cubbyhole in this very write set, before the handler: it
+ * still sees what was there. That the view is not stale is guarded by the token's record, which was
+ * read. */
 static bool is_last_use(const struct request *rq)
 {
     return rq->caller->num_uses == 1;
@@ -136,8 +138,9 @@ static const struct route cubbyhole_routes[] = {
      .write = cubby_write,
      .del = cubby_delete,
      .exists = cubby_exists,
-     .help = "Pass-through storage of the calling token: any object can be written, is seen by that "
-             "token alone and goes with it."},
+     .help =
+         "Pass-through storage of the calling token: any object can be written, is seen by that "
+         "token alone and goes with it."},
     ROUTE_END,
 };
 

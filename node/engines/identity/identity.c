@@ -1,7 +1,7 @@
 /* node/engines/identity/identity.c: the mount "identity/", which every cluster has.
  *
- * Entities and groups are not part of this build: the mount is there, because clients and policies name
- * it, and every path of it is answered as unknown. */
+ * Entities and groups are not part of this build: the mount is there, because clients and policies
+ * name it, and every path of it is answered as unknown. */
 #include "node/core/engine.h"
 
 static const struct route identity_routes[] = {ROUTE_END};
