@@ -61,6 +61,17 @@ static bool value_of(struct cf_slice name, const struct json *identity, struct c
     return json_string(found, ret) && is_plain(*ret);
 }
 
+/* Offset of two such bytes in a row, or the size. */
+static size_t find_pair(struct cf_slice text, uint8_t byte)
+{
+    for (size_t i = 0; i + 1 < text.size; i++) {
+        if (text.data[i] == byte && text.data[i + 1] == byte) {
+            return i;
+        }
+    }
+    return text.size;
+}
+
 bool template_fill(struct arena *arena, struct cf_slice text, const struct json *identity,
                    struct cf_slice *ret)
 {
@@ -69,21 +80,19 @@ bool template_fill(struct arena *arena, struct cf_slice text, const struct json 
         return false;
     }
     while (text.size != 0) {
-        const uint8_t *opens = memmem(text.data, text.size, "{{", 2);
-        size_t before = opens != NULL ? (size_t)(opens - text.data) : text.size;
-        cf_buf_add(&path, text.data, before);
-        text = cf_slice_from(text, before + 2);
-        if (opens == NULL) {
+        size_t opens = find_pair(text, '{');
+        cf_buf_add_slice(&path, cf_slice_first(text, opens));
+        if (opens == text.size) {
             break;
         }
-        const uint8_t *closes = text.size != 0 ? memmem(text.data, text.size, "}}", 2) : NULL;
+        text = cf_slice_from(text, opens + 2);
+        size_t closes = find_pair(text, '}');
         struct cf_slice value;
-        if (closes == NULL ||
-            !value_of(cf_slice_first(text, (size_t)(closes - text.data)), identity, &value)) {
+        if (closes == text.size || !value_of(cf_slice_first(text, closes), identity, &value)) {
             return false;
         }
         cf_buf_add_slice(&path, value);
-        text = cf_slice_from(text, (size_t)(closes - text.data) + 2);
+        text = cf_slice_from(text, closes + 2);
     }
     *ret = arena_copy(arena, cf_buf_slice(&path));
     return true;

@@ -79,6 +79,10 @@ void core_set_keyring_loader(struct core *core,
                                                struct keyring **ret, struct cf_error *err),
                              void *context);
 
+/* Called on the applier's thread (and on the one that unseals) after a view is published that changed what
+ * stands below AREA_REPL: roles, sets, links. */
+void core_on_replication_change(struct core *core, void (*changed)(void *context), void *context);
+
 /* Background work of the active node: expiry. Started when it becomes active, stopped when it is not. */
 void core_background_start(struct core *core);
 void core_background_stop(struct core *core);

@@ -20,6 +20,7 @@ enum dirty {
     DIRTY_KEYRING = 1 << 1,
     DIRTY_ROLE = 1 << 2,
     DIRTY_SALT = 1 << 3,
+    DIRTY_REPLICATION = 1 << 4, /* nothing of ours is made from it: the node is told */
     DIRTY_ALL = 0xff,
 };
 
@@ -55,6 +56,8 @@ struct core {
     cf_status (*load_keyring)(void *context, struct cf_slice wrapped, struct keyring **ret,
                               struct cf_error *err);
     void *load_context;
+    void (*replication_changed)(void *context);
+    void *replication_context;
 
     pthread_mutex_t view_lock; /* current, waits */
     struct view *current;

@@ -317,7 +317,10 @@ static bool is_host_route(const struct request *rq)
 static cf_status authenticate(struct request *rq, struct cf_error *err)
 {
     bool is_open = rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0;
-    rq->caller = NULL;
+    rq->caller = rq->foreign;
+    if (rq->foreign != NULL) {
+        return CF_OK;
+    }
     if (rq->token.size == 0 || rq->token_is_malformed) {
         return is_open ? CF_OK : cf_fail(err, CF_DENIED, "permission denied");
     }
@@ -404,6 +407,9 @@ static void warn_unknown(struct request *rq)
 static cf_status decorate(struct request *rq, struct cf_error *err)
 {
     struct response *rs = &rq->response;
+    if (rq->foreign != NULL) {
+        return CF_OK; /* the secondary makes them, from the answer */
+    }
     if (rs->auth != NULL && (rq->route->flags & ROUTE_LOGIN) != 0) {
         CF_TRY(token_from_login(rq, rs->auth, err));
     }
@@ -529,7 +535,7 @@ static cf_status prepare(struct run *run, bool *handed_on)
         forward(run, false);
         return CF_OK;
     }
-    /* A wrapping token reaches nothing but sys/wrapping: there it is used up by what opens its content. */
+    /* A wrapping token reaches nothing but sys/wrapping: what opens its content uses it up. */
     if (rq->caller != NULL && rq->caller->num_uses > 0 && !rq->caller->is_wrapping) {
         CF_TRY(token_spend_use(rq, rq->caller, err));
     }

@@ -45,6 +45,7 @@ enum key_class {
 #define AREA_SALT "salt"            /* c: the salt of token and accessor HMACs */
 #define AREA_REQUEST "request/"     /* c: <8 bytes stamp><request id>: records of forwarded requests */
 #define AREA_REPL "repl/"           /* c: performance set: CA, registry; o: role, lineage, link */
+#define AREA_POSITION "replpos/"   /* c, o: where a link has got to in its primary's log */
 #define AREA_SEAL "seal/"           /* o, plain: config, wrapped root key, wrapped keyring */
 #define AREA_CLUSTER "cluster/"     /* o: id, name, internal CA, node registry */
 

@@ -151,11 +151,22 @@ void core_publish(struct core *core)
     if (core->state.unsealed && core->state.dirty != 0) {
         rebuild(core, view);
     }
+    bool changed = (core->state.dirty & DIRTY_REPLICATION) != 0;
+    core->state.dirty &= ~(unsigned)DIRTY_REPLICATION;
     pthread_mutex_lock(&core->view_lock);
     struct view *old = core->current;
     core->current = view;
     pthread_mutex_unlock(&core->view_lock);
     view_unref(old);
+    if (changed && core->replication_changed != NULL) {
+        core->replication_changed(core->replication_context);
+    }
+}
+
+void core_on_replication_change(struct core *core, void (*changed)(void *context), void *context)
+{
+    core->replication_changed = changed;
+    core->replication_context = context;
 }
 
 struct view *core_view(struct core *core)
@@ -211,6 +222,7 @@ static void note_key(struct core *core, struct key key, uint64_t index)
         {{(const uint8_t *)AREA_SEAL "keyring", sizeof(AREA_SEAL "keyring") - 1}, DIRTY_KEYRING},
         {{(const uint8_t *)AREA_REPL "role", sizeof(AREA_REPL "role") - 1}, DIRTY_ROLE},
         {{(const uint8_t *)AREA_SALT, sizeof(AREA_SALT) - 1}, DIRTY_SALT},
+        {{(const uint8_t *)AREA_REPL, sizeof(AREA_REPL) - 1}, DIRTY_REPLICATION},
     };
     cache_changed(core->cache, key_hash(key), index);
     if (key.name.size == 0 || memchr("msr", key.name.data[0], 3) == NULL) {
@@ -288,15 +300,19 @@ static void save_generations(struct core *core, struct kv_batch *batch)
     kv_batch_put(batch, core->state.family, GENERATION_KEY, cf_slice_of(bytes, sizeof(bytes)));
 }
 
-/* The keys of a class in the generation that is left behind. */
-static void drop_generation(struct core *core, struct kv_batch *batch, uint8_t class,
-                            uint32_t generation)
+/* Every generation of a class but one: the old data, and what interrupted copies have left. */
+static void drop_others(struct core *core, struct kv_batch *batch, uint8_t class, uint32_t keep)
 {
-    uint8_t from[5], to[5];
-    from[0] = to[0] = class;
-    cf_put_u32(from + 1, generation);
-    cf_put_u32(to + 1, generation + 1);
+    uint8_t from[5] = {class}, to[5] = {class};
+    cf_put_u32(to + 1, keep);
     kv_batch_delete_range(batch, core->state.family, cf_slice_of(from, 5), cf_slice_of(to, 5));
+    from[0] = class;
+    cf_put_u32(from + 1, keep + 1);
+    to[0] = (uint8_t)(class + 1);
+    if (keep != UINT32_MAX) {
+        kv_batch_delete_range(batch, core->state.family, cf_slice_of(from, 5),
+                              cf_slice_of(to, 1));
+    }
 }
 
 static void apply_switch(struct core *core, struct kv_batch *batch, const struct command *command,
@@ -305,7 +321,7 @@ static void apply_switch(struct core *core, struct kv_batch *batch, const struct
     static const uint8_t classes[CLASS_COUNT] = {CLASS_REPLICATED, CLASS_CLUSTER, CLASS_OWN};
     for (unsigned i = 0; i < CLASS_COUNT; i++) {
         if ((command->switch_classes & 1u << i) != 0) {
-            drop_generation(core, batch, classes[i], core->state.generation[i]);
+            drop_others(core, batch, classes[i], command->stage_generation);
             core->state.generation[i] = command->stage_generation;
         }
     }

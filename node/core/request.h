@@ -104,6 +104,9 @@ struct request {
     uint32_t ns;
     bool stale_ok;
     bool is_forwarded; /* by another node: never handed on again */
+    const struct token_entry *foreign; /* the caller, as a performance secondary vouches for it: its
+                                          policies count as they are here; it gets no token, lease or
+                                          wrapping from here. NULL: everybody else */
     uint64_t required_index; /* X-Vault-Index: wait until applied */
     uint64_t deadline_us;
     const struct cf_random *random;

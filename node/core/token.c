@@ -72,8 +72,8 @@ static bool is_live(const struct txn *txn, const struct token_entry *entry)
     return entry->expire_ns == 0 || view_now_ns(txn_view(txn)) < entry->expire_ns;
 }
 
-/* A secondary hears that the primary disabled an auth method, and has tokens of its own from there: with the
- * mount they are void. Root and wrapping tokens come from none. */
+/* A secondary hears that the primary disabled an auth method, and has tokens of its own from there:
+ * with the mount they are void. Root and wrapping tokens come from none. */
 static bool came_from_a_mount(struct txn *txn, const struct token_entry *entry)
 {
     static const struct uuid none;

@@ -296,7 +296,7 @@ void txn_rollback(struct txn *txn, size_t mark)
     txn->write_count = cf_min(mark, txn->write_count);
 }
 
-cf_status txn_encode(struct txn *txn, struct cf_buf *to, struct cf_error *err)
+cf_status txn_seal(struct txn *txn, struct op **ret, size_t *ret_count, struct cf_error *err)
 {
     struct op *ops = arena_alloc_raw(txn->arena, txn->write_count * sizeof(*ops));
     size_t count = 0;
@@ -315,7 +315,17 @@ cf_status txn_encode(struct txn *txn, struct cf_buf *to, struct cf_error *err)
             op->value = arena_copy(txn->arena, cf_buf_slice(&sealed));
         }
     }
-    struct command command = {.id = COMMAND_WRITE, .ops = ops, .op_count = count};
+    *ret = ops;
+    *ret_count = count;
+    return CF_OK;
+}
+
+cf_status txn_encode(struct txn *txn, struct cf_buf *to, struct cf_error *err)
+{
+    struct command command = {.id = COMMAND_WRITE};
+    struct op *ops;
+    CF_TRY(txn_seal(txn, &ops, &command.op_count, err));
+    command.ops = ops;
     return command_encode(to, &command, err);
 }
 

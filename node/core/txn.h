@@ -53,6 +53,9 @@ unsigned txn_write_classes(const struct txn *txn);
 /* Marks a point in the write set and goes back to it (a failed optional step leaves nothing). */
 size_t txn_mark(const struct txn *txn);
 void txn_rollback(struct txn *txn, size_t mark);
+/* The effects with sealed values, in the arena. */
+CF_CHECKED cf_status txn_seal(struct txn *txn, struct op **ret, size_t *ret_count,
+                              struct cf_error *err);
 /* Seals the values and appends the WRITE command. */
 CF_CHECKED cf_status txn_encode(struct txn *txn, struct cf_buf *to, struct cf_error *err);
 /* The claim for the window; borrowed from the arena. */

@@ -311,24 +311,34 @@ bool cluster_leader(struct node *node, struct arena *arena, struct cluster_peer 
 void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term, uint64_t leader,
                           const char *leader_address)
 {
-    bool leads = raft_driver_is_leader(node->driver);
-    cf_info("server", "term %llu: %s%s%s", (unsigned long long)term,
-            leads                ? "this node is active"
-            : role == RAFT_LEADER ? "elected, catching up"
-            : leader != 0        ? "standby of "
-                                 : "no leader known",
-            !leads && leader != 0 ? leader_address : "", "");
-    if (leads) {
-        atomic_store(&node->active_since_ns, cf_wall_ns(cf_host_clock()));
-        init_leader_ready(node);
-        if (!atomic_load(&node->is_sealed)) {
-            core_background_start(node->core);
-        }
+    bool self = leader == raft_store_identity(node->store).node_id;
+    if (role == RAFT_LEADER || self) {
+        cf_info("server", "term %llu: elected", (unsigned long long)term);
+    } else if (leader != 0) {
+        cf_info("server", "term %llu: standby of %s", (unsigned long long)term, leader_address);
     } else {
+        cf_info("server", "term %llu: no leader known", (unsigned long long)term);
+    }
+    if (role != RAFT_LEADER) {
         atomic_store(&node->active_since_ns, 0);
         core_background_stop(node->core);
     }
     forward_follow(node->cluster, leader, leader_address);
+    cluster_refresh_leader(node->cluster);
+    node_replication_refresh(node);
+}
+
+void cluster_became_active(struct node *node)
+{
+    if (!raft_driver_is_leader(node->driver)) {
+        return; /* lost again meanwhile */
+    }
+    cf_info("server", "this node is active");
+    atomic_store(&node->active_since_ns, cf_wall_ns(cf_host_clock()));
+    init_leader_ready(node);
+    if (!atomic_load(&node->is_sealed)) {
+        core_background_start(node->core);
+    }
     cluster_refresh_leader(node->cluster);
     node_replication_refresh(node);
 }

@@ -35,6 +35,9 @@ void cluster_sealed(struct node *node);
 void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term, uint64_t leader,
                           const char *leader_address);
 
+/* This node leads and takes proposals from now on. */
+void cluster_became_active(struct node *node);
+
 /* Joining: this node has asked a cluster and waits for its unseal key. */
 bool cluster_is_joining(struct node *node);
 /* The combined unseal key: answers the challenge; owned. */

@@ -162,11 +162,17 @@ static void state_changed(void *context, struct kv_family *state, uint64_t index
     }
 }
 
+static void became_active(void *arg)
+{
+    cluster_became_active(arg);
+}
+
 static void became_leader(void *context, uint64_t term, uint64_t last_index)
 {
     struct node *node = context;
     (void)term;
     core_became_leader(node->core, last_index);
+    loop_post(node->loop, became_active, node); /* proposals are taken right after this returns */
 }
 
 static void role(void *context, enum raft_role role, uint64_t term, uint64_t leader,

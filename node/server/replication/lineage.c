@@ -1,0 +1,66 @@
+/* node/server/replication/lineage.c: the lineage of epochs in the store. */
+#include "node/server/replication/lineage.h"
+
+#include "node/base/memory.h"
+#include "replication/core/lineage.h"
+
+static cf_status read_lineage(struct request *rq, struct repl_lineage **ret, struct cf_error *err)
+{
+    struct cf_slice bytes;
+    *ret = arena_new_object(rq->arena, struct repl_lineage);
+    cf_status status = txn_get(rq->txn, set_lineage_key(), &bytes, err);
+    if (status == CF_NOT_FOUND) {
+        return CF_OK;
+    }
+    CF_TRY(status);
+    return repl_lineage_decode(bytes, *ret, err);
+}
+
+static void write_lineage(struct request *rq, const struct repl_lineage *lineage)
+{
+    CF_BUF(bytes) = {0};
+    repl_lineage_encode(lineage, &bytes);
+    txn_put(rq->txn, set_lineage_key(), cf_buf_slice(&bytes));
+}
+
+static cf_status raise(struct request *rq, struct repl_lineage *lineage,
+                       const struct repl_position *at, struct cf_error *err)
+{
+    struct repl_epoch epoch = {.number = repl_lineage_current(lineage).number + 1};
+    cf_random_fill(rq->random, epoch.id, sizeof(epoch.id));
+    CF_TRY(repl_lineage_raise(lineage, &epoch, at, err));
+    write_lineage(rq, lineage);
+    return CF_OK;
+}
+
+cf_status lineage_ensure(struct request *rq, struct cf_error *err)
+{
+    struct repl_lineage *lineage;
+    CF_TRY(read_lineage(rq, &lineage, err));
+    return lineage->count != 0 ? CF_OK
+                               : raise(rq, lineage, &(struct repl_position){0}, err);
+}
+
+cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_error *err)
+{
+    struct repl_lineage *lineage;
+    struct repl_position at;
+    struct cf_slice bytes;
+    CF_TRY(read_lineage(rq, &lineage, err));
+    cf_status status = txn_get(rq->txn, set_position_key(kind), &bytes, err);
+    if (status == CF_NOT_FOUND) {
+        /* Demoted and promoted again without ever having followed: its own log goes on. */
+        return lineage_ensure(rq, err);
+    }
+    CF_TRY(status);
+    CF_TRY(repl_position_decode(bytes, &at, err));
+    return raise(rq, lineage, &at, err);
+}
+
+cf_status lineage_forget(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    txn_delete(rq->txn, set_lineage_key());
+    txn_delete(rq->txn, set_proof_key());
+    return CF_OK;
+}

@@ -1,0 +1,15 @@
+/* node/server/replication/lineage.h: the lineage of epochs in the store (design 5.5). */
+#ifndef COFFER_SERVER_REPLICATION_LINEAGE_H
+#define COFFER_SERVER_REPLICATION_LINEAGE_H
+
+#include "node/core/request.h"
+#include "node/server/replication/set.h"
+
+/* A first epoch when there is none. */
+CF_CHECKED cf_status lineage_ensure(struct request *rq, struct cf_error *err);
+/* A new epoch that branches at the last source position of the kind's link. */
+CF_CHECKED cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_error *err);
+/* A cluster that left its set begins anew if it becomes a primary again. */
+CF_CHECKED cf_status lineage_forget(struct request *rq, struct cf_error *err);
+
+#endif

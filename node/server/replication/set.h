@@ -1,0 +1,77 @@
+/* node/server/replication/set.h
+ *
+ * What a cluster keeps about the replication sets it belongs to: records in the store, read and written
+ * through a transaction like everything else. Class by design 3.4: the performance set's records are
+ * mirrored to DR secondaries (class cluster), the DR set's stay here (class own).
+ */
+#ifndef COFFER_SERVER_REPLICATION_SET_H
+#define COFFER_SERVER_REPLICATION_SET_H
+
+#include "node/core/request.h"
+
+enum set_kind { SET_PERFORMANCE, SET_DR, SET_KINDS };
+extern const char *const set_names[SET_KINDS]; /* "performance", "dr" */
+/* By the text of a path segment; false for any other. */
+bool set_kind_of(struct cf_slice name, enum set_kind *ret);
+
+/* This cluster as a primary. */
+struct set_primary {
+    struct cf_slice id, ca, primary_cluster_addr;
+    struct cf_slice ca_key; /* PKCS#8 DER */
+};
+/* One secondary in the primary's registry. */
+struct set_secondary {
+    struct cf_slice id;
+    struct cf_slice state; /* "pending", "active", "revoked" */
+    struct cf_slice jti, bound_to;
+    struct cf_slice cert, key; /* the client pair; gone once it is active */
+    int64_t created_ns, expires_ns;
+};
+/* This cluster as a secondary. */
+struct set_link {
+    struct cf_slice set_id, secondary_id, cert, ca;
+    struct cf_slice key;     /* PKCS#8 DER */
+    struct cf_slice box_key; /* X25519 private key: keyrings are sealed to it */
+    struct cf_slice state;   /* "bootstrapping", "secondary", "detached" */
+    struct cf_slice *addresses;
+    size_t address_count;
+    int64_t started_ns;
+};
+
+/* Each read: CF_NOT_FOUND when there is none. Memory is the request's arena. */
+CF_CHECKED cf_status set_read_primary(struct request *rq, enum set_kind kind,
+                                      struct set_primary *ret, struct cf_error *err);
+void set_write_primary(struct request *rq, enum set_kind kind, const struct set_primary *set);
+void set_delete_primary(struct request *rq, enum set_kind kind);
+
+CF_CHECKED cf_status set_read_secondary(struct request *rq, enum set_kind kind, struct cf_slice id,
+                                        struct set_secondary *ret, struct cf_error *err);
+void set_write_secondary(struct request *rq, enum set_kind kind,
+                         const struct set_secondary *secondary);
+/* Ids of the registry. */
+CF_CHECKED cf_status set_list_secondaries(struct request *rq, enum set_kind kind,
+                                          struct txn_names *ret, struct cf_error *err);
+
+CF_CHECKED cf_status set_read_link(struct request *rq, enum set_kind kind, struct set_link *ret,
+                                   struct cf_error *err);
+void set_write_link(struct request *rq, enum set_kind kind, const struct set_link *link);
+void set_delete_link(struct request *rq, enum set_kind kind);
+
+/* Role and line of this cluster (the record that views carry). */
+void set_write_role(struct request *rq, enum cluster_role role, const struct line_id *line);
+
+/* Opaque bytes: lineage (class own), the source position of a kind, the line's signing key. */
+CF_CHECKED cf_status set_read_bytes(struct request *rq, struct key key, struct cf_slice *ret,
+                                    struct cf_error *err);
+struct key set_lineage_key(void);
+struct key set_position_key(enum set_kind kind);
+struct key set_line_key(void);
+struct key set_jwt_key(void);
+/* The proof of the current epoch, as it was made or given. */
+struct key set_proof_key(void);
+/* Addresses of the primary that this cluster followed before it was promoted (JSON list). */
+struct key set_former_key(void);
+/* Everything of a kind: definition, registry, link. */
+struct key set_prefix(enum set_kind kind);
+
+#endif
