@@ -258,6 +258,7 @@ START_TEST(ui_mounts)
 {
     char token[128];
     ck_call(204, "POST", "sys/mounts/seen", "{\"type\":\"kv\"}");
+    ck_call(204, "POST", "sys/mounts/hidden", "{\"type\":\"kv\"}");
     ck_call(204, "POST", "sys/mounts/public",
             "{\"type\":\"kv\",\"config\":{\"listing_visibility\":\"unauth\"}}");
     ck_call(204, "POST", "sys/policies/acl/ui",
@@ -266,7 +267,7 @@ START_TEST(ui_mounts)
     ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts", NULL, NULL), 200);
     ck_at("data.secret.seen/.type", "kv");
     ck_at("data.secret.public/.type", "kv");
-    ck_at("data.secret.identity/.type", "");
+    ck_at("data.secret.hidden/.type", "");
     ck_assert_int_eq(fixture_call(f, "", "GET", "sys/internal/ui/mounts", NULL, NULL), 200);
     ck_at("data.secret.public/.type", "kv");
     ck_at("data.secret.public/.accessor", "");
@@ -276,10 +277,11 @@ START_TEST(ui_mounts)
     ck_at("data.path", "seen/");
     ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts/none", NULL, NULL), 403);
     ck_assert(fixture_error_has(f, "preflight capability check returned 403"));
-    ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts/identity", NULL, NULL),
+    ck_assert_int_eq(fixture_call(f, token, "GET", "sys/internal/ui/mounts/hidden", NULL, NULL),
                      403);
     ck_assert_int_eq(fixture_call(f, "", "GET", "sys/internal/ui/mounts/seen", NULL, NULL), 403);
     ck_call(204, "DELETE", "sys/mounts/seen", NULL);
+    ck_call(204, "DELETE", "sys/mounts/hidden", NULL);
     ck_call(204, "DELETE", "sys/mounts/public", NULL);
     ck_call(204, "DELETE", "sys/policies/acl/ui", NULL);
 }
