@@ -17,6 +17,7 @@
 #define RETRY_US ((uint64_t)1000 * 1000)
 #define SILENCE_US ((uint64_t)3000 * 1000)
 #define GIVE_UP_US ((uint64_t)600 * 1000 * 1000)
+#define NOBODY_US ((uint64_t)5000 * 1000) /* no answer to offers: the node is down */
 
 enum send_phase { SEND_OFFERED, SEND_SENDING, SEND_DONE };
 
@@ -65,7 +66,10 @@ static void end_send(struct snap_send *send, bool tell, bool ok)
             driver->sends[i] = NULL;
         }
     }
-    if (tell) {
+    if (tell && send->phase == SEND_OFFERED) {
+        /* Nothing was pinned for long, and the next try offers a newer state. */
+        raft_on_snapshot_sent(driver->raft, loop_now_us(), send->peer, send->base.index, ok);
+    } else if (tell) {
         cf_info("raft", "snapshot at entry %llu for node %llx %s",
                 (unsigned long long)send->base.index, (unsigned long long)send->peer,
                 ok ? "is installed" : "failed");
@@ -94,8 +98,8 @@ static void send_offer(struct snap_send *send, uint64_t now_us)
     struct raft_frame frame = frame_for(send, RAFT_FRAME_SNAP_OFFER);
     frame.snap.membership = cf_buf_slice(&membership);
     frame.snap.bytes = kv_approximate_size(send->state, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
-    driver_send(send->driver, &frame);
-    send->last_sent_us = now_us;
+    send->last_sent_us =
+        driver_send(send->driver, &frame) ? now_us : 0; /* 0: the next tick again */
 }
 
 static void send_done(struct snap_send *send, uint64_t now_us)
@@ -268,8 +272,6 @@ void snap_send_start(struct raft_driver *driver, const struct raft_snap_send *wa
     send->state = state;
     send->progress_us = loop_now_us();
     driver->sends[at] = send;
-    cf_info("raft", "node %llx needs a snapshot: offering the state at entry %llu",
-            (unsigned long long)send->peer, (unsigned long long)base.index);
     send_offer(send, send->progress_us);
 }
 
@@ -291,6 +293,10 @@ static void on_offer_answer(struct snap_send *send, const struct raft_snap_field
         send->restart_seq = snap->seq;
         cf_buf_reset(&send->restart_key);
         cf_buf_add_slice(&send->restart_key, snap->key);
+    }
+    if (send->phase == SEND_OFFERED) {
+        cf_info("raft", "node %llx takes a snapshot: the state at entry %llu",
+                (unsigned long long)send->peer, (unsigned long long)send->base.index);
     }
     send->phase = SEND_SENDING;
     push_chunk(send, send->progress_us);
@@ -334,7 +340,8 @@ void snap_send_tick(struct raft_driver *driver, uint64_t now_us)
             continue;
         }
         uint64_t silent = now_us - send->last_sent_us;
-        if (now_us - send->progress_us > GIVE_UP_US) {
+        uint64_t patience = send->phase == SEND_OFFERED ? NOBODY_US : GIVE_UP_US;
+        if (now_us - send->progress_us > patience) {
             end_send(send, true, false);
         } else if (send->phase == SEND_OFFERED && silent > RETRY_US) {
             send_offer(send, now_us);
