@@ -91,7 +91,7 @@ struct json *mount_tuning_json(struct request *rq, const struct mount *mount)
     int64_t usual =
         mount->default_lease_ttl_s != 0 ? mount->default_lease_ttl_s : config->default_lease_ttl_s;
     struct json *data = json_object_new(rq->arena);
-    json_set_int(rq->arena, data, "default_lease_ttl", usual < max ? usual : max);
+    json_set_int(rq->arena, data, "default_lease_ttl", usual);
     json_set_int(rq->arena, data, "max_lease_ttl", max);
     json_set_string(rq->arena, data, "description", mount->description);
     add_settings(rq, mount, data);

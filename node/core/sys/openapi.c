@@ -2,6 +2,43 @@
 #include "node/core/core_int.h"
 #include "node/core/sys/sys_int.h"
 
+static cf_status never(struct request *rq, struct cf_error *err)
+{
+    (void)rq;
+    return cf_fail(err, CF_INTERNAL, "this path is answered by the node itself");
+}
+
+/* What the node answers before there is a view, so that it stands in no table: for the document
+ * only. */
+static const struct route node_routes[] = {
+    {.pattern = "health", .read = never, .flags = ROUTE_OPEN, .help = "The state of this node."},
+    {.pattern = "init",
+     .read = never,
+     .write = never,
+     .flags = ROUTE_OPEN,
+     .help = "Whether the store is initialised; initialises it."},
+    {.pattern = "leader", .read = never, .flags = ROUTE_OPEN, .help = "The active node."},
+    {.pattern = "seal-status",
+     .read = never,
+     .flags = ROUTE_OPEN,
+     .help = "The state of the seal."},
+    {.pattern = "unseal", .write = never, .flags = ROUTE_OPEN, .help = "Takes a share of the key."},
+    {.pattern = "generate-root/attempt",
+     .read = never,
+     .write = never,
+     .del = never,
+     .flags = ROUTE_OPEN,
+     .help = "Begins, shows and cancels the making of a root token."},
+    {.pattern = "generate-root/update",
+     .write = never,
+     .flags = ROUTE_OPEN,
+     .help = "Takes a share for the making of a root token."},
+    {.pattern = "storage/raft/join",
+     .write = never,
+     .flags = ROUTE_OPEN,
+     .help = "Joins this node to a cluster."},
+    ROUTE_END};
+
 static const char *const field_types[] = {
     [FIELD_STRING] = "string",   [FIELD_INT] = "integer", [FIELD_BOOL] = "boolean",
     [FIELD_DURATION] = "string", [FIELD_LIST] = "array",  [FIELD_MAP] = "object",
@@ -151,6 +188,7 @@ cf_status sys_openapi(struct request *rq, struct cf_error *err)
                   "below /v1; the token goes into X-Vault-Token.");
     json_set_text(arena, info, "version", COFFER_VERSION);
     add_routes(arena, paths, CF_SLICE("sys/"), rq->core->host.routes);
+    add_routes(arena, paths, CF_SLICE("sys/"), node_routes);
     for (size_t i = 0; i < table->count; i++) {
         const struct mount *mount = table->mounts[i];
         add_routes(arena, paths, mount->path,
