@@ -138,7 +138,8 @@ static void want_snapshot(struct raft *r, struct raft_progress *p)
 static size_t read_entries(struct raft *r, struct raft_progress *p, uint64_t from, size_t max_bytes,
                            struct raft_entry **ret)
 {
-    size_t count = 0, bytes = 0, max = r->options.append_entries_max;
+    size_t count = 0, bytes = 0;
+    size_t max = cf_min(r->options.append_entries_max, (size_t)(r->log.last - from) + 1);
     uint64_t tail_first = raft_log_tail_first(&r->log);
     if (from >= tail_first) {
         for (uint64_t i = from; i <= r->log.last && count < max; i++) {
@@ -205,7 +206,8 @@ static bool send_append(struct raft *r, struct raft_progress *p)
     size_t count = 0, bytes = 0;
     struct raft_entry **entries = NULL;
     if (p->next <= r->log.last) {
-        entries = cf_array(r->options.append_entries_max, sizeof(entries[0]));
+        size_t most = cf_min(r->options.append_entries_max, (size_t)(r->log.last - p->next) + 1);
+        entries = cf_array(most, sizeof(entries[0]));
         count = read_entries(r, p, p->next, cf_min(r->options.append_bytes_max, room), entries);
     }
     bool sends = count > 0 || p->state == RAFT_PROBE;

@@ -66,7 +66,9 @@ static void cut_head(struct sim_disk *disk, const struct raft_base *base)
         raft_entry_unref(disk->log[i]);
     }
     disk->count -= drop;
-    memmove(disk->log, disk->log + drop, disk->count * sizeof(disk->log[0]));
+    if (drop > 0) {
+        memmove(disk->log, disk->log + drop, disk->count * sizeof(disk->log[0]));
+    }
     disk->base = *base;
 }
 
@@ -99,6 +101,9 @@ void disk_apply(struct sim_disk *disk, size_t count)
         write_done(&disk->queue[i]);
     }
     disk->queue_count -= count;
+    if (disk->queue_count == 0) {
+        return;
+    }
     memmove(disk->queue, disk->queue + count, disk->queue_count * sizeof(disk->queue[0]));
 }
 
