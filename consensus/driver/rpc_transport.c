@@ -200,14 +200,41 @@ static void set_peers(void *ctx, const struct raft_member *members, size_t count
     }
 }
 
+struct accepted {
+    uint64_t id;
+    enum rpc_traffic traffic;
+    struct rpc_link *found;
+};
+
+static void each_link(void *arg, struct rpc_link *link)
+{
+    struct accepted *accepted = arg;
+    const struct rpc_peer *peer = rpc_link_peer(link);
+    if (peer->traffic == accepted->traffic && strcmp(peer->alpn, TLS_ALPN_RAFT) == 0 &&
+        peer_id(link) == accepted->id) {
+        accepted->found = link;
+    }
+}
+
+/* The connection that the peer made to us. A node that has just joined knows no addresses yet (they
+ * come with the configuration, by log or snapshot), and still has to answer its leader. */
+static struct rpc_link *accepted_link(struct raft_rpc *transport, uint64_t id,
+                                      enum rpc_traffic traffic)
+{
+    struct accepted accepted = {id, traffic, NULL};
+    (void)rpc_each_link(transport->rpc, each_link, &accepted);
+    return accepted.found;
+}
+
 static bool send_to(void *ctx, uint64_t id, enum raft_channel channel, struct cf_slice frame)
 {
     const struct peer *peer = find(ctx, id);
-    if (peer == NULL || peer->client == NULL) {
-        return false;
-    }
     bool fast = channel == RAFT_CHANNEL_FAST;
-    struct rpc_link *link = rpc_client_link(peer->client, fast ? RPC_LATENCY : RPC_BULK);
+    enum rpc_traffic traffic = fast ? RPC_LATENCY : RPC_BULK;
+    struct rpc_link *link = peer != NULL && peer->client != NULL
+                                ? rpc_client_link(peer->client, traffic)
+                                : NULL;
+    link = link != NULL ? link : accepted_link(ctx, id, traffic);
     if (link == NULL || (fast && rpc_link_queued(link) > FAST_QUEUE_MAX)) {
         return false;
     }

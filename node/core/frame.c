@@ -524,6 +524,9 @@ static cf_status prepare(struct run *run, bool *handed_on)
     if (rq->wrap_ttl_s < 0) {
         return cf_fail(err, CF_INVALID, "requested wrapping TTL is not a valid duration");
     }
+    if (rq->operation == OPERATION_HELP) {
+        return CF_OK;
+    }
     if (rq->route == NULL) {
         return cf_fail(err, CF_NOT_FOUND, "1 error occurred:\n\t* unsupported path\n\n");
     }
@@ -577,6 +580,15 @@ static void run_once(struct run *run)
     }
     if (status != CF_OK) {
         run->status = status;
+        after_handler(run);
+        return;
+    }
+    if (rq->operation == OPERATION_HELP) {
+        json_set_text(rq->arena, response_data(rq), "help",
+                      rq->route != NULL && rq->route->help != NULL ? rq->route->help
+                                                                   : rq->mount->ops->help);
+        rq->response.no_envelope = true;
+        run->status = CF_OK;
         after_handler(run);
         return;
     }

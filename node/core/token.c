@@ -9,7 +9,7 @@
 #include "node/core/sys/lease_store.h"
 #include "node/crypto/hash.h"
 
-#define TOKEN_PREFIX "hvs."
+#define TOKEN_PREFIX "s."
 #define TOKEN_RANDOM 24
 #define ACCESSOR_RANDOM 24
 #define TOKEN_TEXT_MAX ((size_t)512)

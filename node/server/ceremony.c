@@ -11,7 +11,7 @@
 #include "node/server/dr_token.h"
 #include "node/server/seal.h"
 
-#define OTP_SIZE 28
+#define OTP_SIZE 26
 #define START_INTERVAL_US ((uint64_t)1000000)
 
 enum ceremony_kind { CEREMONY_ROOT, CEREMONY_DR };

@@ -21,7 +21,7 @@ cf_status dr_token_create(struct request *rq, struct cf_slice *ret, struct cf_er
     CF_BUF(text) = {.secret = true};
     uint8_t digest[32];
     (void)err;
-    cf_buf_add_str(&text, "hvs.");
+    cf_buf_add_str(&text, "s.");
     encode_base62_random(&text, rq->random, 24);
     *ret = arena_copy(rq->arena, cf_buf_slice(&text));
     hash_sha256(*ret, digest);

@@ -10,7 +10,7 @@
 
 /* Whether this cluster is a DR secondary now. Any thread. */
 bool dr_token_is_due(struct node *node);
-/* Makes one (28 characters, in the request's arena); an earlier one is void. */
+/* Makes one (26 characters, in the request's arena); an earlier one is void. */
 CF_CHECKED cf_status dr_token_create(struct request *rq, struct cf_slice *ret, struct cf_error *err);
 /* CF_DENIED unless rq's field dr_operation_token is the valid one. Reads through rq->txn. */
 CF_CHECKED cf_status dr_token_check(struct request *rq, struct cf_error *err);

@@ -266,7 +266,23 @@ static cf_status handle_autopilot_state(struct request *rq, struct cf_error *err
     return CF_OK;
 }
 
-/* ---- sys/ha-status, sys/host-info ---- */
+/* What this build does: fixed, and told so. */
+static cf_status handle_autopilot_configuration(struct request *rq, struct cf_error *err)
+{
+    struct json *data = response_data(rq);
+    CF_TRY(want_raft(rq, err));
+    json_set_bool(rq->arena, data, "cleanup_dead_servers", false);
+    json_set_bool(rq->arena, data, "disable_upgrade_migration", true);
+    json_set_text(rq->arena, data, "dead_server_last_contact_threshold", "24h0m0s");
+    json_set_text(rq->arena, data, "last_contact_threshold", "10s");
+    json_set_int(rq->arena, data, "max_trailing_logs", 1000);
+    json_set_int(rq->arena, data, "min_quorum", 0);
+    json_set_text(rq->arena, data, "server_stabilization_time", "10s");
+    core_host_done(rq, CF_OK);
+    return CF_OK;
+}
+
+/* ---- sys/ha-status ---- */
 
 static cf_status handle_ha_status(struct request *rq, struct cf_error *err)
 {
@@ -333,6 +349,8 @@ const struct route host_routes[] = {
      .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "Removes a member of this cluster."},
     {.pattern = "storage/raft/autopilot/state", .read = handle_autopilot_state,
      .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "Health of the members of this cluster."},
+    {.pattern = "storage/raft/autopilot/configuration", .read = handle_autopilot_configuration,
+     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "When a member counts as healthy."},
     {.pattern = "ha-status", .read = handle_ha_status, .flags = ROUTE_HOST | ROUTE_ACTIVE,
      .help = "The nodes of this cluster and when they were last heard."},
     {.pattern = "metrics", .read = handle_metrics, .flags = ROUTE_HOST,

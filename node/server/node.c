@@ -12,6 +12,7 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/format/encode.h"
+#include "node/http/parser.h"
 #include "node/server/ceremony.h"
 #include "node/server/cluster.h"
 #include "node/server/host.h"
@@ -69,6 +70,10 @@ static bool node_route(void *context, struct http_exchange *x, struct cf_slice p
     }
     for (size_t i = 0; i < CF_LENGTH(routes); i++) {
         if (cf_slice_is(path, routes[i].path)) {
+            if (http_method(x) == HTTP_HEAD && routes[i].handle != status_handle_health) {
+                http_respond_error(x, 405, NULL);
+                return true;
+            }
             routes[i].handle(node, x);
             return true;
         }

@@ -129,7 +129,7 @@ void status_handle_health(struct node *node, struct http_exchange *x)
     for (size_t i = 0; i < HEALTH_COUNT; i++) {
         int wanted = code_parameter(x, healths[i].parameter);
         if (wanted < 0) {
-            http_respond_error(x, 400, "");
+            http_respond_error(x, 400, NULL);
             return;
         }
         code = i == (size_t)health && wanted != 0 ? wanted : code;
