@@ -84,7 +84,8 @@ struct applier {
     void (*state_changed)(void *context, struct kv_family *state, uint64_t index, uint64_t term,
                           enum raft_state_reason reason);
 
-    /* Loop: role, term or leader changed (leader 0, address "": unknown; borrowed). May be NULL. */
+    /* Loop: role, term, leader or the leader's address changed (leader 0, address "": unknown;
+     * borrowed). May be NULL. */
     void (*role)(void *context, enum raft_role role, uint64_t term, uint64_t leader,
                  const char *leader_address);
 

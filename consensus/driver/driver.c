@@ -51,10 +51,24 @@ static void take_soft_state(struct raft_driver *driver, const struct raft_ready 
     driver->soft = ready->soft;
     atomic_store(&driver->term, ready->soft.term);
     atomic_store(&driver->leader, ready->soft.leader);
-    if (driver->applier.role != NULL) {
-        driver->applier.role(driver->applier.context, ready->soft.role, ready->soft.term,
-                             ready->soft.leader, driver_address_of(driver, ready->soft.leader));
+}
+
+/* A node that has just joined hears its leader before it knows the leader's address: that counts as
+ * a change, too. */
+static void announce_role(struct raft_driver *driver)
+{
+    const struct raft_soft_state *soft = &driver->soft, *told = &driver->announced;
+    const char *address = driver_address_of(driver, soft->leader);
+    if (driver->applier.role == NULL ||
+        (driver->announced_once && soft->role == told->role && soft->term == told->term &&
+         soft->leader == told->leader && strcmp(address, driver->announced_address) == 0)) {
+        return;
     }
+    driver->announced_once = true;
+    driver->announced = *soft;
+    memcpy(driver->announced_address, address, strlen(address) + 1);
+    driver->applier.role(driver->applier.context, soft->role, soft->term, soft->leader,
+                         driver->announced_address);
 }
 
 static void take_entries(struct raft_driver *driver, const struct raft_ready *ready)
@@ -80,6 +94,9 @@ static void handle(struct raft_driver *driver, const struct raft_ready *ready)
     if (ready->membership_changed) {
         atomic_store(&driver->read_now, false); /* until driver_leadership has looked again */
         frames_tell_peers(driver);
+    }
+    if (ready->soft_changed || ready->membership_changed) {
+        announce_role(driver);
     }
     if (ready->write_id != 0) {
         take_entries(driver, ready);

@@ -163,6 +163,10 @@ struct raft_driver {
     uint64_t ready_term, ready_index; /* loop: this term's first usable commit */
     uint64_t announced_term;          /* loop: became_leader was called for it */
     struct raft_soft_state soft;      /* loop */
+    /* Loop: what applier.role was told last. */
+    bool announced_once;
+    struct raft_soft_state announced;
+    char announced_address[RAFT_ADDRESS_MAX];
 
     /* Retention. */
     atomic_uint_fast64_t floor;   /* of our own replication */

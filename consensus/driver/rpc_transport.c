@@ -231,9 +231,8 @@ static bool send_to(void *ctx, uint64_t id, enum raft_channel channel, struct cf
     const struct peer *peer = find(ctx, id);
     bool fast = channel == RAFT_CHANNEL_FAST;
     enum rpc_traffic traffic = fast ? RPC_LATENCY : RPC_BULK;
-    struct rpc_link *link = peer != NULL && peer->client != NULL
-                                ? rpc_client_link(peer->client, traffic)
-                                : NULL;
+    struct rpc_link *link =
+        peer != NULL && peer->client != NULL ? rpc_client_link(peer->client, traffic) : NULL;
     link = link != NULL ? link : accepted_link(ctx, id, traffic);
     if (link == NULL || (fast && rpc_link_queued(link) > FAST_QUEUE_MAX)) {
         return false;
