@@ -4,6 +4,7 @@
 #include "node/base/memory.h"
 #include "tools/cli/output.h"
 #include "tools/cli/render.h"
+#include "tools/cli/term.h"
 
 static void put(struct cli *cli, struct cf_slice text)
 {
@@ -208,6 +209,14 @@ const struct json *output_find_field(struct cli *cli, const struct json *envelop
     return json_get(data, field);
 }
 
+void output_raw(struct cli *cli, struct cf_slice text)
+{
+    put(cli, text);
+    if (term_is_live(cli->out)) {
+        (void)fputc('\n', cli->out);
+    }
+}
+
 static int print_field(struct cli *cli, const struct json *value, const char *field)
 {
     CF_BUF(text) = {.secret = true};
@@ -223,7 +232,7 @@ static int print_field(struct cli *cli, const struct json *value, const char *fi
     } else {
         render_value(&text, value);
     }
-    put(cli, cf_buf_slice(&text));
+    output_raw(cli, cf_buf_slice(&text));
     return CLI_FINE;
 }
 

@@ -19,6 +19,8 @@ int output_object(struct cli *cli, const struct json *object);
 bool output_machine(struct cli *cli, const struct json *value);
 /* The names of a LIST: a table with the heading Keys, or a bare array. */
 int output_list(struct cli *cli, const struct reply *reply);
+/* A bare value: without a newline, so that scripts get just that, except on a terminal. */
+void output_raw(struct cli *cli, struct cf_slice text);
 /* One field of an object without newline. Exit code 1 when it is absent. */
 int output_field(struct cli *cli, const struct json *object, const char *field);
 /* The value behind -field of an envelope; NULL when absent. */

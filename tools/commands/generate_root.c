@@ -197,7 +197,7 @@ static int decode(struct cli *cli, const struct ceremony *c)
     struct json *object = json_object_new(cli->arena);
     json_set_string(cli->arena, object, "token", cf_buf_slice(&token));
     if (!output_machine(cli, object)) {
-        cli_say(cli, "%s", cf_buf_text(&token));
+        output_raw(cli, cf_buf_slice(&token));
     }
     return CLI_FINE;
 }

@@ -62,6 +62,10 @@ static int login_token(struct cli *cli, const struct json *data, struct reply *r
     if (code != CLI_FINE) {
         return code;
     }
+    if (!json_is(reply->json, JSON_OBJECT)) {
+        cli_error(cli, "Error authenticating: the answer is no JSON object");
+        return CLI_REFUSED;
+    }
     /* The look-up answers data; what follows wants the shape of a login. */
     const struct json *found = json_get(reply->json, "data");
     struct json *auth = json_object_new(cli->arena);

@@ -231,7 +231,11 @@ static void look(struct cli *cli, const struct watch *watch, struct table *table
             table_row(table);
             table_cell(table, cf_slice_str(address));
             table_cell(table, CF_SLICE("-"));
-            table_cell(table, CF_SLICE("no answer"));
+            if (reply.status != 0) {
+                table_cellf(table, "HTTP %d", reply.status);
+            } else {
+                table_cell(table, CF_SLICE("no answer"));
+            }
             *all = false;
             continue;
         }

@@ -126,6 +126,11 @@ int status_print(struct cli *cli, const struct json *seal)
                                               "last_wal",
                                               "raft_committed_index",
                                               "raft_applied_index"};
+    if (!json_is(seal, JSON_OBJECT)) {
+        cli_error(cli, "Error checking seal status: %s does not answer as a server of this API",
+                  cli->address);
+        return CLI_USAGE;
+    }
     struct json *merged = json_copy(cli->arena, seal);
     struct cf_error err = {0};
     struct reply reply;

@@ -124,6 +124,29 @@ static bool add_servers(struct bench *bench, const char *text)
     return true;
 }
 
+/* "8", or "1,8,64" for one run after another. */
+static bool take_connections(struct bench *bench)
+{
+    const char *text = bench->connection_texts;
+    while (*text != '\0' && bench->connection_count < BENCH_NODES_MAX) {
+        char *end = NULL;
+        long number = strtol(text, &end, 10);
+        if (end == text || (*end != ',' && *end != '\0') || number < 1 ||
+            number > (long)WIRE_SLOTS_MAX) {
+            break;
+        }
+        bench->connection_list[bench->connection_count++] = number;
+        text = *end == ',' ? end + 1 : end;
+    }
+    if (*text != '\0' || bench->connection_count == 0) {
+        cli_error(bench->cli, "-connections is a number from 1 to %u, or several with commas",
+                  WIRE_SLOTS_MAX);
+        return false;
+    }
+    bench->connections = bench->connection_list[0];
+    return true;
+}
+
 static bool take_durations(struct bench *bench)
 {
     const struct {
@@ -164,10 +187,11 @@ static bool take_flags(struct bench *bench)
             return false;
         }
     }
-    if (bench->connections < 1 || bench->connections > WIRE_SLOTS_MAX || bench->keys < 1 ||
-        bench->size < 1 || bench->size > 16 * 1024 * 1024 || bench->count < 0) {
-        cli_error(cli, "-connections is 1 to %u, -keys at least 1, -size 1 to 16777216 bytes",
-                  WIRE_SLOTS_MAX);
+    if (bench->keys < 1 || bench->size < 1 || bench->size > 16 * 1024 * 1024 || bench->count < 0) {
+        cli_error(cli, "-keys is at least 1, -size 1 to 16777216 bytes, -count not negative");
+        return false;
+    }
+    if (!take_connections(bench)) {
         return false;
     }
     bench->token = bench->token_text != NULL ? bench->token_text : session_token(cli);
@@ -210,7 +234,15 @@ static void print_table(struct bench *bench)
 static int run(struct bench *bench, const char *workload)
 {
     if (bench_is_requests(workload)) {
-        return bench_requests(bench, workload);
+        bool setup = bench->setup;
+        int code = CLI_FINE;
+        for (unsigned i = 0; i < bench->connection_count && code == CLI_FINE; i++) {
+            bench->connections = bench->connection_list[i];
+            code = bench_requests(bench, workload);
+            bench->setup = false; /* once for all runs of a workload */
+        }
+        bench->setup = setup;
+        return code;
     }
     if (strcmp(workload, "disk") == 0) {
         return bench_disk(bench);
@@ -228,7 +260,7 @@ static int run(struct bench *bench, const char *workload)
 int command_bench(struct cli *cli, char *const *argv)
 {
     struct bench b = {.cli = cli,
-                      .connections = 8,
+                      .connection_texts = "8",
                       .keys = 1000,
                       .size = 100,
                       .duration_ms = 5000,
@@ -238,7 +270,8 @@ int command_bench(struct cli *cli, char *const *argv)
     const struct flag flags[] = {
         {"address", FLAG_LIST, &b.addresses, NULL, "Server; repeatable: connections take turns."},
         {"token", FLAG_STRING, &b.token_text, NULL, "Token."},
-        {"connections", FLAG_INT, &b.connections, NULL, "Connections (8)."},
+        {"connections", FLAG_STRING, &b.connection_texts, NULL,
+         "Connections (8), or several: 1,8,64."},
         {"duration", FLAG_SECONDS, &b.duration, NULL, "How long to measure (5s)."},
         {"warmup", FLAG_SECONDS, &b.warmup, NULL, "How long to run before (500ms)."},
         {"count", FLAG_INT, &b.count, NULL, "So many requests, instead of a time."},

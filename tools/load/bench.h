@@ -17,8 +17,8 @@ struct bench {
     /* flags */
     struct strings addresses, nodes, pid_texts;
     const char *token_text, *mount, *duration, *warmup, *read_address, *read_token, *directory;
-    const char *kill_after, *timeout;
-    int64_t connections, count, keys, size;
+    const char *kill_after, *timeout, *connection_texts;
+    int64_t count, keys, size;
     bool setup, kill_leader, preallocate;
     /* from the flags */
     const char *token;
@@ -31,6 +31,9 @@ struct bench {
         int target; /* whose server it is, or -1 */
     } servers[BENCH_NODES_MAX];
     unsigned server_count;
+    int64_t connections; /* of the run at hand */
+    int64_t connection_list[BENCH_NODES_MAX];
+    unsigned connection_count;
     int64_t duration_ms, warmup_ms, timeout_ms, kill_after_ms;
     /* one object a run: what -format=json prints, and the rows of the table */
     struct json *results;
