@@ -14,10 +14,28 @@ static uint64_t draw(struct raft *r, uint64_t from, uint64_t to)
     return t * from / 10 + cf_prng_below(&r->prng, t * (to - from) / 10);
 }
 
+/* It wins as soon as it asks itself. */
+static bool is_sole_voter(const struct raft *r)
+{
+    const struct raft_membership *m = &raft_config_in_force(r)->membership;
+    for (uint32_t i = 0; i < m->count; i++) {
+        bool votes = (m->members[i].role & (RAFT_VOTER | RAFT_OUTGOING)) != 0;
+        if (votes && m->members[i].id != r->options.id) {
+            return false;
+        }
+    }
+    return raft_membership_votes(m, r->options.id);
+}
+
 void raft_election_reset_timer(struct raft *r)
 {
     uint64_t timeout;
-    if (r->failed_rounds >= 2) {
+    if (r->role == RAFT_FOLLOWER && is_sole_voter(r) && raft_election_may_campaign(r) &&
+        !r->options.lease_reads && !raft_election_is_sticky(r)) {
+        /* A node on its own serves as soon as it has started. Not with leases: who made it the only
+         * voter may still lead, and count on T of quiet. */
+        timeout = 0;
+    } else if (r->failed_rounds >= 2) {
         timeout = draw(r, 10, 20); /* no bias may starve the rest (consensus.md 5.9) */
     } else if ((r->condition & RAFT_SEALED) != 0) {
         timeout = draw(r, 20, 30);

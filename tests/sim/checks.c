@@ -427,6 +427,9 @@ void check_node(struct world *w, struct sim_node *n)
            (disk_term(&n->disk, r->log.durable, &durable_term) && durable_term == term)))) {
         SIM_FAIL(w, "I-21", "node %" ID " takes %" ID " for durable", n->id, r->log.durable);
     }
+    if ((r->condition & RAFT_RECOVERING) != 0) {
+        SIM_FAIL(w, "recovering", "node %" ID " believes that it lost data", n->id);
+    }
     if (r->outbox_count > RAFT_OUTBOX_MAX || r->write_count > RAFT_WRITES_MAX ||
         r->read_count > r->options.reads_max) {
         SIM_FAIL(w, "I-25", "a queue of node %" ID " overflows", n->id);

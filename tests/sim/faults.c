@@ -128,6 +128,7 @@ void faults_begin_liveness(struct world *w)
     w->options.corrupt_permille = 0;
     /* One entry for each round trip would make the end a matter of bandwidth. */
     w->options.append_bytes = cf_max(w->options.append_bytes, 16384);
+    w->options.window_bytes = cf_max(w->options.window_bytes, 65536);
     sim_trace(&w->engine, "everything heals");
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_node *n = &w->nodes[i];
@@ -140,6 +141,7 @@ void faults_begin_liveness(struct world *w)
             node_start(w, n);
         } else {
             n->raft->options.append_bytes_max = w->options.append_bytes;
+            n->raft->options.window_bytes = w->options.window_bytes;
             raft_set_condition(n->raft, w->engine.now_us, 0);
             node_after_input(w, n);
         }

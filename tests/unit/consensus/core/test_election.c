@@ -16,6 +16,22 @@ START_TEST(three_elect_one)
 }
 END_TEST
 
+/* A node on its own leads as soon as it is asked what time it is; also after a restart. */
+START_TEST(alone_at_once)
+{
+    struct bench *b = bench_new(1);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_uint_eq(raft_deadline_us(bench_raft(b, 1)), b->now_us);
+        raft_tick(bench_raft(b, 1), b->now_us);
+        bench_settle(b);
+        ck_assert_int_eq(bench_raft(b, 1)->role, RAFT_LEADER);
+        ck_assert(bench_status(b, 1).soft.leader_ready);
+        bench_restart(b, 1, 9);
+    }
+    bench_free(b);
+}
+END_TEST
+
 /* A candidate asks for votes, and counts its own, only after term and vote are on its disk. */
 
 START_TEST(own_vote_after_sync)
@@ -355,8 +371,9 @@ START_TEST(impossible_options)
 }
 END_TEST
 
-TEST_MAIN("consensus/core/election", three_elect_one, own_vote_after_sync, grant_waits_for_the_disk,
-          core_prevote_keeps_vote, core_prevote_no_timer_reset, core_prevote_exleader, stickiness,
-          old_log_gets_no_vote, check_quorum, core_transfer_skips_prevote, transfer_gives_up,
-          reads_do_not_stop_the_timer, sealed_leader_hands_over, stalled_leader_leaves,
-          preferred_node_wins, stuck_one_term_ahead, nonsense_is_dropped, impossible_options)
+TEST_MAIN("consensus/core/election", three_elect_one, alone_at_once, own_vote_after_sync,
+          grant_waits_for_the_disk, core_prevote_keeps_vote, core_prevote_no_timer_reset,
+          core_prevote_exleader, stickiness, old_log_gets_no_vote, check_quorum,
+          core_transfer_skips_prevote, transfer_gives_up, reads_do_not_stop_the_timer,
+          sealed_leader_hands_over, stalled_leader_leaves, preferred_node_wins,
+          stuck_one_term_ahead, nonsense_is_dropped, impossible_options)
