@@ -178,7 +178,8 @@ struct repl_driver_config {
     size_t batch_bytes, page_bytes; /* wanted sizes; 0: 1 MiB */
 };
 struct repl_driver *repl_driver_new(const struct repl_driver_config *config);
-/* After the primaries, secondaries and claimants; before the rpc. NULL is fine. */
+/* Free the primaries, secondaries and claimants first, then the rpc, then this: links that end with
+ * the rpc still report here. NULL is fine. */
 void repl_driver_free(struct repl_driver *driver);
 CF_DEFINE_OWNED(repl_driver);
 /* Our applied index moved: pushes at once. Cheap; call it as often as you like. */
