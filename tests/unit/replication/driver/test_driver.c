@@ -1,0 +1,431 @@
+/* tests/unit/replication/driver/test_driver.c: the promises of replication/driver/driver.h: drivers
+ * in one process, over loopback and mutual TLS, with clusters in memory behind them. */
+#include <time.h>
+
+#include "fake.h"
+
+static struct fake *p, *p2, *s;
+
+static void set_up(enum repl_kind kind)
+{
+    fake_set_up();
+    p = fake_new(true);
+    p2 = NULL;
+    s = fake_new(false);
+    fake_serve(p, kind);
+}
+
+static void tear_down(void)
+{
+    fake_free(s);
+    fake_free(p2);
+    fake_free(p);
+    fake_tear_down();
+    s = p = p2 = NULL;
+}
+
+/* s has all of `arg` (a primary), and both sides know. */
+static bool caught_up(const void *arg)
+{
+    const struct fake *of = arg;
+    CF_BUF(full) = {0};
+    struct repl_peer_status status[2];
+    fake_full(of, &full);
+    return cf_slice_eq(cf_buf_slice(&full), cf_buf_slice(&s->state)) &&
+           repl_primary_status(of->primary, status, 2) == 1 && status[0].connected &&
+           status[0].position.index == of->last;
+}
+static bool has_error(const void *arg)
+{
+    struct repl_secondary_status status;
+    repl_secondary_status(s->secondary, &status);
+    return strstr(status.error, arg) != NULL;
+}
+static bool disconnected(const void *arg)
+{
+    struct repl_peer_status status[2];
+    (void)arg;
+    return repl_primary_status(p->primary, status, 2) == 1 && !status[0].connected;
+}
+
+static void append_many(struct fake *to, unsigned count)
+{
+    char text[32];
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(text, sizeof(text), "entry-%u;", (unsigned)to->last);
+        fake_append(to, text);
+    }
+}
+
+/* A new secondary gets keyring and snapshot, then the stream; both sides can show it. */
+START_TEST(bootstraps_and_streams)
+{
+    struct repl_secondary_status status;
+    struct repl_peer_status peer;
+    const char *ids[] = {"s1", "other"};
+    set_up(REPL_DR);
+    append_many(p, 20);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 1), 0); /* never heard of */
+    fake_until(caught_up, p);
+    ck_assert_uint_eq(s->switches, 1);
+    ck_assert_uint_gt(p->pages, 1);
+    ck_assert(!p->open); /* the snapshot was closed */
+    ck_assert_uint_ge(s->installs, 1);
+    ck_assert_str_eq(s->learned, p->own_address);
+    ck_assert_str_eq(s->learned_peer, "127.0.0.1:1");
+    append_many(p, 300);
+    fake_until(caught_up, p);
+    ck_assert_uint_eq(s->switches, 1);
+    repl_secondary_status(s->secondary, &status);
+    ck_assert_str_eq(status.state, "stream-wals");
+    ck_assert_str_eq(status.connection_state, "ready");
+    ck_assert_str_eq(status.error, "");
+    ck_assert_str_eq(status.primary.api_address, "https://api:8200");
+    ck_assert_uint_eq(status.position.index, 320);
+    ck_assert_uint_eq(status.bootstraps, 1);
+    ck_assert_uint_eq(repl_primary_status(p->primary, &peer, 1), 1);
+    ck_assert_str_eq(peer.id, "s1");
+    ck_assert_str_eq(peer.state, "stream-wals");
+    ck_assert_uint_eq(peer.lag_entries, 0);
+    ck_assert_uint_eq(peer.lag_ms, 0);
+    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 1), 320);
+    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 2), 0);
+    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 0), UINT64_MAX);
+    ck_assert(repl_primary_shipped(p->primary, "s1", 320));
+    ck_assert(!repl_primary_shipped(p->primary, "s1", 321));
+    ck_assert(!repl_primary_shipped(p->primary, "other", 1));
+    tear_down();
+}
+END_TEST
+
+static bool filtered_through(const void *arg)
+{
+    (void)arg;
+    return s->position.index == p->last;
+}
+
+/* What a filter leaves out moves the position, without a batch for each. */
+START_TEST(filtered_entries_move_the_position)
+{
+    set_up(REPL_PERFORMANCE);
+    append_many(p, 3);
+    fake_follow(s, REPL_PERFORMANCE, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    unsigned before = s->proposals;
+    for (unsigned i = 0; i < 200; i++) {
+        fake_append(p, "-local");
+    }
+    fake_until(filtered_through, NULL);
+    ck_assert_uint_le(s->proposals, before + 2);
+    tear_down();
+}
+END_TEST
+
+START_TEST(resumes_after_a_cut)
+{
+    set_up(REPL_DR);
+    append_many(p, 5);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_ge(repl_primary_close(p->primary, NULL, "cut by the test"), 1);
+        ck_assert(disconnected(NULL));
+        append_many(p, 50);
+        fake_until(caught_up, p);
+    }
+    s->fail_proposals = true; /* our own leadership is lost: nothing is skipped, nothing doubled */
+    append_many(p, 50);
+    fake_until(has_error, "not the leader");
+    s->fail_proposals = false;
+    fake_until(caught_up, p);
+    ck_assert_uint_eq(s->switches, 1);
+    tear_down();
+}
+END_TEST
+
+/* Compaction past its position: the old state stays until the new one is whole. */
+START_TEST(bootstraps_again_when_compacted)
+{
+    set_up(REPL_DR);
+    append_many(p, 5);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    repl_secondary_free(s->secondary);
+    s->secondary = NULL;
+    append_many(p, 30);
+    p->compacted = 20;
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    ck_assert_uint_eq(s->switches, 2);
+    tear_down();
+}
+END_TEST
+
+START_TEST(redirects_to_who_may_serve)
+{
+    set_up(REPL_DR);
+    p2 = fake_new(true);
+    fake_serve(p2, REPL_DR);
+    p2->may_serve = false;
+    snprintf(p2->redirect, sizeof(p2->redirect), "https://%s", p->own_address);
+    append_many(p, 10);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p2, NULL);
+    fake_until(caught_up, p);
+    /* A node that may no longer serve lets go. */
+    p->may_serve = false;
+    fake_until(disconnected, NULL);
+    fake_until(has_error, "");
+    p->may_serve = true;
+    append_many(p, 1);
+    fake_until(caught_up, p);
+    tear_down();
+}
+END_TEST
+
+START_TEST(revoking_cuts_at_once)
+{
+    set_up(REPL_DR);
+    append_many(p, 5);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    p->revoked = true;
+    ck_assert_uint_eq(repl_primary_close(p->primary, "nobody", "revoked"), 0);
+    ck_assert_uint_ge(repl_primary_close(p->primary, "s1", "secondary \"s1\" is revoked"), 1);
+    ck_assert(disconnected(NULL));
+    append_many(p, 1);
+    fake_until(has_error, "is revoked");
+    ck_assert_uint_eq(s->position.index, 5);
+    tear_down();
+}
+END_TEST
+
+static bool address_error(const void *arg)
+{
+    struct repl_secondary_status status;
+    repl_secondary_status(s->secondary, &status);
+    return status.address_count == 1 && strstr(status.addresses[0].last_error, arg) != NULL;
+}
+
+/* A secondary of another set's CA: the error says that it is the certificate. */
+START_TEST(wrong_ca_says_so)
+{
+    struct ca *other;
+    set_up(REPL_DR);
+    ck_ok(ca_new(CF_SLICE("set-1"), time(NULL), &other, &err_));
+    fake_follow(s, REPL_DR, other, "s1", p, NULL);
+    fake_until(address_error, "certificate");
+    ck_assert(has_error("certificate"));
+    ca_free(other);
+    tear_down();
+}
+END_TEST
+
+/* A node that is no primary of that kind, and one that is nobody at all. */
+START_TEST(wrong_kind_and_nobody_say_so)
+{
+    set_up(REPL_PERFORMANCE);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(has_error, " ");
+    ck_assert_uint_eq(s->switches, 0);
+    tear_down();
+}
+END_TEST
+
+static struct {
+    unsigned count;
+    cf_status status;
+    bool sent;
+    char text[128], message[256];
+} answer;
+
+static void on_answer(void *arg, const struct repl_call_result *result)
+{
+    (void)arg;
+    answer.count++;
+    answer.status = result->status;
+    answer.sent = result->sent;
+    snprintf(answer.text, sizeof(answer.text), "%.*s", CF_SHOW(result->response));
+    snprintf(answer.message, sizeof(answer.message), "%s", result->err->message);
+}
+static bool answered(const void *arg)
+{
+    return answer.count == *(const unsigned *)arg;
+}
+static void call(const char *text, unsigned want)
+{
+    ck_ok(repl_secondary_call(s->secondary, cf_slice_str(text), loop_now_us() + 30000000, on_answer,
+                              NULL, &err_));
+    fake_until(answered, &want);
+}
+
+START_TEST(forwards_calls)
+{
+    answer.count = 0;
+    set_up(REPL_PERFORMANCE);
+    p2 = fake_new(true);
+    fake_serve(p2, REPL_PERFORMANCE);
+    p2->not_leader = true;
+    snprintf(p2->redirect, sizeof(p2->redirect), "%s", p->own_address);
+    fake_follow(s, REPL_PERFORMANCE, fake_ca, "s1", p2, p);
+    call("one", 1);
+    ck_assert_int_eq(answer.status, CF_OK);
+    ck_assert_str_eq(answer.text, "answer to one");
+    ck_assert_uint_eq(p2->calls, 1);
+    call("fail", 2);
+    ck_assert_int_eq(answer.status, CF_DENIED);
+    ck_assert_str_eq(answer.message, "permission denied");
+    ck_assert_uint_eq(p2->calls, 1); /* the redirect is remembered */
+    p->not_leader = true;            /* nobody leads */
+    call("two", 3);
+    ck_assert_int_eq(answer.status, CF_NOT_LEADER);
+    ck_assert(!answer.sent);
+    p->not_leader = false;
+    call("three", 4);
+    ck_assert_str_eq(answer.text, "answer to three");
+    tear_down();
+    ck_assert_uint_eq(answer.count, 4);
+}
+END_TEST
+
+static void promote(struct fake *fake, uint64_t at)
+{
+    struct repl_epoch next = {.number = repl_lineage_current(&fake->lineage).number + 1, .id = {9}};
+    struct repl_position branch = {repl_lineage_current(&fake->lineage), 1, at};
+    ck_ok(repl_lineage_raise(&fake->lineage, &next, &branch, &err_));
+    snprintf(fake->proof, sizeof(fake->proof), "proof");
+}
+
+/* p2 was promoted where s stands: s adopts the epoch and streams on, without a snapshot. Then it
+ * tells the old primary, when it meets it. */
+START_TEST(follows_a_promoted_one_and_fences_the_old)
+{
+    set_up(REPL_DR);
+    append_many(p, 10);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    p2 = fake_new(true);
+    append_many(p2, 10);
+    promote(p2, 10);
+    fake_serve(p2, REPL_DR);
+    struct repl_address_list list = {0};
+    ck_assert(repl_address_add(&list, cf_slice_str(p2->own_address)));
+    ck_ok(repl_secondary_set_addresses(s->secondary, &list, &err_));
+    append_many(p2, 10);
+    fake_until(caught_up, p2);
+    ck_assert_uint_eq(s->adoptions, 1);
+    ck_assert_uint_eq(s->switches, 1);
+    ck_assert_uint_eq(repl_lineage_current(&s->lineage).number, 2);
+    /* Back to the old one: it learns that it is over. */
+    list.count = 0;
+    ck_assert(repl_address_add(&list, cf_slice_str(p->own_address)));
+    ck_ok(repl_secondary_set_addresses(s->secondary, &list, &err_));
+    fake_until(has_error, "no longer the primary");
+    ck_assert_uint_ge(p->fences, 1);
+    ck_assert_str_eq(p->fenced_by, "s1");
+    tear_down();
+}
+END_TEST
+
+/* Beyond the branch point: diverged, so its surplus goes by a snapshot. */
+START_TEST(diverged_secondary_bootstraps)
+{
+    set_up(REPL_DR);
+    append_many(p, 12);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    p2 = fake_new(true);
+    append_many(p2, 10);
+    promote(p2, 10);
+    fake_serve(p2, REPL_DR);
+    struct repl_address_list list = {0};
+    ck_assert(repl_address_add(&list, cf_slice_str(p2->own_address)));
+    ck_ok(repl_secondary_set_addresses(s->secondary, &list, &err_));
+    fake_until(caught_up, p2);
+    ck_assert_uint_eq(s->switches, 2);
+    tear_down();
+}
+END_TEST
+
+static struct {
+    unsigned count;
+    bool fenced;
+    char text[256];
+} heard;
+static void on_heard(void *ctx, bool fenced, const char *text)
+{
+    (void)ctx;
+    heard.count++;
+    heard.fenced = fenced;
+    snprintf(heard.text, sizeof(heard.text), "%s", text);
+}
+static bool was_heard(const void *arg)
+{
+    (void)arg;
+    return heard.count > 0;
+}
+
+START_TEST(claims_need_a_proof)
+{
+    struct repl_claimant *claimant;
+    struct repl_address_list list = {0};
+    set_up(REPL_DR);
+    CF_OWNED(node_tls) tls = fake_tls(fake_ca, IDENTITY_SECONDARY, "s1");
+    ck_assert(repl_address_add(&list, cf_slice_str(p->own_address)));
+    s->lineage = p->lineage;
+    promote(s, 10);
+    struct repl_claimant_config config = {
+        .kind = REPL_DR, .set_id = "set-1", .tls = tls, .addresses = &list, .heard = on_heard};
+    for (unsigned round = 0; round < 2; round++) {
+        heard.count = 0;
+        snprintf(s->proof, sizeof(s->proof), "%s", round == 0 ? "lies" : "proof");
+        ck_ok(repl_claimant_new(s->driver, &config, &claimant, &err_));
+        fake_until(was_heard, NULL);
+        repl_claimant_free(claimant);
+        ck_assert(heard.fenced == (round == 1));
+        ck_assert_uint_eq(p->alarms, 1);
+        ck_assert_uint_eq(p->fences, round);
+    }
+    ck_assert_ptr_nonnull(strstr(p->alarm, "without proof"));
+    tear_down();
+}
+END_TEST
+
+/* An unproved primary of a newer epoch is not followed. */
+START_TEST(unproved_primary_is_not_followed)
+{
+    set_up(REPL_DR);
+    append_many(p, 10);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    promote(p, 10);
+    p->proof[0] = '\0';
+    (void)repl_primary_close(p->primary, NULL, "cut by the test");
+    fake_until(has_error, "without proof");
+    ck_assert_uint_eq(s->adoptions, 0);
+    ck_assert_uint_ge(s->alarms, 1);
+    tear_down();
+}
+END_TEST
+
+START_TEST(lists_of_addresses_are_bounded)
+{
+    struct repl_address_list list = {0};
+    char text[300];
+    memset(text, 'a', sizeof(text));
+    ck_assert(!repl_address_add(&list, cf_slice_of(text, sizeof(text))));
+    ck_assert(!repl_address_add(&list, CF_SLICE("")));
+    for (unsigned i = 0; i < REPL_ADDRESSES_MAX; i++) {
+        snprintf(text, sizeof(text), "h%u:1", i);
+        ck_assert(repl_address_add(&list, cf_slice_str(text)));
+        ck_assert(!repl_address_add(&list, cf_slice_str(text)));
+    }
+    ck_assert(!repl_address_add(&list, CF_SLICE("one:1")));
+}
+END_TEST
+
+TEST_MAIN("replication/driver/driver", bootstraps_and_streams, filtered_entries_move_the_position,
+          resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve,
+          revoking_cuts_at_once, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
+          follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
+          claims_need_a_proof, unproved_primary_is_not_followed, lists_of_addresses_are_bounded)
