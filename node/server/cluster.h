@@ -40,6 +40,9 @@ void cluster_became_active(struct node *node);
 
 /* Joining: this node has asked a cluster and waits for its unseal key. */
 bool cluster_is_joining(struct node *node);
+/* For sys/init on a node with retry_join: the first node of a new cluster has nobody to join, so it stops
+ * trying. False when a cluster has answered already: then this node belongs to it. */
+bool cluster_give_up_joining(struct node *node);
 /* The combined unseal key: answers the challenge; owned. */
 void cluster_join_with(struct node *node, struct secret *key);
 /* Any thread: the seal configuration of the cluster that is being joined. */

@@ -15,6 +15,9 @@
 #include "node/format/timefmt.h"
 #include "node/server/cluster.h"
 #include "node/server/metrics.h"
+#include "node/server/replication/enable.h"
+#include "node/server/replication/routes.h"
+#include "node/server/replication/status.h"
 #include "node/server/seal.h"
 
 static struct node *node_of(struct request *rq)
@@ -355,6 +358,44 @@ const struct route host_routes[] = {
      .help = "The nodes of this cluster and when they were last heard."},
     {.pattern = "metrics", .read = handle_metrics, .flags = ROUTE_HOST,
      .help = "Counters and gauges of this node, as JSON or (format=prometheus) as text."},
+    /* Of a DR secondary: no token works there, the operation token in the body does. */
+    {.pattern = "replication/dr/secondary/promote", .write = repl_secondary_promote,
+     .flags = ROUTE_OPEN | ROUTE_ANY_ROLE, .help = "Makes this DR secondary the primary."},
+    {.pattern = "replication/dr/secondary/update-primary", .write = enable_update_primary,
+     .flags = ROUTE_HOST | ROUTE_OPEN | ROUTE_ACTIVE | ROUTE_ANY_ROLE,
+     .help = "Makes this DR secondary follow another primary."},
+    {.pattern = "replication/dr/secondary/disable", .write = repl_secondary_disable,
+     .flags = ROUTE_OPEN | ROUTE_ANY_ROLE, .help = "Ends DR replication on this secondary."},
+    {.pattern = "replication/dr/secondary/operation-token/delete",
+     .write = repl_operation_token_delete, .flags = ROUTE_OPEN | ROUTE_ANY_ROLE,
+     .help = "Voids the DR operation token."},
+    {.pattern = "replication/:kind/primary/redeem", .write = repl_redeem, .flags = ROUTE_OPEN,
+     .help = "A secondary gets its package for a secondary token."},
+    {.pattern = "replication/:kind/primary/secondary-token", .write = repl_secondary_token,
+     .flags = ROUTE_SUDO, .help = "Registers a secondary and makes its token."},
+    {.pattern = "replication/:kind/primary/enable", .write = repl_primary_enable,
+     .help = "Makes this cluster a primary."},
+    {.pattern = "replication/:kind/primary/disable", .write = repl_primary_disable,
+     .help = "Ends the set of which this cluster is the primary."},
+    {.pattern = "replication/:kind/primary/demote", .write = repl_primary_demote,
+     .help = "Makes this primary a secondary without a primary."},
+    {.pattern = "replication/:kind/primary/revoke-secondary", .write = repl_revoke_secondary,
+     .help = "Refuses a secondary from now on and cuts its links."},
+    {.pattern = "replication/:kind/secondary/enable", .write = enable_secondary,
+     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "Makes this cluster a secondary."},
+    {.pattern = "replication/performance/secondary/promote", .write = repl_secondary_promote,
+     .flags = ROUTE_ANY_ROLE, .help = "Makes this performance secondary the primary."},
+    {.pattern = "replication/performance/secondary/update-primary",
+     .write = enable_update_primary, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_ANY_ROLE,
+     .help = "Makes this performance secondary follow another primary."},
+    {.pattern = "replication/performance/secondary/disable", .write = repl_secondary_disable,
+     .flags = ROUTE_ANY_ROLE, .help = "Ends performance replication on this secondary."},
+    {.pattern = "replication/status", .read = replication_status,
+     .flags = ROUTE_HOST | ROUTE_OPEN | ROUTE_ACTIVE | ROUTE_ANY_ROLE,
+     .help = "Both kinds of replication of this cluster."},
+    {.pattern = "replication/:kind/status", .read = replication_kind_status,
+     .flags = ROUTE_HOST | ROUTE_OPEN | ROUTE_ACTIVE | ROUTE_ANY_ROLE,
+     .help = "One kind of replication of this cluster."},
     ROUTE_END,
 };
 

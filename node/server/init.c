@@ -202,7 +202,8 @@ static cf_status make_keys(struct init_operation *op, struct cf_error *err)
 static cf_status begin(struct init_operation *op, struct cf_error *err)
 {
     struct node *node = op->node;
-    if (atomic_load(&node->is_initialized) || node->init != NULL || cluster_is_joining(node)) {
+    if (atomic_load(&node->is_initialized) || node->init != NULL ||
+        !cluster_give_up_joining(node)) {
         return cf_fail(err, CF_INVALID, "Vault is already initialized");
     }
     CF_TRY(make_keys(op, err));

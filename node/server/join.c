@@ -32,6 +32,7 @@ struct joining {
     struct loop_timer *timer;
     bool is_busy;     /* a worker has it */
     bool is_answered; /* at least one challenge came */
+    bool is_given_up; /* sys/init came first; the worker still has it */
     struct secret *unseal_key;
     /* sys/storage/raft/join waits for the first challenge: */
     struct http_exchange *x;
@@ -275,6 +276,10 @@ static void back_on_loop(void *arg)
         cf_warn("server", "joining: %s", joining->err.message);
     }
     tell(joining);
+    if (joining->is_given_up) {
+        end(cluster);
+        return;
+    }
     if (joining->is_joined) {
         struct cf_error err = {0};
         cf_status status = install(joining, &err);
@@ -334,6 +339,24 @@ bool cluster_is_joining(struct node *node)
     bool joining = cluster->joining_now;
     pthread_mutex_unlock(&cluster->lock);
     return joining;
+}
+
+bool cluster_give_up_joining(struct node *node)
+{
+    struct joining *joining = node->cluster->joining;
+    if (joining == NULL) {
+        return true;
+    }
+    if (joining->is_answered) {
+        return false;
+    }
+    if (joining->is_busy) {
+        joining->is_given_up = true;
+        set_joining(node->cluster, false);
+    } else {
+        end(node->cluster);
+    }
+    return true;
 }
 
 void cluster_join_with(struct node *node, struct secret *key)

@@ -280,6 +280,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     node->replication = node_replication_new(node);
     CF_TRY(cluster_new(node, &node->cluster, err));
     CF_TRY(cluster_open(node, err));
+    node_replication_start(node);
     if (raft_store_has_identity(node->store)) {
         CF_TRY(node_start_driver(node, err));
     } else if (config->join_count != 0) {
@@ -297,6 +298,7 @@ static void destroy(struct node *node)
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
         http_listener_free(node->listeners[i]);
     }
+    node_replication_stop(node);
     if (node->driver != NULL) {
         cluster_driver_stopping(node);
         atomic_store(&node->driver_shared, NULL);

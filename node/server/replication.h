@@ -6,6 +6,9 @@
 
 struct node_replication *node_replication_new(struct node *node);
 void node_replication_free(struct node_replication *replication); /* NULL is fine */
+/* Main loop, once the cluster port is open; and before it closes. */
+void node_replication_start(struct node *node);
+void node_replication_stop(struct node *node);
 /* Any thread: "disabled", "primary", "secondary", "bootstrapping" or (sealed) "unknown". */
 void node_replication_modes(struct node *node, const char **performance, const char **dr);
 /* Applier thread, after the view of index is published. */

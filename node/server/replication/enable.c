@@ -239,7 +239,8 @@ static cf_status move(struct request *rq, void *context, struct cf_error *err)
 {
     struct enabling *enabling = context;
     rq->body = enabling->rq->body;
-    rq->captures[0] = enabling->rq->captures[0];
+    rq->relative = enabling->rq->relative;
+    rq->caller = enabling->rq->caller;
     return repl_set_primary_addresses(rq, enabling->kind, err);
 }
 

@@ -1,8 +1,6 @@
 /* node/server/replication/routes.c: handlers of sys/replication/ that only read and write the store.
  *
  * Pure like every handler: the effect of a call is its write set; the links follow when it is applied. */
-#include "node/server/replication/set.h"
-/* set.h first: routes.h uses its enum. */
 #include "node/server/replication/routes.h"
 
 #include <ctype.h>
@@ -11,6 +9,7 @@
 #include "node/base/memory.h"
 #include "node/cluster/identity.h"
 #include "node/core/core.h"
+#include "node/core/token.h"
 #include "node/crypto/box.h"
 #include "node/crypto/sign.h"
 #include "node/crypto/x509.h"
@@ -30,7 +29,8 @@
 
 cf_status repl_kind(struct request *rq, enum set_kind *ret, struct cf_error *err)
 {
-    return set_kind_of(rq->captures[0], ret)
+    struct cf_slice rest = cf_slice_from(rq->relative, sizeof("replication/") - 1);
+    return set_kind_of(cf_slice_first(rest, cf_slice_find(rest, '/')), ret)
                ? CF_OK
                : cf_fail(err, CF_NOT_FOUND, "1 error occurred:\n\t* unsupported path\n\n");
 }
@@ -93,7 +93,10 @@ static cf_status ensure_line_key(struct request *rq, struct cf_error *err)
     }
     CF_TRY(sign_generate(SIGN_ED25519, &key, err));
     CF_TRY(sign_private_der(key, &der, err));
+    CF_BUF(public_der) = {0};
+    CF_TRY(sign_public_der(key, &public_der, err));
     txn_put(rq->txn, set_line_key(), secret_slice(der));
+    txn_put(rq->txn, set_line_public_key(), cf_buf_slice(&public_der));
     return CF_OK;
 }
 
@@ -119,7 +122,9 @@ cf_status repl_primary_enable(struct request *rq, struct cf_error *err)
     }
     CF_TRY(make_set(rq, kind, address, err));
     CF_TRY(lineage_ensure(rq, err));
-    CF_TRY(ensure_line_key(rq, err));
+    if (rq->view->role == ROLE_ALONE_OR_PRIMARY) { /* elsewhere the line's key is the primary's to make */
+        CF_TRY(ensure_line_key(rq, err));
+    }
     response_warn(rq, "This cluster is being enabled as a primary for replication. " BRIEFLY);
     return CF_OK;
 }
@@ -373,7 +378,16 @@ cf_status repl_redeem(struct request *rq, struct cf_error *err)
 
 cf_status repl_authorise_secondary(struct request *rq, enum set_kind kind, struct cf_error *err)
 {
-    return kind == SET_DR && rq->view->role == ROLE_DR_SECONDARY ? dr_token_check(rq, err) : CF_OK;
+    if (kind != SET_DR) {
+        return CF_OK; /* the route asked for a token and its policy */
+    }
+    if (rq->view->role == ROLE_DR_SECONDARY) {
+        return dr_token_check(rq, err);
+    }
+    /* Before the first copy is complete the cluster's own tokens still are the ones that count. */
+    return rq->caller != NULL && rq->caller->is_root
+               ? CF_OK
+               : cf_fail(err, CF_DENIED, "permission denied: this needs a root token");
 }
 
 cf_status repl_secondary_promote(struct request *rq, struct cf_error *err)
@@ -418,7 +432,6 @@ cf_status repl_secondary_promote(struct request *rq, struct cf_error *err)
     set.ca = cf_buf_slice(&cert);
     set.ca_key = secret_slice(key);
     set_write_primary(rq, kind, &set);
-    CF_TRY(ensure_line_key(rq, err));
     set_write_role(rq, ROLE_ALONE_OR_PRIMARY, &rq->view->line);
     dr_token_delete(rq);
     response_warn(rq, "This cluster is being promoted to a replication primary. " BRIEFLY);

@@ -62,6 +62,16 @@ struct key set_jwt_key(void)
     return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "jwt-key")};
 }
 
+struct key set_line_public_key(void)
+{
+    return (struct key){CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "line-public")};
+}
+
+struct key set_fence_key(void)
+{
+    return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "fence")};
+}
+
 struct key set_proof_key(void)
 {
     return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "proof")};

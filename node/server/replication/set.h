@@ -66,6 +66,8 @@ CF_CHECKED cf_status set_read_bytes(struct request *rq, struct key key, struct c
 struct key set_lineage_key(void);
 struct key set_position_key(enum set_kind kind);
 struct key set_line_key(void);
+struct key set_line_public_key(void); /* class replicated: whoever follows the line can check a claim */
+struct key set_fence_key(void);
 struct key set_jwt_key(void);
 /* The proof of the current epoch, as it was made or given. */
 struct key set_proof_key(void);

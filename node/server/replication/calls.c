@@ -1,0 +1,374 @@
+/* node/server/replication/calls.c: writes of performance secondaries, on both sides (design 5.4).
+ *
+ *   secondary: the frame ran the request, its write set is of class replicated --> main loop --> one RPC with
+ *   the caller (name, entity, policy names) --> primary: the whole frame with that caller, its own policies
+ *   --> answer and position --> the secondary answers once its own state has reached that position. */
+#include <stdio.h>
+
+#include "consensus/driver/driver.h"
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/core/envelope.h"
+#include "node/core/system.h"
+#include "node/core/token.h"
+#include "node/server/cluster.h"
+#include "node/server/replication/repl_int.h"
+#include "proto/forward.pb-c.h"
+#include "proto/message.h"
+
+#define POLICIES_MAX 1000
+#define ARRIVAL_US ((uint64_t)2 * 1000000) /* best_effort_wal_wait_duration */
+
+/* ---- the secondary's side ---- */
+
+struct call {
+    struct cf_list link; /* while it waits for its position */
+    struct node_replication *replication;
+    struct request *rq;
+    struct repl_position until;
+    uint64_t until_us;
+    struct loop_timer *timer;
+};
+
+static void finish(struct call *call, cf_status status)
+{
+    struct request *rq = call->rq;
+    cf_list_remove(&call->link);
+    loop_timer_free(call->timer);
+    atomic_store(&call->replication->has_waiting, !cf_list_empty(&call->replication->waiting));
+    if (status != CF_OK && rq->error.status != status) {
+        cf_fail(&rq->error, status, "%s", cf_status_text(status));
+    }
+    cf_free(call);
+    core_host_done(rq, status);
+}
+
+static bool has_arrived(const struct call *call, const struct repl_position *here)
+{
+    return !repl_epoch_equal(&call->until.epoch, &here->epoch) || here->index >= call->until.index;
+}
+
+void repl_calls_advanced(struct node_replication *replication)
+{
+    struct repl_position here;
+    if (cf_list_empty(&replication->waiting) ||
+        !repl_applied_position(replication, REPL_PERFORMANCE, &here)) {
+        return;
+    }
+    cf_list_for_safe(at, &replication->waiting) {
+        struct call *call = cf_container(at, struct call, link);
+        if (has_arrived(call, &here)) {
+            finish(call, CF_OK);
+        }
+    }
+}
+
+/* The primary has it, this cluster not yet: the client may read something stale for a moment. */
+static void arrival_timed_out(void *arg)
+{
+    finish(arg, CF_OK);
+}
+
+static cf_status wrap_here(struct request *rq, void *context, struct cf_error *err)
+{
+    struct call *call = context;
+    struct wrap_info *wrap;
+    CF_TRY(wrapping_wrap(rq, call->rq->wrap_ttl_s, call->rq->path, call->rq->response.raw, &wrap,
+                         err));
+    struct wrap_info *kept = arena_new_object(call->rq->arena, struct wrap_info);
+    *kept = *wrap;
+    kept->token = arena_copy(call->rq->arena, wrap->token);
+    kept->accessor = arena_copy(call->rq->arena, wrap->accessor);
+    kept->creation_path = call->rq->path;
+    call->rq->response.wrap = kept;
+    return CF_OK;
+}
+
+struct wrapped {
+    struct call *call;
+    cf_status status;
+};
+
+static void wrapped_on_loop(void *arg)
+{
+    struct wrapped *wrapped = arg;
+    struct request *rq = wrapped->call->rq;
+    if (wrapped->status == CF_OK) {
+        rq->response.raw = CF_SLICE_EMPTY;
+        rq->response.content_type = NULL;
+        rq->response.status = 0;
+    }
+    /* The effect is there; only its answer could not be wrapped: that must not look like "no effect". */
+    finish(wrapped->call, wrapped->status == CF_OK ? CF_OK : CF_UNKNOWN_OUTCOME);
+    cf_free(wrapped);
+}
+
+static void wrapped_here(void *context, cf_status status, uint64_t index,
+                         const struct cf_error *err)
+{
+    struct call *call = context;
+    struct wrapped *wrapped = cf_new(struct wrapped);
+    (void)index;
+    (void)err;
+    *wrapped = (struct wrapped){call, status};
+    loop_post(call->replication->node->loop, wrapped_on_loop, wrapped);
+}
+
+static void take_answer(struct call *call, struct cf_slice bytes)
+{
+    struct request *rq = call->rq;
+    Coffer__Forward__CallResponse *answer;
+    if (message_unpack(coffer__forward__call_response, bytes, rq->arena, &answer, NULL) != CF_OK ||
+        answer->response == NULL || answer->response->status < 200 ||
+        answer->response->status > 599) {
+        finish(call, CF_UNKNOWN_OUTCOME);
+        return;
+    }
+    rq->response = (struct response){.status = (int)answer->response->status,
+                                     .content_type = "application/json"};
+    rq->response.raw = message_slice(answer->response->body);
+    if (answer->response->content_type.len != 0) {
+        rq->response.content_type =
+            arena_text(rq->arena, message_slice(answer->response->content_type));
+    }
+    if (rq->wrap_ttl_s > 0 && rq->response.status == 200) {
+        struct system_work work = {wrap_here, wrapped_here, call};
+        system_submit(rq->core, &work);
+        return;
+    }
+    if (answer->position.len == 0 ||
+        repl_position_decode(message_slice(answer->position), &call->until, NULL) != CF_OK) {
+        finish(call, CF_OK);
+        return;
+    }
+    cf_list_add_tail(&call->replication->waiting, &call->link);
+    atomic_store(&call->replication->has_waiting, true);
+    call->timer = loop_timer_new(call->replication->node->loop, arrival_timed_out, call);
+    loop_timer_set_in(call->timer, ARRIVAL_US);
+    repl_calls_advanced(call->replication);
+}
+
+static void called(void *arg, const struct repl_call_result *result)
+{
+    struct call *call = arg;
+    cf_status status = result->status;
+    if (status == CF_OK) {
+        take_answer(call, result->response);
+    } else if (status == CF_UNAVAILABLE || status == CF_NOT_LEADER || status == CF_BUSY) {
+        cf_fail(&call->rq->error, CF_UNAVAILABLE,
+                "the primary cannot be reached, nothing was written: %s", result->err->message);
+        finish(call, CF_UNAVAILABLE);
+    } else if (status == CF_TIMEOUT && !result->sent) {
+        finish(call, CF_UNAVAILABLE);
+    } else if (status == CF_TIMEOUT || status == CF_UNKNOWN_OUTCOME) {
+        finish(call, CF_UNKNOWN_OUTCOME);
+    } else {
+        call->rq->error = *result->err;
+        finish(call, status);
+    }
+}
+
+static void pack_call(const struct request *rq, struct cf_buf *to)
+{
+    Coffer__Forward__Call message = COFFER__FORWARD__CALL__INIT;
+    Coffer__Forward__Request request = COFFER__FORWARD__REQUEST__INIT;
+    CF_BUF(query) = {.secret = true};
+    ProtobufCBinaryData *policies = NULL;
+    if (rq->query != NULL) {
+        json_write(&query, rq->query);
+    }
+    request.id = message_bytes(cf_slice_str(rq->id));
+    request.operation = (uint32_t)rq->operation;
+    request.path = message_bytes(rq->path);
+    request.body = message_bytes(rq->raw_body);
+    request.query = message_bytes(cf_buf_slice(&query));
+    request.remote_address = message_bytes(rq->remote_address);
+    request.remote_port = rq->remote_port;
+    request.ns = rq->ns;
+    message.request = &request;
+    if (rq->caller != NULL) {
+        policies = arena_alloc(rq->arena, (rq->caller->policy_count + 1) * sizeof(*policies));
+        for (size_t i = 0; i < rq->caller->policy_count; i++) {
+            policies[i] = message_bytes(rq->caller->policies[i]);
+        }
+        message.policies = policies;
+        message.n_policies = rq->caller->policy_count;
+        message.display_name = message_bytes(rq->caller->display_name);
+        message.accessor = message_bytes(rq->caller->accessor);
+        message.entity_id = message_bytes(rq->caller->entity_id);
+    }
+    message_pack(&message.base, to);
+}
+
+static void start(void *arg)
+{
+    struct call *call = arg;
+    struct request *rq = call->rq;
+    struct repl_secondary *secondary = call->replication->sides[REPL_PERFORMANCE].secondary;
+    struct cf_buf bytes;
+    if (secondary == NULL) {
+        cf_fail(&rq->error, CF_UNAVAILABLE,
+                "this cluster has no link to its primary now: nothing was written");
+        finish(call, CF_UNAVAILABLE);
+        return;
+    }
+    cf_buf_init_secret(&bytes, 0);
+    pack_call(rq, &bytes);
+    cf_status status = repl_secondary_call(secondary, cf_buf_slice(&bytes), rq->deadline_us, called,
+                                           call, &rq->error);
+    cf_buf_done(&bytes);
+    if (status != CF_OK) {
+        finish(call, status == CF_TOO_LARGE ? status : CF_UNAVAILABLE);
+    }
+}
+
+void node_replication_forward(struct node *node, struct request *rq)
+{
+    struct call *call = cf_new(struct call);
+    call->replication = node->replication;
+    call->rq = rq;
+    cf_list_init(&call->link);
+    loop_post(node->loop, start, call);
+}
+
+/* ---- the primary's side ---- */
+
+struct serving {
+    struct node_replication *replication;
+    struct repl_reply *reply;
+    struct request rq;
+    struct token_entry caller;
+};
+
+static void on_worker(struct request *rq, void (*run)(void *), void *arg)
+{
+    core_work(rq->core, run, arg);
+}
+
+static void reply(void *arg)
+{
+    struct serving *serving = arg;
+    struct request *rq = &serving->rq;
+    struct repl_position position;
+    struct cf_buf body, bytes;
+    CF_BUF(where) = {0};
+    cf_buf_init_secret(&body, 0);
+    cf_buf_init_secret(&bytes, 0);
+    bool not_here = rq->error.status == CF_NOT_LEADER || rq->error.status == CF_UNAVAILABLE;
+    if (not_here) {
+        struct cluster_peer leader = {0};
+        cf_ignore(!cluster_leader(serving->replication->node, rq->arena, &leader), "then unknown");
+        repl_reply_not_leader(serving->reply, arena_text(rq->arena, leader.cluster_addr));
+    } else if (rq->error.status == CF_UNKNOWN_OUTCOME) {
+        repl_reply_fail(serving->reply, &rq->error);
+    } else {
+        Coffer__Forward__CallResponse message = COFFER__FORWARD__CALL_RESPONSE__INIT;
+        Coffer__Forward__Response response = COFFER__FORWARD__RESPONSE__INIT;
+        response.status = (uint32_t)envelope_status(rq);
+        envelope_body(rq, &body);
+        response.body = message_bytes(cf_buf_slice(&body));
+        if (rq->response.content_type != NULL) {
+            response.content_type = message_bytes(cf_slice_str(rq->response.content_type));
+        }
+        response.index = rq->index;
+        message.response = &response;
+        if (rq->index != 0 &&
+            repl_own_position(serving->replication, rq->index, &position)) {
+            repl_position_encode(&position, &where);
+            message.position = message_bytes(cf_buf_slice(&where));
+        }
+        message_pack(&message.base, &bytes);
+        repl_reply_ok(serving->reply, cf_buf_slice(&bytes));
+    }
+    cf_buf_done(&body);
+    cf_buf_done(&bytes);
+    arena_free(rq->arena);
+    cf_free(serving);
+}
+
+static void served(struct request *rq)
+{
+    struct serving *serving = rq->transport;
+    loop_post(serving->replication->node->loop, reply, serving);
+}
+
+static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct cf_error *err)
+{
+    struct request *rq = &serving->rq;
+    Coffer__Forward__Call *call;
+    CF_TRY(message_unpack(coffer__forward__call, bytes, rq->arena, &call, err));
+    const Coffer__Forward__Request *request = call->request;
+    if (request == NULL || request->operation >= OPERATION_COUNT ||
+        call->n_policies > POLICIES_MAX) {
+        return cf_fail(err, CF_INVALID, "malformed forwarded request");
+    }
+    struct cf_slice id = cf_slice_first(message_slice(request->id), sizeof(rq->id) - 1);
+    memcpy(rq->id, id.data, id.size);
+    rq->operation = (enum operation)request->operation;
+    rq->path = message_slice(request->path);
+    rq->raw_body = message_slice(request->body);
+    rq->remote_address = message_slice(request->remote_address);
+    rq->remote_port = (uint16_t)request->remote_port;
+    rq->ns = request->ns;
+    if (request->query.len != 0) {
+        CF_TRY(json_parse(rq->arena, message_slice(request->query), NULL, &rq->query, err));
+    }
+    if (rq->raw_body.size != 0 && rq->raw_body.data[0] == '{') {
+        CF_TRY(json_parse(rq->arena, rq->raw_body, NULL, &rq->body, err));
+    }
+    struct token_entry *caller = &serving->caller;
+    caller->display_name = message_slice(call->display_name);
+    caller->accessor = message_slice(call->accessor);
+    caller->entity_id = message_slice(call->entity_id);
+    caller->type = CF_SLICE("service");
+    caller->policies = arena_alloc(rq->arena, (call->n_policies + 1) * sizeof(struct cf_slice));
+    for (size_t i = 0; i < call->n_policies; i++) {
+        caller->policies[caller->policy_count++] = message_slice(call->policies[i]);
+        caller->is_root = caller->is_root || cf_slice_is(caller->policies[i], "root");
+    }
+    rq->foreign = caller;
+    return CF_OK;
+}
+
+static void submit(void *arg)
+{
+    struct serving *serving = arg;
+    core_submit(serving->replication->node->core, &serving->rq);
+}
+
+void repl_serve_call(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
+                     uint64_t deadline_us, struct repl_reply *to)
+{
+    struct node_replication *replication = ctx;
+    struct cf_error err = {0};
+    (void)id;
+    if (kind != REPL_PERFORMANCE || replication->role != ROLE_ALONE_OR_PRIMARY) {
+        cf_fail(&err, CF_INVALID, "cluster is not a performance primary");
+        repl_reply_fail(to, &err);
+        return;
+    }
+    if (!raft_driver_is_leader(replication->node->driver)) {
+        CF_OWNED(arena) arena = arena_new(1024);
+        struct cluster_peer leader = {0};
+        cf_ignore(!cluster_leader(replication->node, arena, &leader), "then unknown");
+        repl_reply_not_leader(to, arena_text(arena, leader.cluster_addr));
+        return;
+    }
+    struct serving *serving = cf_new(struct serving);
+    serving->replication = replication;
+    serving->reply = to;
+    serving->rq.arena = arena_new(8192);
+    serving->rq.random = core_random();
+    serving->rq.post = on_worker;
+    serving->rq.done = served;
+    serving->rq.transport = serving;
+    serving->rq.is_forwarded = true;
+    serving->rq.deadline_us = deadline_us;
+    if (unpack(serving, bytes, &err) != CF_OK) {
+        repl_reply_fail(to, &err);
+        arena_free(serving->rq.arena);
+        cf_free(serving);
+        return;
+    }
+    core_work(replication->node->core, submit, serving);
+}

@@ -1,0 +1,558 @@
+/* node/server/replication/host.c: the primary's half of struct repl_host: log and state for others. */
+#include <stdio.h>
+
+#include "consensus/driver/driver.h"
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/core/system.h"
+#include "node/crypto/box.h"
+#include "node/crypto/sign.h"
+#include "node/crypto/x509.h"
+#include "node/server/cluster.h"
+#include "node/server/replication/codec.h"
+#include "node/server/replication/repl_int.h"
+
+#define OPS_MAX 8000 /* of one batch, beyond its first entry */
+#define SCAN_BYTES ((size_t)1 << 20)
+
+static struct raft_driver *raft_of(struct node_replication *replication)
+{
+    return replication->node->driver;
+}
+
+/* ---- lineage and claims ---- */
+
+static void host_lineage(void *ctx, enum repl_kind kind, struct repl_lineage *ret)
+{
+    struct node_replication *replication = ctx;
+    (void)kind;
+    *ret = replication->lineage;
+}
+
+void repl_claim_text(const struct repl_lineage *lineage, struct cf_buf *to)
+{
+    cf_buf_add_str(to, "coffer lineage claim\n");
+    repl_lineage_encode(lineage, to);
+}
+
+static void host_claim_sign(void *ctx, enum repl_kind kind, struct cf_buf *proof)
+{
+    struct node_replication *replication = ctx;
+    struct reader reader;
+    struct cf_slice der;
+    (void)kind;
+    if (replication->proof.size != 0) {
+        cf_buf_add_slice(proof, cf_buf_slice(&replication->proof));
+        return;
+    }
+    if (replication->lineage.count != 0 && reader_begin(&reader, replication->node)) {
+        CF_OWNED(sign_key) key = NULL;
+        CF_BUF(text) = {0};
+        repl_claim_text(&replication->lineage, &text);
+        if (set_read_bytes(&reader.rq, set_line_key(), &der, NULL) == CF_OK &&
+            sign_load_private(der, &key, NULL) == CF_OK &&
+            sign_make(key, cf_buf_slice(&text), &replication->proof, NULL) == CF_OK) {
+            cf_buf_add_slice(proof, cf_buf_slice(&replication->proof));
+        }
+    }
+    reader_end(&reader);
+}
+
+static bool verify_with(struct reader *reader, struct cf_slice text, struct cf_slice proof)
+{
+    struct cf_slice der;
+    CF_OWNED(sign_key) key = NULL;
+    if (set_read_bytes(&reader->rq, set_line_public_key(), &der, NULL) != CF_OK ||
+        sign_load_public(der, &key, NULL) != CF_OK) {
+        return false;
+    }
+    return sign_check(key, text, proof, NULL) == CF_OK;
+}
+
+static bool host_claim_verify(void *ctx, enum repl_kind kind, const struct repl_lineage *lineage,
+                              struct cf_slice proof)
+{
+    struct node_replication *replication = ctx;
+    struct reader reader;
+    CF_BUF(text) = {0};
+    (void)kind;
+    repl_claim_text(lineage, &text);
+    bool good = reader_begin(&reader, replication->node) &&
+                verify_with(&reader, cf_buf_slice(&text), proof);
+    reader_end(&reader);
+    return good;
+}
+
+struct fence_work {
+    struct node_replication *replication;
+    char by[256];
+    uint32_t number;
+};
+
+static cf_status write_fence(struct request *rq, void *context, struct cf_error *err)
+{
+    struct fence_work *work = context;
+    (void)err;
+    if (rq->view->role == ROLE_ALONE_OR_PRIMARY) {
+        struct json *record = json_object_new(rq->arena);
+        json_set_text(rq->arena, record, "by", work->by);
+        json_set_int(rq->arena, record, "epoch", work->number);
+        json_set_int(rq->arena, record, "since", request_now_ns(rq));
+        txn_put(rq->txn, set_fence_key(), record_encode(rq->arena, record));
+        set_write_role(rq, ROLE_FENCED, &rq->view->line);
+    }
+    return CF_OK;
+}
+
+static void fence_written(void *context, cf_status status, uint64_t index,
+                          const struct cf_error *err)
+{
+    struct fence_work *work = context;
+    (void)index;
+    if (status == CF_OK) {
+        cf_err("replication", "FENCED: %s has shown epoch %u, which is newer than ours: this "
+                              "cluster answers no client any more. Demote it, or attach it to the "
+                              "new primary",
+               work->by, work->number);
+    } else {
+        cf_warn("replication", "cannot record the fence: %s", err->message);
+        work->replication->is_fencing = false;
+    }
+    cf_free(work);
+}
+
+static void host_fence(void *ctx, enum repl_kind kind, const struct repl_lineage *lineage,
+                       struct cf_slice proof, const char *by)
+{
+    struct node_replication *replication = ctx;
+    (void)kind;
+    (void)proof;
+    if (replication->is_fencing || replication->role != ROLE_ALONE_OR_PRIMARY ||
+        !raft_driver_is_leader(raft_of(replication))) {
+        return;
+    }
+    replication->is_fencing = true;
+    struct fence_work *work = cf_new(struct fence_work);
+    work->replication = replication;
+    work->number = repl_lineage_current(lineage).number;
+    (void)snprintf(work->by, sizeof(work->by), "%s", by);
+    struct system_work job = {write_fence, fence_written, work};
+    system_submit(replication->node->core, &job);
+}
+
+static void host_alarm(void *ctx, enum repl_kind kind, const char *text)
+{
+    (void)ctx;
+    cf_warn("replication", "%s: %s", repl_kind_name(kind), text);
+}
+
+/* ---- addresses ---- */
+
+static void host_own_addresses(void *ctx, enum repl_kind kind, struct repl_address_list *ret)
+{
+    struct node_replication *replication = ctx;
+    struct raft_driver_status *status = cf_new(struct raft_driver_status);
+    (void)kind;
+    ret->count = 0;
+    raft_driver_status(raft_of(replication), status);
+    for (size_t i = 0; i < status->peer_count; i++) {
+        cf_ignore(!repl_address_add(ret, cf_slice_str(status->peers[i].address)),
+                  "a list is full, or has it");
+    }
+    cf_free(status);
+}
+
+static void host_peer_addresses(void *ctx, enum repl_kind kind, struct repl_address_list *ret)
+{
+    struct node_replication *replication = ctx;
+    (void)kind;
+    *ret = replication->sides[REPL_DR].learned; /* where the primary may move to */
+}
+
+static bool host_may_serve(void *ctx, enum repl_kind kind, char *redirect)
+{
+    struct node_replication *replication = ctx;
+    struct node *node = replication->node;
+    redirect[0] = '\0';
+    if (!atomic_load(&node->is_sealed) && replication->sides[kind].is_primary &&
+        raft_driver_is_leader(node->driver)) {
+        return true;
+    }
+    CF_OWNED(arena) arena = arena_new(1024);
+    struct cluster_peer leader;
+    if (cluster_leader(node, arena, &leader)) {
+        (void)snprintf(redirect, REPL_ADDRESS_SIZE, "%.*s", CF_SHOW(leader.cluster_addr));
+    }
+    return false;
+}
+
+/* ---- the registry ---- */
+
+static cf_status host_authorise(void *ctx, enum repl_kind kind, const char *id,
+                                const uint8_t fingerprint[32], struct cf_error *err)
+{
+    struct node_replication *replication = ctx;
+    struct reader reader;
+    struct set_secondary secondary;
+    struct x509_info info;
+    cf_status status = CF_UNAVAILABLE;
+    if (!reader_begin(&reader, replication->node)) {
+        status = cf_fail(err, CF_UNAVAILABLE, "this node is sealed");
+    } else if (set_read_secondary(&reader.rq, repl_set_kind(kind), cf_slice_str(id), &secondary,
+                                  NULL) != CF_OK) {
+        status = cf_fail(err, CF_DENIED, "no secondary \"%s\" is registered here", id);
+    } else if (cf_slice_is(secondary.state, "revoked")) {
+        status = cf_fail(err, CF_DENIED, "secondary \"%s\" was revoked", id);
+    } else if (x509_read(secondary.cert, &info, err) != CF_OK ||
+               memcmp(info.fingerprint, fingerprint, sizeof(info.fingerprint)) != 0) {
+        status = cf_fail(err, CF_DENIED, "the certificate of \"%s\" was replaced by a newer token",
+                         id);
+    } else {
+        status = CF_OK;
+    }
+    reader_end(&reader);
+    return status;
+}
+
+struct activation {
+    enum set_kind kind;
+    char id[REPL_ID_SIZE];
+};
+
+static cf_status write_active(struct request *rq, void *context, struct cf_error *err)
+{
+    struct activation *activation = context;
+    struct set_secondary secondary;
+    CF_TRY(set_read_secondary(rq, activation->kind, cf_slice_str(activation->id), &secondary, err));
+    if (cf_slice_is(secondary.state, "pending")) {
+        secondary.state = CF_SLICE("active");
+        secondary.key = CF_SLICE_EMPTY; /* nobody needs it from here any more */
+        set_write_secondary(rq, activation->kind, &secondary);
+    }
+    return CF_OK;
+}
+
+static void active_written(void *context, cf_status status, uint64_t index,
+                           const struct cf_error *err)
+{
+    (void)status; /* tried again with the next connection */
+    (void)index;
+    (void)err;
+    cf_free(context);
+}
+
+/* Its copy is verified: the token is used up. */
+static void activate(struct node_replication *replication, enum repl_kind kind, const char *id)
+{
+    struct activation *activation = cf_new(struct activation);
+    activation->kind = repl_set_kind(kind);
+    (void)snprintf(activation->id, sizeof(activation->id), "%s", id);
+    struct system_work work = {write_active, active_written, activation};
+    system_submit(replication->node->core, &work);
+}
+
+/* ---- positions ---- */
+
+bool repl_own_position(struct node_replication *replication, uint64_t index,
+                       struct repl_position *ret)
+{
+    *ret = (struct repl_position){.epoch = repl_lineage_current(&replication->lineage),
+                                  .index = index};
+    return raft_driver_log_term(raft_of(replication), index, &ret->term, NULL) == CF_OK;
+}
+
+static void host_applied(void *ctx, enum repl_kind kind, struct repl_position *ret,
+                         int64_t *stamp_ns)
+{
+    struct node_replication *replication = ctx;
+    struct view *view = core_view(replication->node->core);
+    (void)kind;
+    *ret = (struct repl_position){0};
+    *stamp_ns = 0;
+    if (view != NULL) {
+        cf_ignore(!repl_own_position(replication, view->index, ret), "stays at nothing");
+        *stamp_ns = view->stamp_ns;
+        view_unref(view);
+    }
+}
+
+/* Where in our own log the stream of somebody at `from` (of an earlier epoch) goes on: the first entry of
+ * ours that holds anything from above it. Received entries carry the positions they came from. */
+static cf_status translate(struct node_replication *replication, const struct repl_position *from,
+                           uint64_t *ret_start, struct cf_error *err)
+{
+    struct raft_driver *raft = raft_of(replication);
+    uint64_t at = raft_driver_log_first(raft);
+    uint64_t last_shipped = 0;
+    bool has_base = false;
+    if (!repl_lineage_includes(&replication->lineage, from)) {
+        return cf_fail(err, CF_NOT_FOUND, "that position is beyond where the histories part");
+    }
+    for (;;) {
+        struct raft_log_run run;
+        CF_TRY(raft_driver_log_read(raft, at, SCAN_BYTES, &run, err));
+        CF_OWNED(arena) arena = arena_new(256 * 1024);
+        struct codec_batch scratch = {.arena = arena, .kind = REPL_DR};
+        for (size_t i = 0; i < run.count; i++) {
+            const struct raft_entry *entry = run.entries[i];
+            bool is_shipped = false;
+            uint64_t oldest = 0, newest = 0;
+            if (entry->type == RAFT_ENTRY_DATA) {
+                cf_ignore(codec_add_shipped(&scratch, entry->term, entry->index,
+                                            entry->payload, 0, &is_shipped, &oldest,
+                                            &newest, err) != CF_OK,
+                          "an entry that does not decode is none of these");
+            }
+            if (is_shipped) {
+                last_shipped = entry->index;
+            }
+            if (newest != 0 && oldest <= from->index) {
+                has_base = true;
+            }
+            if (newest > from->index) {
+                *ret_start = entry->index;
+                raft_log_run_done(&run);
+                /* Without an entry at or below it in our log we cannot know that nothing is missing. */
+                return has_base || oldest == from->index + 1
+                           ? CF_OK
+                           : cf_fail(err, CF_NOT_FOUND, "that position left the log");
+            }
+        }
+        bool at_end = run.count == 0;
+        at += run.count;
+        raft_log_run_done(&run);
+        if (at_end) {
+            break;
+        }
+    }
+    if (!has_base) {
+        return cf_fail(err, CF_NOT_FOUND, "that position left the log");
+    }
+    *ret_start = last_shipped + 1; /* it has all that we received: our own entries follow */
+    return CF_OK;
+}
+
+/* The index after `from` in our log, and the source index that the entry at it is cut at (0: not cut). */
+static cf_status find_start(struct node_replication *replication, const struct repl_position *from,
+                            uint64_t *ret_start, uint64_t *ret_above, struct cf_error *err)
+{
+    struct repl_epoch current = repl_lineage_current(&replication->lineage);
+    uint64_t term;
+    *ret_above = 0;
+    if (from->index == 0) {
+        return cf_fail(err, CF_NOT_FOUND, "nothing is there yet");
+    }
+    if (!repl_epoch_equal(&from->epoch, &current)) {
+        *ret_above = from->index;
+        return translate(replication, from, ret_start, err);
+    }
+    cf_status status = raft_driver_log_term(raft_of(replication), from->index, &term, err);
+    if (status != CF_OK || term != from->term) {
+        return cf_fail(err, CF_NOT_FOUND, "that position is not in the log");
+    }
+    *ret_start = from->index + 1;
+    return CF_OK;
+}
+
+static bool host_position_known(void *ctx, enum repl_kind kind, const char *id,
+                                const struct repl_position *position)
+{
+    struct node_replication *replication = ctx;
+    uint64_t start, above;
+    if (find_start(replication, position, &start, &above, NULL) != CF_OK) {
+        return false;
+    }
+    activate(replication, kind, id);
+    return true;
+}
+
+/* ---- batches ---- */
+
+static uint64_t keyring_version(struct node_replication *replication)
+{
+    struct view *view = core_view(replication->node->core);
+    uint64_t version =
+        view != NULL && view->keyring != NULL ? keyring_count(view->keyring) : 0;
+    view_unref(view);
+    return version;
+}
+
+static cf_status add_run(struct codec_batch *batch, const struct raft_log_run *run, uint64_t above,
+                         struct repl_batch *ret, struct cf_error *err)
+{
+    for (size_t i = 0; i < run->count; i++) {
+        const struct raft_entry *entry = run->entries[i];
+        bool switched = false, is_shipped = false;
+        uint64_t oldest, newest;
+        if (i != 0 && batch->op_count >= OPS_MAX) {
+            return CF_OK;
+        }
+        if (entry->type == RAFT_ENTRY_DATA) {
+            struct cf_slice payload = entry->payload;
+            if (above != 0) {
+                CF_TRY(codec_add_shipped(batch, entry->term, entry->index, payload, above,
+                                         &is_shipped, &oldest, &newest, err));
+            }
+            if (!is_shipped) {
+                CF_TRY(codec_add(batch, entry->term, entry->index, payload, &switched, err));
+            }
+            if (payload.size >= 8 && cf_get_u64(payload.data) != 0) {
+                ret->stamp_ns = (int64_t)cf_get_u64(payload.data);
+            }
+        }
+        if (switched) {
+            return cf_fail(err, CF_NOT_FOUND, "the state was replaced after that position");
+        }
+        ret->to.term = entry->term;
+        ret->to.index = entry->index;
+        ret->entries++;
+    }
+    return CF_OK;
+}
+
+static cf_status host_read_batch(void *ctx, enum repl_kind kind, const char *id,
+                                 const struct repl_position *from, size_t max_bytes,
+                                 struct repl_batch *ret, struct cf_error *err)
+{
+    struct node_replication *replication = ctx;
+    struct raft_log_run run;
+    uint64_t start, above;
+    (void)id;
+    CF_TRY(find_start(replication, from, &start, &above, err));
+    ret->to = *from;
+    ret->entries = 0;
+    ret->keyring_version = keyring_version(replication);
+    CF_TRY(raft_driver_log_read(raft_of(replication), start, max_bytes, &run, err));
+    if (run.count == 0) {
+        raft_log_run_done(&run);
+        return CF_OK;
+    }
+    CF_OWNED(arena) arena = arena_new(64 * 1024);
+    struct codec_batch batch = {.arena = arena, .kind = kind};
+    ret->to.epoch = repl_lineage_current(&replication->lineage);
+    cf_status status = add_run(&batch, &run, above, ret, err);
+    if (status == CF_OK) {
+        status = codec_encode(&batch, &ret->bytes, err);
+    }
+    raft_log_run_done(&run);
+    return status;
+}
+
+/* ---- snapshots ---- */
+
+static struct repl_open_snapshot *find_snapshot(struct node_replication *replication, uint64_t id)
+{
+    for (size_t i = 0; i < REPL_SNAPSHOTS_MAX; i++) {
+        if (replication->snapshots[i].id == id) {
+            return &replication->snapshots[i];
+        }
+    }
+    return NULL;
+}
+
+static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *id,
+                                    struct repl_snapshot *ret, struct cf_error *err)
+{
+    struct node_replication *replication = ctx;
+    struct repl_open_snapshot *place = find_snapshot(replication, 0);
+    struct view *view = core_view(replication->node->core);
+    (void)id;
+    if (place == NULL || view == NULL || view->keyring == NULL ||
+        !repl_own_position(replication, view->index, &ret->position)) {
+        view_unref(view);
+        return cf_fail(err, CF_BUSY, "no copy can be served now: try again");
+    }
+    ret->id = ++replication->snapshot_next;
+    ret->keyring_version = keyring_count(view->keyring);
+    uint8_t from[1] = {kind == REPL_DR ? CLASS_CLUSTER : CLASS_REPLICATED};
+    uint8_t to[1] = {CLASS_REPLICATED + 1};
+    ret->bytes = kv_approximate_size(view->state, cf_slice_of(from, 1), cf_slice_of(to, 1));
+    *place = (struct repl_open_snapshot){ret->id, view};
+    return CF_OK;
+}
+
+static cf_status host_snapshot_read(void *ctx, enum repl_kind kind, uint64_t id,
+                                    struct cf_slice cursor, size_t max_bytes, struct cf_buf *page,
+                                    struct cf_buf *next, uint64_t *keys, bool *done,
+                                    struct cf_error *err)
+{
+    struct node_replication *replication = ctx;
+    struct repl_open_snapshot *snapshot = id != 0 ? find_snapshot(replication, id) : NULL;
+    if (snapshot == NULL) {
+        return cf_fail(err, CF_NOT_FOUND, "that copy is gone");
+    }
+    return codec_page(snapshot->view, kind, cursor, max_bytes, page, next, keys, done, err);
+}
+
+static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
+{
+    struct node_replication *replication = ctx;
+    struct repl_open_snapshot *snapshot = id != 0 ? find_snapshot(replication, id) : NULL;
+    (void)kind;
+    if (snapshot != NULL) {
+        view_unref(snapshot->view);
+        *snapshot = (struct repl_open_snapshot){0};
+    }
+}
+
+void repl_snapshots_close(struct node_replication *replication)
+{
+    for (size_t i = 0; i < REPL_SNAPSHOTS_MAX; i++) {
+        view_unref(replication->snapshots[i].view);
+        replication->snapshots[i] = (struct repl_open_snapshot){0};
+    }
+}
+
+/* ---- keys ---- */
+
+/* The line's id, then the dump of the keyring; sealed to the secondary's own key. */
+static cf_status host_keyring(void *ctx, enum repl_kind kind, const char *id,
+                              struct cf_slice public_key, struct cf_buf *ret, uint64_t *version,
+                              struct cf_error *err)
+{
+    struct node_replication *replication = ctx;
+    struct view *view = core_view(replication->node->core);
+    struct cf_buf plain;
+    (void)id;
+    (void)kind;
+    if (view == NULL || view->keyring == NULL) {
+        view_unref(view);
+        return cf_fail(err, CF_SEALED, "Vault is sealed");
+    }
+    cf_buf_init_secret(&plain, 0);
+    cf_buf_add(&plain, view->line.bytes, sizeof(view->line.bytes));
+    cf_status status = keyring_dump(view->keyring, &plain, err);
+    if (status == CF_OK) {
+        *version = keyring_count(view->keyring);
+        status = box_seal(public_key, cf_buf_slice(&plain), CF_SLICE("coffer keyring"), ret, err);
+    }
+    cf_buf_done(&plain);
+    view_unref(view);
+    return status;
+}
+
+struct repl_host repl_host_table(struct node_replication *replication)
+{
+    struct repl_host host = {
+        .ctx = replication,
+        .lineage = host_lineage,
+        .claim_sign = host_claim_sign,
+        .claim_verify = host_claim_verify,
+        .fence = host_fence,
+        .alarm = host_alarm,
+        .own_addresses = host_own_addresses,
+        .authorise = host_authorise,
+        .may_serve = host_may_serve,
+        .applied = host_applied,
+        .position_known = host_position_known,
+        .read_batch = host_read_batch,
+        .snapshot_open = host_snapshot_open,
+        .snapshot_read = host_snapshot_read,
+        .snapshot_close = host_snapshot_close,
+        .keyring = host_keyring,
+        .peer_addresses = host_peer_addresses,
+        .serve_call = repl_serve_call,
+    };
+    repl_receive_table(&host);
+    return host;
+}

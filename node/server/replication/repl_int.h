@@ -1,0 +1,76 @@
+/* node/server/replication/repl_int.h: what the files of the replication glue share. */
+#ifndef COFFER_SERVER_REPLICATION_REPL_INT_H
+#define COFFER_SERVER_REPLICATION_REPL_INT_H
+
+#include "node/format/encode.h"
+#include "node/server/node.h"
+#include "node/server/replication.h"
+#include "node/server/replication/reader.h"
+#include "node/server/replication/set.h"
+#include "replication/driver/driver.h"
+
+#define REPL_SNAPSHOTS_MAX 8
+
+/* One kind of replication as this node sees it. Main loop. */
+struct repl_side {
+    struct repl_primary *primary;
+    struct repl_secondary *secondary;
+    uint8_t secondary_hash[32]; /* of the link record that it was started with */
+    bool is_primary;            /* a set definition stands in the store */
+    char set_id[ENCODE_UUID_TEXT + 1];
+    char link_state[16];        /* "" without a link */
+    /* the receiver */
+    bool tail_known;
+    struct repl_position tail; /* the last that was proposed */
+    unsigned in_flight;
+    uint32_t stage_generation;
+    /* what the other side's addresses are, as last kept */
+    struct repl_address_list learned;
+};
+
+struct repl_open_snapshot {
+    uint64_t id;
+    struct view *view;
+};
+
+struct node_replication {
+    struct node *node;
+    struct repl_driver *driver;
+    struct repl_side sides[REPL_KIND_COUNT];
+    struct repl_claimant *claimant;
+    struct repl_open_snapshot snapshots[REPL_SNAPSHOTS_MAX];
+    uint64_t snapshot_next;
+    struct repl_lineage lineage;
+    struct cf_buf proof;
+    enum cluster_role role;
+    bool is_fencing;
+    struct cf_list waiting; /* forwarded calls that wait for their position here */
+    _Atomic bool has_waiting, is_linked;
+    _Atomic uint64_t advanced;
+    _Atomic bool advance_posted, refresh_posted;
+    _Atomic(const char *) modes[REPL_KIND_COUNT];
+};
+
+struct repl_host repl_host_table(struct node_replication *replication);
+/* host.c: position of an index of our own log. */
+bool repl_own_position(struct node_replication *replication, uint64_t index,
+                       struct repl_position *ret);
+void repl_snapshots_close(struct node_replication *replication);
+/* calls.c */
+void repl_serve_call(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
+                     uint64_t deadline_us, struct repl_reply *reply);
+void repl_calls_advanced(struct node_replication *replication);
+/* The last source position that is applied here. */
+bool repl_applied_position(struct node_replication *replication, enum repl_kind kind,
+                           struct repl_position *ret);
+/* receive.c: the secondary's half of struct repl_host. */
+void repl_receive_table(struct repl_host *host);
+/* What is signed by a claim. */
+void repl_claim_text(const struct repl_lineage *lineage, struct cf_buf *to);
+
+static inline enum set_kind repl_set_kind(enum repl_kind kind)
+{
+    return kind == REPL_PERFORMANCE ? SET_PERFORMANCE : SET_DR;
+}
+
+#endif

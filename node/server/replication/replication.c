@@ -1,0 +1,425 @@
+/* node/server/replication/replication.c: which links this node keeps, by what the store says.
+ *
+ * Everything follows the records: an applied change below AREA_REPL, a change of leadership, unsealing and
+ * sealing call node_replication_refresh(), which starts and stops what should and should not run. */
+#include "node/server/replication.h"
+
+#include <stdio.h>
+
+#include "consensus/driver/driver.h"
+#include "node/base/log.h"
+#include "node/base/memory.h"
+#include "node/crypto/hash.h"
+#include "node/crypto/x509.h"
+#include "node/server/cluster.h"
+#include "node/server/replication/repl_int.h"
+
+#define SERVER_LIFE_S ((int64_t)365 * 86400)
+
+static void refresh(struct node_replication *replication);
+
+/* ---- life ---- */
+
+static void refresh_posted(void *arg)
+{
+    struct node_replication *replication = arg;
+    atomic_store(&replication->refresh_posted, false);
+    refresh(replication);
+}
+
+/* Any thread. */
+static void changed(void *context)
+{
+    struct node_replication *replication = context;
+    if (!atomic_exchange(&replication->refresh_posted, true)) {
+        loop_post(replication->node->loop, refresh_posted, replication);
+    }
+}
+
+struct node_replication *node_replication_new(struct node *node)
+{
+    struct node_replication *replication = cf_new(struct node_replication);
+    replication->node = node;
+    cf_list_init(&replication->waiting);
+    for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+        atomic_init(&replication->modes[i], "disabled");
+    }
+    core_on_replication_change(node->core, changed, replication);
+    return replication;
+}
+
+void node_replication_start(struct node *node)
+{
+    struct node_replication *replication = node->replication;
+    struct repl_host host = repl_host_table(replication);
+    struct repl_driver_config config = {.loop = node->loop,
+                                        .rpc = cluster_rpc(node),
+                                        .clock = cf_host_clock(),
+                                        .random = core_random(),
+                                        .host = &host};
+    replication->driver = repl_driver_new(&config);
+    refresh(replication);
+}
+
+static void stop_links(struct node_replication *replication)
+{
+    repl_claimant_free(replication->claimant);
+    replication->claimant = NULL;
+    for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+        struct repl_side *side = &replication->sides[i];
+        repl_secondary_free(side->secondary);
+        repl_primary_free(side->primary);
+        side->secondary = NULL;
+        side->primary = NULL;
+    }
+    repl_snapshots_close(replication);
+}
+
+void node_replication_stop(struct node *node)
+{
+    struct node_replication *replication = node->replication;
+    stop_links(replication);
+    repl_driver_free(replication->driver);
+    replication->driver = NULL;
+}
+
+void node_replication_free(struct node_replication *replication)
+{
+    if (replication != NULL) {
+        cf_buf_done(&replication->proof);
+        cf_free(replication);
+    }
+}
+
+/* ---- what others ask ---- */
+
+void node_replication_modes(struct node *node, const char **performance, const char **dr)
+{
+    bool sealed = atomic_load(&node->is_sealed);
+    *performance = sealed ? "unknown" : atomic_load(&node->replication->modes[REPL_PERFORMANCE]);
+    *dr = sealed ? "unknown" : atomic_load(&node->replication->modes[REPL_DR]);
+}
+
+static void advanced(void *arg)
+{
+    struct node_replication *replication = arg;
+    atomic_store(&replication->advance_posted, false);
+    if (replication->driver != NULL) {
+        repl_driver_advanced(replication->driver, atomic_load(&replication->advanced));
+    }
+    repl_calls_advanced(replication);
+}
+
+void node_replication_applied(struct node *node, uint64_t index)
+{
+    struct node_replication *replication = node->replication;
+    atomic_store(&replication->advanced, index);
+    if (!atomic_load(&replication->is_linked) && !atomic_load(&replication->has_waiting)) {
+        return;
+    }
+    if (!atomic_exchange(&replication->advance_posted, true)) {
+        loop_post(node->loop, advanced, replication);
+    }
+}
+
+void node_replication_refresh(struct node *node)
+{
+    refresh(node->replication);
+}
+
+/* ---- starting and stopping ---- */
+
+static cf_status server_tls(struct node_replication *replication, const struct set_primary *set,
+                            struct node_tls **ret, struct cf_error *err)
+{
+    struct identity identity;
+    char uri[IDENTITY_URI_SIZE], id[32];
+    CF_OWNED(secret) key = NULL;
+    CF_OWNED(secret) ca_key = secret_copy(set->ca_key);
+    CF_BUF(public_key) = {0};
+    CF_BUF(cert) = {0};
+    int64_t now = cf_wall_ns(cf_host_clock()) / 1000000000;
+    (void)snprintf(id, sizeof(id), "%016llx",
+                   (unsigned long long)raft_store_identity(replication->node->store).node_id);
+    CF_TRY(identity_make(set->id, cf_slice_str(IDENTITY_PRIMARY), cf_slice_str(id), &identity, err));
+    identity_uri(&identity, uri);
+    CF_TRY(x509_key_new(&key, err));
+    CF_TRY(x509_key_public(key, &public_key, err));
+    struct x509_names names = {.common_name = cf_slice_str(id), .uri = cf_slice_str(uri)};
+    struct x509_issuer issuer = {set->ca, ca_key};
+    struct x509_validity validity = {now - 3600, now + SERVER_LIFE_S};
+    CF_TRY(x509_issue(&issuer, cf_buf_slice(&public_key), &names, validity, &cert, err));
+    return node_tls_new(cf_buf_slice(&cert), key, set->ca, ret, err);
+}
+
+static void start_primary(struct node_replication *replication, enum repl_kind kind,
+                          const struct set_primary *set)
+{
+    struct cf_error err = {0};
+    CF_OWNED(node_tls) tls = NULL;
+    cf_status status = server_tls(replication, set, &tls, &err);
+    if (status == CF_OK) {
+        struct repl_primary_config config = {.kind = kind, .tls = tls};
+        status = repl_primary_new(replication->driver, &config,
+                                  &replication->sides[kind].primary, &err);
+    }
+    if (status != CF_OK) {
+        cf_err("replication", "cannot serve %s secondaries: %s", repl_kind_name(kind),
+               err.message);
+    } else {
+        cf_info("replication", "serving %s secondaries", repl_kind_name(kind));
+    }
+}
+
+static cf_status link_tls(const struct set_link *link, struct node_tls **ret, struct cf_error *err)
+{
+    if (link->key.size == 0 || link->cert.size == 0) {
+        return cf_fail(err, CF_INVALID, "this cluster has no credentials for a primary: "
+                                        "update-primary with a token gives it some");
+    }
+    CF_OWNED(secret) key = secret_copy(link->key);
+    return node_tls_new(link->cert, key, link->ca, ret, err);
+}
+
+static void list_addresses(const struct cf_slice *addresses, size_t count,
+                           struct repl_address_list *ret)
+{
+    ret->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        cf_ignore(!repl_address_add(ret, addresses[i]), "a double, or the list is full");
+    }
+}
+
+static void start_secondary(struct node_replication *replication, enum repl_kind kind,
+                            const struct set_link *link, struct arena *arena)
+{
+    struct cf_error err = {0};
+    CF_OWNED(node_tls) tls = NULL;
+    struct repl_address_list *addresses = arena_new_object(arena, struct repl_address_list);
+    list_addresses(link->addresses, link->address_count, addresses);
+    cf_status status = link_tls(link, &tls, &err);
+    if (status == CF_OK) {
+        struct repl_secondary_config config = {.kind = kind,
+                                               .set_id = arena_text(arena, link->set_id),
+                                               .tls = tls,
+                                               .addresses = addresses};
+        status = repl_secondary_new(replication->driver, &config,
+                                    &replication->sides[kind].secondary, &err);
+    }
+    if (status != CF_OK) {
+        cf_err("replication", "cannot follow the %s primary: %s", repl_kind_name(kind),
+               err.message);
+    } else {
+        cf_info("replication", "following the %s primary at %s (%zu addresses)",
+                repl_kind_name(kind), addresses->count != 0 ? addresses->text[0] : "-",
+                addresses->count);
+    }
+}
+
+/* What a change of means a new connection: credentials and the operator's addresses, not the state. */
+static void link_hash(const struct set_link *link, uint8_t digest[32])
+{
+    CF_BUF(bytes) = {.secret = true};
+    cf_buf_add_slice(&bytes, link->set_id);
+    cf_buf_add_slice(&bytes, link->cert);
+    cf_buf_add_slice(&bytes, link->key);
+    if (link->address_count != 0) {
+        cf_buf_add_slice(&bytes, link->addresses[0]);
+    }
+    hash_sha256(cf_buf_slice(&bytes), digest);
+}
+
+static void refresh_primary(struct node_replication *replication, enum repl_kind kind,
+                            struct reader *reader)
+{
+    struct repl_side *side = &replication->sides[kind];
+    struct set_primary set;
+    side->is_primary =
+        set_read_primary(&reader->rq, repl_set_kind(kind), &set, NULL) == CF_OK;
+    bool serves = side->is_primary &&
+                  (replication->role == ROLE_ALONE_OR_PRIMARY ||
+                   (replication->role == ROLE_PERFORMANCE_SECONDARY && kind == REPL_DR));
+    if (side->is_primary) {
+        (void)snprintf(side->set_id, sizeof(side->set_id), "%.*s", CF_SHOW(set.id));
+    }
+    if (serves && side->primary == NULL) {
+        start_primary(replication, kind, &set);
+    } else if (!serves && side->primary != NULL) {
+        repl_primary_free(side->primary);
+        side->primary = NULL;
+    }
+    if (side->primary == NULL) {
+        return;
+    }
+    /* The revoked are cut at once. */
+    struct txn_names ids = {0};
+    cf_ignore(set_list_secondaries(&reader->rq, repl_set_kind(kind), &ids, NULL) != CF_OK,
+              "tried again with the next change");
+    for (size_t i = 0; i < ids.count; i++) {
+        struct set_secondary secondary;
+        if (set_read_secondary(&reader->rq, repl_set_kind(kind), ids.names[i], &secondary, NULL) ==
+                CF_OK &&
+            cf_slice_is(secondary.state, "revoked")) {
+            (void)repl_primary_close(side->primary,
+                                     arena_text(reader->rq.arena, ids.names[i]), "revoked");
+        }
+    }
+}
+
+static bool follows(const struct node_replication *replication, enum repl_kind kind,
+                    const struct set_link *link)
+{
+    bool wanted = cf_slice_is(link->state, "bootstrapping") || cf_slice_is(link->state, "secondary");
+    switch (replication->role) {
+    case ROLE_BOOTSTRAPPING:
+        return wanted;
+    case ROLE_PERFORMANCE_SECONDARY:
+        return wanted && kind == REPL_PERFORMANCE;
+    case ROLE_DR_SECONDARY: /* the performance link in its store is its primary's */
+        return wanted && kind == REPL_DR;
+    case ROLE_ALONE_OR_PRIMARY:
+    case ROLE_FENCED:
+        break;
+    }
+    return false;
+}
+
+static void refresh_secondary(struct node_replication *replication, enum repl_kind kind,
+                              struct reader *reader, bool leads)
+{
+    struct repl_side *side = &replication->sides[kind];
+    struct set_link link;
+    uint8_t digest[32];
+    bool has_link = set_read_link(&reader->rq, repl_set_kind(kind), &link, NULL) == CF_OK;
+    (void)snprintf(side->link_state, sizeof(side->link_state), "%.*s",
+                   has_link ? (int)link.state.size : 0, has_link ? (const char *)link.state.data
+                                                                 : "");
+    bool wanted = has_link && leads && follows(replication, kind, &link);
+    if (has_link) {
+        link_hash(&link, digest);
+    }
+    if (side->secondary != NULL &&
+        (!wanted || memcmp(digest, side->secondary_hash, sizeof(digest)) != 0)) {
+        repl_secondary_free(side->secondary);
+        side->secondary = NULL;
+    }
+    if (wanted && side->secondary == NULL) {
+        memcpy(side->secondary_hash, digest, sizeof(digest));
+        side->tail_known = false;
+        start_secondary(replication, kind, &link, reader->rq.arena);
+    }
+}
+
+static void heard(void *ctx, bool fenced, const char *text)
+{
+    (void)ctx;
+    cf_info("replication", "the former primary answered: %s%s", text,
+            fenced ? " (it is fenced now)" : "");
+}
+
+/* A promoted secondary goes on telling its former primary. */
+static void refresh_claimant(struct node_replication *replication, struct reader *reader,
+                             bool leads)
+{
+    struct request *rq = &reader->rq;
+    struct cf_slice bytes;
+    struct json *record;
+    struct set_link link;
+    enum set_kind kind;
+    struct cf_error err = {0};
+    bool wanted = leads && replication->role == ROLE_ALONE_OR_PRIMARY &&
+                  set_read_bytes(rq, set_former_key(), &bytes, NULL) == CF_OK &&
+                  record_decode(bytes, rq->arena, &record, NULL) == CF_OK &&
+                  set_kind_of(json_get_string(record, "kind"), &kind) &&
+                  set_read_link(rq, kind, &link, NULL) == CF_OK && link.cert.size != 0;
+    if (!wanted) {
+        repl_claimant_free(replication->claimant);
+        replication->claimant = NULL;
+        return;
+    }
+    if (replication->claimant != NULL) {
+        return;
+    }
+    CF_OWNED(node_tls) tls = NULL;
+    struct repl_address_list *addresses = arena_new_object(rq->arena, struct repl_address_list);
+    list_addresses(link.addresses, link.address_count, addresses);
+    cf_status status = link_tls(&link, &tls, &err);
+    if (status == CF_OK) {
+        struct repl_claimant_config config = {
+            .kind = kind == SET_DR ? REPL_DR : REPL_PERFORMANCE,
+            .set_id = arena_text(rq->arena, link.set_id),
+            .tls = tls,
+            .addresses = addresses,
+            .heard = heard};
+        status = repl_claimant_new(replication->driver, &config, &replication->claimant, &err);
+    }
+    if (status != CF_OK) {
+        cf_err("replication", "cannot tell the former primary of our epoch: %s", err.message);
+    }
+}
+
+static void read_lineage(struct node_replication *replication, struct reader *reader)
+{
+    struct cf_slice bytes;
+    struct repl_lineage *fresh = arena_new_object(reader->rq.arena, struct repl_lineage);
+    if (set_read_bytes(&reader->rq, set_lineage_key(), &bytes, NULL) == CF_OK) {
+        cf_ignore(repl_lineage_decode(bytes, fresh, NULL) != CF_OK, "then there is none");
+    }
+    replication->lineage = *fresh;
+    cf_buf_done(&replication->proof);
+    cf_buf_init(&replication->proof, REPL_PROOF_MAX);
+    if (set_read_bytes(&reader->rq, set_proof_key(), &bytes, NULL) == CF_OK) {
+        cf_buf_add_slice(&replication->proof, bytes);
+    }
+}
+
+static const char *mode_of(const struct node_replication *replication, enum repl_kind kind)
+{
+    const struct repl_side *side = &replication->sides[kind];
+    if (kind == REPL_PERFORMANCE && replication->role == ROLE_DR_SECONDARY) {
+        return "disabled";
+    }
+    if (side->is_primary) {
+        return "primary";
+    }
+    if (strcmp(side->link_state, "bootstrapping") == 0) {
+        return "bootstrapping";
+    }
+    return side->link_state[0] != '\0' && strcmp(side->link_state, "promoted") != 0 ? "secondary"
+                                                                                    : "disabled";
+}
+
+static void refresh(struct node_replication *replication)
+{
+    struct node *node = replication->node;
+    struct reader reader;
+    if (replication->driver == NULL || node->driver == NULL) {
+        return;
+    }
+    bool leads = raft_driver_is_leader(node->driver);
+    if (atomic_load(&node->is_sealed) || !reader_begin(&reader, node)) {
+        stop_links(replication);
+        if (!atomic_load(&node->is_sealed)) {
+            reader_end(&reader);
+        }
+        return;
+    }
+    enum cluster_role before = replication->role;
+    replication->role = reader.rq.view->role;
+    if (before != replication->role) {
+        cf_info("replication", "this cluster is now %s", cluster_role_name(replication->role));
+        replication->is_fencing = false;
+    }
+    read_lineage(replication, &reader);
+    bool linked = false;
+    for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+        enum repl_kind kind = (enum repl_kind)i;
+        refresh_primary(replication, kind, &reader);
+        refresh_secondary(replication, kind, &reader, leads);
+        atomic_store(&replication->modes[i], mode_of(replication, kind));
+        linked = linked || replication->sides[i].primary != NULL;
+    }
+    refresh_claimant(replication, &reader, leads);
+    atomic_store(&replication->is_linked, linked);
+    reader_end(&reader);
+}

@@ -1,0 +1,309 @@
+/* node/server/replication/status.c: sys/replication/status and its parts.
+ *
+ * Fields and JSON types as clients know them (numbers that are strings stay strings); lag in entries, bytes
+ * and milliseconds, epoch and readiness are additions. */
+#include "node/server/replication/status.h"
+
+#include <stdio.h>
+
+#include "consensus/driver/driver.h"
+#include "node/base/memory.h"
+#include "node/crypto/hash.h"
+#include "node/format/timefmt.h"
+#include "node/server/replication/repl_int.h"
+#include "node/server/replication/routes.h"
+
+#define PEERS_MAX 64
+#define NEVER_CHECKED "-62135596800"
+
+struct asking {
+    struct request *rq;
+    struct node *node;
+    bool one;
+    enum repl_kind kind;
+};
+
+static void set_time(struct arena *arena, struct json *object, const char *key, int64_t ns)
+{
+    char text[TIMEFMT_SIZE];
+    timefmt_text(ns, text);
+    json_set_text(arena, object, key, ns != 0 ? text : "");
+}
+
+static void set_decimal(struct arena *arena, struct json *object, const char *key, int64_t value)
+{
+    json_set_text(arena, object, key, arena_printf(arena, "%lld", (long long)value));
+}
+
+static const char *https(struct arena *arena, const char *address)
+{
+    bool has_scheme = strstr(address, "://") != NULL;
+    return address[0] == '\0' ? "" : arena_printf(arena, "%s%s", has_scheme ? "" : "https://",
+                                                  address);
+}
+
+/* Equal on both sides exactly when they stand at the same position of the same history with the same
+ * set: what the tree's root says elsewhere. 40 hex digits. */
+static const char *root_text(struct arena *arena, const char *set_id,
+                             const struct repl_position *position)
+{
+    uint8_t digest[20];
+    CF_BUF(bytes) = {0};
+    CF_BUF(hex) = {0};
+    cf_buf_add_str(&bytes, set_id);
+    repl_position_encode(position, &bytes);
+    hash_sha1(cf_buf_slice(&bytes), digest);
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        cf_buf_addf(&hex, "%02x", digest[i]);
+    }
+    return arena_text(arena, cf_buf_slice(&hex));
+}
+
+static void add_lineage(struct node_replication *replication, struct arena *arena,
+                        struct json *object)
+{
+    struct repl_epoch epoch = repl_lineage_current(&replication->lineage);
+    struct json *json = json_object_new(arena);
+    char id[ENCODE_UUID_TEXT + 1];
+    struct uuid uuid;
+    memcpy(uuid.bytes, epoch.id, sizeof(uuid.bytes));
+    encode_uuid_text(uuid, id);
+    json_set_int(arena, json, "number", epoch.number);
+    json_set_text(arena, json, "id", id);
+    json_set(arena, object, "epoch", json);
+}
+
+static void add_common(struct node_replication *replication, const struct repl_side *side,
+                       struct arena *arena, struct json *object)
+{
+    json_set_text(arena, object, "cluster_id", side->set_id);
+    json_set_bool(arena, object, "corrupted_merkle_tree", false);
+    json_set_text(arena, object, "last_corruption_check_epoch", NEVER_CHECKED);
+    json_set_text(arena, object, "last_reindex_epoch", "0");
+    json_set_int(arena, object, "ssct_generation_counter", 0);
+    add_lineage(replication, arena, object);
+}
+
+/* ---- primary ---- */
+
+static struct json *peer_json(struct arena *arena, const struct repl_peer_status *peer)
+{
+    struct json *json = json_object_new(arena);
+    json_set_text(arena, json, "api_address", peer->api_address);
+    json_set_text(arena, json, "cluster_address", https(arena, peer->cluster_address));
+    json_set_text(arena, json, "connection_status", peer->connected ? "connected" : "disconnected");
+    set_time(arena, json, "last_heartbeat", peer->last_heartbeat_ns);
+    set_decimal(arena, json, "last_heartbeat_duration_ms", peer->last_heartbeat_duration_ms);
+    set_decimal(arena, json, "clock_skew_ms", peer->clock_skew_ms);
+    set_decimal(arena, json, "replication_primary_canary_age_ms", peer->canary_age_ms);
+    json_set_text(arena, json, "version", peer->version);
+    json_set_int(arena, json, "lag_entries", (int64_t)peer->lag_entries);
+    json_set_int(arena, json, "lag_bytes", (int64_t)peer->lag_bytes);
+    json_set_int(arena, json, "lag_ms", (int64_t)peer->lag_ms);
+    json_set_text(arena, json, "last_error", peer->error);
+    return json;
+}
+
+static void add_secondaries(struct node_replication *replication, enum repl_kind kind,
+                            struct request *rq, struct json *object)
+{
+    struct arena *arena = rq->arena;
+    struct repl_side *side = &replication->sides[kind];
+    struct json *known = json_array_new(arena);
+    struct json *heard = json_array_new(arena);
+    struct txn_names ids = {0};
+    cf_ignore(set_list_secondaries(rq, repl_set_kind(kind), &ids, NULL) != CF_OK, "shown as none");
+    for (size_t i = 0; i < ids.count; i++) {
+        struct set_secondary secondary;
+        if (set_read_secondary(rq, repl_set_kind(kind), ids.names[i], &secondary, NULL) == CF_OK &&
+            !cf_slice_is(secondary.state, "revoked")) {
+            json_array_add(arena, known, json_from_string(arena, ids.names[i]));
+        }
+    }
+    struct repl_peer_status *peers = arena_alloc(arena, PEERS_MAX * sizeof(*peers));
+    size_t count =
+        side->primary != NULL ? repl_primary_status(side->primary, peers, PEERS_MAX) : 0;
+    for (size_t i = 0; i < cf_min(count, PEERS_MAX); i++) {
+        struct json *peer = peer_json(arena, &peers[i]);
+        json_set_text(arena, peer, "node_id", peers[i].id);
+        json_set_text(arena, peer, "state", peers[i].state);
+        json_set_int(arena, peer, "acknowledged_wal", (int64_t)peers[i].position.index);
+        json_set_int(arena, peer, "bootstrap_bytes", (int64_t)peers[i].bootstrap_bytes);
+        json_array_add(arena, heard, peer);
+    }
+    json_set(arena, object, "known_secondaries", known);
+    json_set(arena, object, "secondaries", heard);
+}
+
+static void add_primary(struct node_replication *replication, enum repl_kind kind,
+                        struct request *rq, struct json *object)
+{
+    struct arena *arena = rq->arena;
+    struct set_primary set = {0};
+    struct repl_position position = {0};
+    uint64_t index = rq->view->index;
+    cf_ignore(set_read_primary(rq, repl_set_kind(kind), &set, NULL) != CF_OK, "shown as empty");
+    cf_ignore(!repl_own_position(replication, index, &position), "shown as the beginning");
+    add_common(replication, &replication->sides[kind], arena, object);
+    json_set_text(arena, object, "mode", "primary");
+    json_set_text(arena, object, "state",
+                  replication->role == ROLE_FENCED ? "fenced" : "running");
+    json_set_string(arena, object, "primary_cluster_addr", set.primary_cluster_addr);
+    json_set_int(arena, object, "last_wal", (int64_t)index);
+    json_set_int(arena, object, kind == REPL_DR ? "last_dr_wal" : "last_performance_wal",
+                 (int64_t)index);
+    json_set_text(arena, object, "merkle_root",
+                  root_text(arena, replication->sides[kind].set_id, &position));
+    add_secondaries(replication, kind, rq, object);
+}
+
+/* ---- secondary ---- */
+
+static void add_progress(struct arena *arena, struct json *object,
+                         const struct repl_secondary_status *status)
+{
+    struct json *progress = json_object_new(arena);
+    json_set_int(arena, progress, "sync_total_keys", (int64_t)status->bootstrap_total_keys);
+    json_set_int(arena, progress, "sync_progress", (int64_t)status->bootstrap_keys);
+    json_set_int(arena, progress, "bytes", (int64_t)status->bootstrap_bytes);
+    json_set_int(arena, progress, "total_bytes", (int64_t)status->bootstrap_total_bytes);
+    json_set(arena, object, "merkle_sync_progress", progress);
+}
+
+static void add_link_addresses(struct arena *arena, struct json *object,
+                               const struct repl_secondary_status *status)
+{
+    struct json *known = json_array_new(arena);
+    struct json *tried = json_array_new(arena);
+    for (size_t i = 0; i < status->known_addresses.count; i++) {
+        json_array_add(arena, known,
+                       json_from_text(arena, https(arena, status->known_addresses.text[i])));
+    }
+    for (size_t i = 0; i < status->address_count; i++) {
+        struct json *one = json_object_new(arena);
+        json_set_text(arena, one, "address", status->addresses[i].address);
+        json_set_text(arena, one, "last_error", status->addresses[i].last_error);
+        set_time(arena, one, "last_tried", status->addresses[i].tried_ns);
+        json_array_add(arena, tried, one);
+    }
+    json_set(arena, object, "known_primary_cluster_addrs", known);
+    json_set(arena, object, "addresses", tried);
+}
+
+static void add_readiness(struct arena *arena, struct json *object, const char *state,
+                          bool bootstrapping)
+{
+    struct json *reasons = json_array_new(arena);
+    if (bootstrapping) {
+        json_array_add(arena, reasons, json_from_text(arena, "the first copy is not complete"));
+    } else if (strcmp(state, "stream-wals") != 0) {
+        json_array_add(arena, reasons,
+                       json_from_text(arena, "not streaming: what the primary wrote since is "
+                                             "missing"));
+    }
+    json_set_bool(arena, object, "ready_to_promote", !bootstrapping);
+    json_set(arena, object, "not_ready_reasons", reasons);
+}
+
+static void add_secondary(struct node_replication *replication, enum repl_kind kind,
+                          struct request *rq, const struct set_link *link, struct json *object)
+{
+    struct arena *arena = rq->arena;
+    struct repl_side *side = &replication->sides[kind];
+    struct repl_secondary_status *status =
+        arena_new_object(arena, struct repl_secondary_status);
+    struct json *primaries = json_array_new(arena);
+    struct repl_position position = {0};
+    bool bootstrapping = cf_slice_is(link->state, "bootstrapping");
+    bool runs = side->secondary != NULL;
+    if (runs) {
+        repl_secondary_status(side->secondary, status);
+    }
+    const char *state = runs ? status->state : "idle";
+    if (!bootstrapping) {
+        cf_ignore(!repl_applied_position(replication, kind, &position), "shown as the beginning");
+    }
+    add_common(replication, side, arena, object);
+    json_set_string(arena, object, "cluster_id", link->set_id);
+    json_set_text(arena, object, "mode", bootstrapping ? "bootstrapping" : "secondary");
+    json_set_text(arena, object, "state", bootstrapping && !runs ? "merkle-sync" : state);
+    json_set_text(arena, object, "connection_state", runs ? status->connection_state : "idle");
+    json_set_string(arena, object, "secondary_id", link->secondary_id);
+    json_set_text(arena, object, "primary_cluster_addr",
+                  link->address_count != 0
+                      ? https(arena, arena_text(arena, link->addresses[0]))
+                      : "");
+    json_set_int(arena, object, "last_remote_wal", (int64_t)position.index);
+    set_time(arena, object, "last_start", runs ? status->last_start_ns : link->started_ns);
+    json_set_text(arena, object, "merkle_root",
+                  root_text(arena, arena_text(arena, link->set_id), &position));
+    if (runs && status->primary.cluster_address[0] != '\0') {
+        json_array_add(arena, primaries, peer_json(arena, &status->primary));
+    }
+    json_set(arena, object, "primaries", primaries);
+    add_link_addresses(arena, object, status);
+    json_set_int(arena, object, "lag_entries", (int64_t)status->lag_entries);
+    json_set_int(arena, object, "lag_bytes", (int64_t)status->lag_bytes);
+    json_set_int(arena, object, "lag_ms", (int64_t)status->lag_ms);
+    json_set_int(arena, object, "bootstraps", (int64_t)status->bootstraps);
+    json_set_text(arena, object, "last_error", status->error);
+    add_readiness(arena, object, state, bootstrapping);
+    if (status->bootstrapping || bootstrapping) {
+        add_progress(arena, object, status);
+    }
+}
+
+/* ---- the answer, made on the main loop ---- */
+
+static struct json *describe(struct node_replication *replication, enum repl_kind kind,
+                             struct request *rq)
+{
+    struct json *object = json_object_new(rq->arena);
+    struct set_link link;
+    bool hidden = kind == REPL_PERFORMANCE && replication->role == ROLE_DR_SECONDARY;
+    if (replication->sides[kind].is_primary && !hidden) {
+        add_primary(replication, kind, rq, object);
+    } else if (!hidden && set_read_link(rq, repl_set_kind(kind), &link, NULL) == CF_OK &&
+               !cf_slice_is(link.state, "promoted")) {
+        add_secondary(replication, kind, rq, &link, object);
+    } else {
+        json_set_text(rq->arena, object, "mode", "disabled");
+    }
+    return object;
+}
+
+static void describe_run(void *arg)
+{
+    struct asking *asking = arg;
+    struct request *rq = asking->rq;
+    struct node_replication *replication = asking->node->replication;
+    if (asking->one) {
+        rq->response.data = describe(replication, asking->kind, rq);
+    } else {
+        struct json *data = response_data(rq);
+        json_set(rq->arena, data, "dr", describe(replication, REPL_DR, rq));
+        json_set(rq->arena, data, "performance", describe(replication, REPL_PERFORMANCE, rq));
+    }
+    core_host_done(rq, CF_OK);
+}
+
+static cf_status ask(struct request *rq, bool one, enum repl_kind kind)
+{
+    struct asking *asking = arena_new_object(rq->arena, struct asking);
+    *asking = (struct asking){rq, core_host_context(rq->core), one, kind};
+    loop_post(asking->node->loop, describe_run, asking);
+    return CF_OK;
+}
+
+cf_status replication_status(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    return ask(rq, false, REPL_PERFORMANCE);
+}
+
+cf_status replication_kind_status(struct request *rq, struct cf_error *err)
+{
+    enum set_kind kind;
+    CF_TRY(repl_kind(rq, &kind, err));
+    return ask(rq, true, kind == SET_DR ? REPL_DR : REPL_PERFORMANCE);
+}
