@@ -63,7 +63,8 @@ static inline void cluster_signal(struct cluster *cluster)
 }
 
 /* Waits until the condition holds (checked under the lock after each change, and now and then, as
- * statuses are published by a timer); a test that waits for a minute has failed. */
+ * statuses are published by a timer); a test that waits for a minute has failed. The condition is
+ * evaluated under the lock: it may look, not wait. */
 #define wait_until(cluster, condition)                                                             \
     do {                                                                                           \
         struct timespec end_, soon_;                                                               \
