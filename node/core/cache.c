@@ -1,4 +1,5 @@
-/* node/core/cache.c: the change clock, and a set-associative table of objects under sharded locks. */
+/* node/core/cache.c: the change clock, and a set-associative table of objects under sharded locks.
+ */
 #include "node/core/cache.h"
 
 #include <pthread.h>
@@ -176,8 +177,9 @@ void cache_put(struct cache *cache, unsigned kind, struct cf_slice name,
     pthread_mutex_t *lock = &cache->locks[set % SHARDS];
     pthread_mutex_lock(lock);
     struct slot *slot = find(cache, set, hash, kind, name);
-    if (slot != NULL && slot->object->index > object->index) {
-        pthread_mutex_unlock(lock); /* a newer one is there already */
+    bool newer = slot != NULL && slot->object->index > object->index;
+    if (newer || !is_good(cache, object, object->index)) {
+        pthread_mutex_unlock(lock); /* a newer one is there already, or has to be made */
         return;
     }
     for (size_t way = 0; slot == NULL && way < WAYS; way++) {

@@ -79,7 +79,8 @@ static void encode_shipped(struct cf_buf *to, const struct command *command,
 cf_status command_encode(struct cf_buf *to, const struct command *command, struct cf_error *err)
 {
     struct packed_ops ops = pack_ops(command->ops, command->op_count);
-    cf_buf_add_u64(to, (uint64_t)command->stamp_ns);
+    const size_t before = to->size;
+    cf_buf_add_u64(to, 0); /* the stamp: see command_set_stamp() */
     cf_buf_add_byte(to, COMMAND_FEATURE_LEVEL);
     cf_buf_add_byte(to, (uint8_t)command->id);
     switch (command->id) {
@@ -114,9 +115,11 @@ cf_status command_encode(struct cf_buf *to, const struct command *command, struc
         break;
     }
     packed_ops_done(&ops);
-    if (to->overflow) {
+    bool is_large = command->id == COMMAND_WRITE &&
+                    to->size - before > TRANSACTION_BYTES_MAX + COMMAND_HEADER_SIZE;
+    if (to->overflow || is_large) {
         return cf_fail(err, CF_TOO_LARGE, "the request writes more than %zu bytes at once",
-                       to->max);
+                       TRANSACTION_BYTES_MAX);
     }
     return CF_OK;
 }
@@ -137,6 +140,9 @@ static cf_status unpack_ops(struct arena *arena, Coffer__Log__Op *const *message
         if (from->kind < OP_PUT || from->kind > OP_DELETE_PREFIX ||
             class_number((uint8_t)from->class_) == CLASS_COUNT || from->class_ > 0xff) {
             return cf_fail(err, CF_CORRUPT, "log entry holds an unknown effect");
+        }
+        if (from->name.len > KEY_NAME_MAX) { /* the store would refuse it at every start */
+            return cf_fail(err, CF_CORRUPT, "log entry holds a name that is too long");
         }
         ops[i] = (struct op){.kind = (enum op_kind)from->kind,
                              .key = {(uint8_t)from->class_, from->ns, message_slice(from->name)},

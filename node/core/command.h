@@ -55,7 +55,8 @@ struct command {
     uint32_t switch_classes;   /* SWITCH: bit class_number() */
 };
 
-/* Appends a whole payload with stamp 0. CF_TOO_LARGE above TRANSACTION_BYTES_MAX for WRITE. */
+/* Appends a whole payload with stamp 0. CF_TOO_LARGE above TRANSACTION_BYTES_MAX for WRITE, or past the
+ * buffer's maximum. */
 CF_CHECKED cf_status command_encode(struct cf_buf *to, const struct command *command,
                                     struct cf_error *err);
 /* Slices point into payload; arrays are of the arena. CF_CORRUPT when malformed, CF_UNSUPPORTED for a

@@ -25,6 +25,7 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
     pthread_mutex_init(&core->state_lock, NULL);
     pthread_mutex_init(&core->view_lock, NULL);
     pthread_mutex_init(&core->window_lock, NULL);
+    core->role_hash = key_hash(ROLE_KEY);
     cf_list_init(&core->waits);
     cf_list_init(&core->parked);
     core->state.scratch = arena_new(64 * 1024);
@@ -40,7 +41,7 @@ void core_free(struct core *core)
     }
     expirer_free(core->expirer);
     work_pool_free(core->pool);
-    core_run_waits(core, true);
+    core_run_waits(core, WAITS_ALL);
     view_unref(core->current);
     keyring_unref(core->state.keyring);
     mount_table_unref(core->state.mounts);

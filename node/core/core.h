@@ -49,6 +49,8 @@ struct view *core_view(struct core *core);
 struct index_wait {
     struct cf_list link;
     uint64_t index;
+    bool while_active; /* the index is of this leader's log, and may never come under another: runs
+                          (not reached) when this node stops being active, too */
     void (*run)(struct index_wait *wait, bool reached); /* false: sealed or shut down meanwhile */
 };
 void core_wait_index(struct core *core, struct index_wait *wait);

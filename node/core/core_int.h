@@ -24,14 +24,22 @@ enum dirty {
     DIRTY_ALL = 0xff,
 };
 
+/* The part of the state that a batch changes before it is committed. */
+struct progress {
+    uint32_t generation[CLASS_COUNT];
+    int64_t stamp_ns;
+    uint64_t stamp_monotonic_us;
+};
+
 /* What the applier knows of the state; guarded by state_lock. */
 struct state {
     struct kv *db;
     struct kv_family *family;
     uint64_t index;
-    uint32_t generation[CLASS_COUNT];
-    int64_t stamp_ns;
-    uint64_t stamp_monotonic_us;
+    struct progress now;  /* of the committed state: what views are made of */
+    struct progress next; /* with the batch that is being applied; a publication by another thread
+                             (unsealing) in between sees nothing of it */
+    unsigned next_dirty;  /* what that batch makes stale, once it is committed */
     bool unsealed;
     struct keyring *keyring;
     struct mount_table *mounts;
@@ -40,6 +48,20 @@ struct state {
     uint8_t salt[32];
     unsigned dirty; /* enum dirty */
     struct arena *scratch; /* of one apply */
+};
+
+/* Reserved keys of the state family, beside the driver's "\0applied". */
+#define GENERATION_KEY CF_SLICE("\1generation")
+#define STAMP_KEY CF_SLICE("\1stamp")
+
+/* The record of this cluster's role: part of every request's read set, so that no write lands after a
+ * change of role. */
+#define ROLE_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "role")})
+
+/* Somebody who waits for an older ticket to end. */
+struct parked {
+    struct cf_list link;
+    void (*run)(struct parked *parked); /* any thread; may not block */
 };
 
 struct core {
@@ -65,8 +87,10 @@ struct core {
 
     pthread_mutex_t window_lock; /* window, parked, last_stamp */
     struct window *window;
-    struct cf_list parked; /* struct run: wait for a ticket to end */
+    struct cf_list parked;
     int64_t last_stamp_ns;
+    uint64_t last_stamp_us; /* monotonic, when it was given */
+    uint64_t role_hash;
 
     struct expirer *expirer;
     _Atomic uint64_t entries; /* log entries that requests made */
@@ -74,8 +98,17 @@ struct core {
 
 /* publish.c: rebuilds what is dirty and makes a view of state.index. state_lock is held. */
 void core_publish(struct core *core);
-/* Runs (or fails) the waits that the newest view satisfies. No lock is held. */
-void core_run_waits(struct core *core, bool all);
+/* Runs the waits that the newest view satisfies, and, not reached, all others or those that count on
+ * this node's being active. No lock is held. */
+enum waits { WAITS_REACHED, WAITS_WHILE_ACTIVE, WAITS_ALL };
+void core_run_waits(struct core *core, enum waits which);
+
+/* admit.c: runs once no older ticket stands in the claim's way (at once when none does). */
+void core_park(struct core *core, struct parked *parked, const struct window_claim *claim);
+/* Everybody who is parked runs and asks again. */
+void core_wake_parked(struct core *core);
+/* The holder appended, ended or gave up. 0 is fine. */
+void core_end_ticket(struct core *core, uint64_t ticket);
 
 /* authorize.c: the ACL with a reference; what it was made from is noted as read. */
 CF_CHECKED cf_status authorize_acl(struct txn *txn, struct arena *arena,

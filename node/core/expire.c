@@ -120,6 +120,7 @@ static bool round_of(struct expirer *expirer)
         CF_OWNED(arena) arena = arena_new(16384);
         struct cf_error err = {0};
         struct txn *txn = txn_new(arena, view);
+        txn_note_read(txn, core->role_hash);
         struct due *due = arena_new_object(arena, struct due);
         due->arena = arena;
         due->now_ms = view_now_ns(view) / 1000000;
@@ -217,4 +218,6 @@ void core_background_start(struct core *core)
 void core_background_stop(struct core *core)
 {
     set_running(core->expirer, false);
+    core_run_waits(core, WAITS_WHILE_ACTIVE);
+    core_wake_parked(core);
 }

@@ -6,11 +6,6 @@
 #include "node/core/core_int.h"
 #include "node/format/encode.h"
 
-/* Reserved keys of the state family, beside the driver's "\0applied". */
-#define GENERATION_KEY CF_SLICE("\1generation")
-#define STAMP_KEY CF_SLICE("\1stamp")
-
-#define ROLE_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "role")})
 #define KEYRING_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_SEAL "keyring")})
 #define SALT_KEY ((struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_SALT)})
 
@@ -23,9 +18,9 @@ static struct view *new_view(struct core *core)
     view->state = kv_family_ref(state->family);
     view->snapshot = kv_snapshot_new(state->db);
     view->index = state->index;
-    memcpy(view->generation, state->generation, sizeof(view->generation));
-    view->stamp_ns = state->stamp_ns;
-    view->stamp_monotonic_us = state->stamp_monotonic_us;
+    memcpy(view->generation, state->now.generation, sizeof(view->generation));
+    view->stamp_ns = state->now.stamp_ns;
+    view->stamp_monotonic_us = state->now.stamp_monotonic_us;
     view->role = state->role;
     view->line = state->line;
     memcpy(view->salt, state->salt, sizeof(view->salt));
@@ -177,14 +172,27 @@ struct view *core_view(struct core *core)
     return view;
 }
 
-void core_run_waits(struct core *core, bool all)
+static bool is_due(const struct index_wait *wait, uint64_t index, enum waits which)
+{
+    switch (which) {
+    case WAITS_ALL:
+        return true;
+    case WAITS_WHILE_ACTIVE:
+        return wait->while_active;
+    case WAITS_REACHED:
+        break;
+    }
+    return wait->index <= index;
+}
+
+void core_run_waits(struct core *core, enum waits which)
 {
     struct cf_list ready;
     cf_list_init(&ready);
     pthread_mutex_lock(&core->view_lock);
     uint64_t index = core->current != NULL ? core->current->index : 0;
     cf_list_for_safe(at, &core->waits) {
-        if (all || cf_container(at, struct index_wait, link)->index <= index) {
+        if (is_due(cf_container(at, struct index_wait, link), index, which)) {
             cf_list_remove(at);
             cf_list_add_tail(&ready, at);
         }
@@ -208,184 +216,6 @@ void core_wait_index(struct core *core, struct index_wait *wait)
     if (reached) {
         wait->run(wait, true);
     }
-}
-
-/* ---- applying ---- */
-
-static void note_key(struct core *core, struct key key, uint64_t index)
-{
-    static const struct {
-        struct cf_slice area;
-        unsigned bit;
-    } areas[] = {
-        {{(const uint8_t *)AREA_MOUNT, sizeof(AREA_MOUNT) - 1}, DIRTY_MOUNTS},
-        {{(const uint8_t *)AREA_SEAL "keyring", sizeof(AREA_SEAL "keyring") - 1}, DIRTY_KEYRING},
-        {{(const uint8_t *)AREA_REPL "role", sizeof(AREA_REPL "role") - 1}, DIRTY_ROLE},
-        {{(const uint8_t *)AREA_SALT, sizeof(AREA_SALT) - 1}, DIRTY_SALT},
-        {{(const uint8_t *)AREA_REPL, sizeof(AREA_REPL) - 1}, DIRTY_REPLICATION},
-    };
-    cache_changed(core->cache, key_hash(key), index);
-    if (key.name.size == 0 || memchr("msr", key.name.data[0], 3) == NULL) {
-        return; /* none of the areas below */
-    }
-    for (size_t i = 0; i < CF_LENGTH(areas); i++) {
-        if (cf_slice_starts(key.name, areas[i].area)) {
-            core->state.dirty |= areas[i].bit;
-        }
-    }
-}
-
-/* A prefix delete over an area that the caches or tables are made from. */
-static void note_prefix(struct core *core, struct key prefix, uint64_t index)
-{
-    if (prefix.name.size == 0 || prefix.name.data[0] == 't' || prefix.name.data[0] == 'p' ||
-        prefix.name.data[0] == 'm') {
-        cache_changed_all(core->cache, index);
-        core->state.dirty |= DIRTY_ALL;
-    }
-}
-
-static void put_op(struct core *core, struct kv_batch *batch, const struct op *op, uint64_t index,
-                   uint32_t generation, bool is_staged)
-{
-    CF_BUF(key) = {0};
-    key_encode(&key, op->key, generation);
-    uint8_t head[VALUE_HEADER_SIZE];
-    cf_put_u64(head, index);
-    switch (op->kind) {
-    case OP_PUT: {
-        struct cf_slice parts[2] = {cf_slice_of(head, sizeof(head)), op->value};
-        kv_batch_put_parts(batch, core->state.family, cf_buf_slice(&key), parts, 2);
-        break;
-    }
-    case OP_DELETE:
-        kv_batch_delete(batch, core->state.family, cf_buf_slice(&key));
-        break;
-    case OP_DELETE_PREFIX: {
-        CF_BUF(end) = {0};
-        cf_buf_add_slice(&end, cf_buf_slice(&key));
-        while (end.data[end.size - 1] == 0xff) {
-            end.size--;
-        }
-        end.data[end.size - 1]++;
-        kv_batch_delete_range(batch, core->state.family, cf_buf_slice(&key), cf_buf_slice(&end));
-        break;
-    }
-    }
-    if (is_staged) {
-        return;
-    }
-    if (op->kind == OP_DELETE_PREFIX) {
-        note_prefix(core, op->key, index);
-    } else {
-        note_key(core, op->key, index);
-    }
-}
-
-static void put_ops(struct core *core, struct kv_batch *batch, const struct op *ops, size_t count,
-                    uint64_t index)
-{
-    for (size_t i = 0; i < count; i++) {
-        unsigned number = class_number(ops[i].key.class);
-        put_op(core, batch, &ops[i], index, core->state.generation[number], false);
-    }
-}
-
-static void save_generations(struct core *core, struct kv_batch *batch)
-{
-    uint8_t bytes[4 * CLASS_COUNT];
-    for (size_t i = 0; i < CLASS_COUNT; i++) {
-        cf_put_u32(bytes + 4 * i, core->state.generation[i]);
-    }
-    kv_batch_put(batch, core->state.family, GENERATION_KEY, cf_slice_of(bytes, sizeof(bytes)));
-}
-
-/* Every generation of a class but one: the old data, and what interrupted copies have left. */
-static void drop_others(struct core *core, struct kv_batch *batch, uint8_t class, uint32_t keep)
-{
-    uint8_t from[5] = {class}, to[5] = {class};
-    cf_put_u32(to + 1, keep);
-    kv_batch_delete_range(batch, core->state.family, cf_slice_of(from, 5), cf_slice_of(to, 5));
-    from[0] = class;
-    cf_put_u32(from + 1, keep + 1);
-    to[0] = (uint8_t)(class + 1);
-    if (keep != UINT32_MAX) {
-        kv_batch_delete_range(batch, core->state.family, cf_slice_of(from, 5),
-                              cf_slice_of(to, 1));
-    }
-}
-
-static void apply_switch(struct core *core, struct kv_batch *batch, const struct command *command,
-                         uint64_t index)
-{
-    static const uint8_t classes[CLASS_COUNT] = {CLASS_REPLICATED, CLASS_CLUSTER, CLASS_OWN};
-    for (unsigned i = 0; i < CLASS_COUNT; i++) {
-        if ((command->switch_classes & 1u << i) != 0) {
-            drop_others(core, batch, classes[i], command->stage_generation);
-            core->state.generation[i] = command->stage_generation;
-        }
-    }
-    save_generations(core, batch);
-    put_ops(core, batch, command->ops, command->op_count, index);
-    cache_changed_all(core->cache, index);
-    core->state.dirty = DIRTY_ALL;
-}
-
-cf_status core_apply(struct core *core, uint64_t index, struct cf_slice payload,
-                     struct kv_batch *batch, struct cf_error *err)
-{
-    struct state *state = &core->state;
-    struct command command;
-    pthread_mutex_lock(&core->state_lock);
-    cf_status status = command_decode(payload, state->scratch, &command, err);
-    if (status != CF_OK) {
-        pthread_mutex_unlock(&core->state_lock);
-        return status;
-    }
-    if (command.stamp_ns > state->stamp_ns) {
-        state->stamp_ns = command.stamp_ns;
-        state->stamp_monotonic_us = cf_monotonic_us(cf_host_clock());
-    }
-    switch (command.id) {
-    case COMMAND_WRITE:
-        put_ops(core, batch, command.ops, command.op_count, index);
-        break;
-    case COMMAND_SHIPPED:
-        for (size_t i = 0; i < command.entry_count; i++) {
-            put_ops(core, batch, command.entries[i].ops, command.entries[i].op_count, index);
-        }
-        put_ops(core, batch, command.ops, command.op_count, index);
-        break;
-    case COMMAND_STAGE:
-        for (size_t i = 0; i < command.op_count; i++) {
-            put_op(core, batch, &command.ops[i], index, command.stage_generation, true);
-        }
-        break;
-    case COMMAND_SWITCH:
-        apply_switch(core, batch, &command, index);
-        break;
-    case COMMAND_TICK:
-        break;
-    }
-    arena_reset(state->scratch);
-    pthread_mutex_unlock(&core->state_lock);
-    return CF_OK;
-}
-
-void core_apply_end(struct core *core, struct kv_batch *batch)
-{
-    uint8_t stamp[8];
-    cf_put_u64(stamp, (uint64_t)core->state.stamp_ns);
-    kv_batch_put(batch, core->state.family, STAMP_KEY, cf_slice_of(stamp, sizeof(stamp)));
-}
-
-void core_applied(struct core *core, uint64_t index)
-{
-    pthread_mutex_lock(&core->state_lock);
-    core->state.index = index;
-    core_publish(core);
-    pthread_mutex_unlock(&core->state_lock);
-    core_run_waits(core, false);
 }
 
 static cf_status read_reserved(struct state *state, struct cf_slice key, uint8_t *to, size_t size,
@@ -416,16 +246,18 @@ cf_status core_state_changed(struct core *core, struct kv *db, struct kv_family 
     }
     if (status == CF_OK) {
         for (size_t i = 0; i < CLASS_COUNT; i++) {
-            state->generation[i] = cf_get_u32(generations + 4 * i);
+            state->next.generation[i] = cf_get_u32(generations + 4 * i);
         }
-        state->stamp_ns = (int64_t)cf_get_u64(stamp);
-        state->stamp_monotonic_us = cf_monotonic_us(cf_host_clock());
+        state->next.stamp_ns = (int64_t)cf_get_u64(stamp);
+        state->next.stamp_monotonic_us = cf_monotonic_us(cf_host_clock());
+        state->now = state->next;
+        state->next_dirty = 0;
         state->dirty = DIRTY_ALL;
         cache_changed_all(core->cache, index);
         core_publish(core);
     }
     pthread_mutex_unlock(&core->state_lock);
-    core_run_waits(core, false);
+    core_run_waits(core, WAITS_REACHED);
     return status;
 }
 
@@ -450,7 +282,7 @@ void core_unsealed(struct core *core, struct keyring *keyring)
     cache_changed_all(core->cache, core->state.index);
     core_publish(core);
     pthread_mutex_unlock(&core->state_lock);
-    core_run_waits(core, false);
+    core_run_waits(core, WAITS_REACHED);
 }
 
 void core_sealed(struct core *core)
@@ -468,5 +300,5 @@ void core_sealed(struct core *core)
     core_publish(core);
     pthread_mutex_unlock(&core->state_lock);
     cache_clear(core->cache);
-    core_run_waits(core, true);
+    core_run_waits(core, WAITS_ALL);
 }

@@ -328,7 +328,7 @@ cf_status record_decode(struct cf_slice record, struct arena *arena, struct json
     static const struct json_limits limits = {
         .depth = 400, .keys = 200000, .items = 200000, .nodes = 2000000, .string = 64u << 20};
     if (record.size == 0 || record.data[0] != RECORD_VERSION) {
-        cf_fail(err, CF_UNSUPPORTED, "stored record has an unknown version");
+        cf_fail(err, CF_CORRUPT, "stored record has an unknown version");
         cf_error_detail(err, "It was written by a newer coffer: upgrade this node.");
         return CF_CORRUPT;
     }

@@ -13,6 +13,8 @@ struct system_run {
     struct request rq;
     struct proposal proposal;
     struct index_wait wait;
+    struct parked parked;
+    uint64_t ticket;
     struct cf_error err;
     unsigned attempts;
     uint64_t deadline_us;
@@ -31,6 +33,7 @@ static void let_go(struct system_run *run)
 
 static void finish(struct system_run *run, cf_status status, uint64_t index)
 {
+    core_end_ticket(run->core, run->ticket);
     if (status != CF_OK && run->err.status != status) {
         cf_fail(&run->err, status, "%s", cf_status_text(status));
     }
@@ -47,23 +50,29 @@ static void again(struct system_run *run)
 
 static void waited(struct index_wait *wait, bool reached)
 {
-    struct system_run *run = cf_container(wait, struct system_run, wait);
-    if (reached) {
-        again(run);
-    } else {
-        finish(run, CF_SEALED, 0);
-    }
+    (void)reached; /* if not: sealed, or no more active, as the next run will find */
+    again(cf_container(wait, struct system_run, wait));
+}
+
+static void unparked(struct parked *parked)
+{
+    again(cf_container(parked, struct system_run, parked));
 }
 
 static void proposed(struct proposal *proposal, cf_status status, uint64_t index)
 {
     struct system_run *run = cf_container(proposal, struct system_run, proposal);
+    run->ticket = status == CF_OK ? 0 : proposal->claim->ticket;
     if (status != CF_CONFLICT) {
         finish(run, status, index);
-        return;
+    } else if (proposal->retry_index != 0) {
+        run->wait = (struct index_wait){
+            .index = proposal->retry_index, .while_active = true, .run = waited};
+        core_wait_index(run->core, &run->wait);
+    } else {
+        run->parked.run = unparked;
+        core_park(run->core, &run->parked, proposal->claim);
     }
-    run->wait = (struct index_wait){.index = proposal->retry_index, .run = waited};
-    core_wait_index(run->core, &run->wait);
 }
 
 static void run_once(void *arg)
@@ -71,6 +80,7 @@ static void run_once(void *arg)
     struct system_run *run = arg;
     struct request *rq = &run->rq;
     let_go(run);
+    run->err = (struct cf_error){0};
     if (++run->attempts > ATTEMPTS_MAX) {
         finish(run, CF_CONFLICT, 0);
         return;
@@ -87,7 +97,7 @@ static void run_once(void *arg)
         status = txn_encode(rq->txn, &run->proposal.payload, &run->err);
         if (status == CF_OK) {
             run->proposal.claim = txn_claim(rq->txn);
-            run->proposal.claim->ticket = UINT64_MAX; /* holds none: it waits for older requests */
+            run->proposal.claim->ticket = run->ticket;
             run->proposal.deadline_us = run->deadline_us;
             run->proposal.done = proposed;
             run->core->proposer.propose(run->core->proposer.context, &run->proposal);

@@ -1,6 +1,6 @@
 /* node/core/token_batch.c: tokens that are nowhere but in their own text.
  *
- * The text is "hvb." and base64url of a barrier value (class cluster, of this line of clusters only) that
+ * The text is "b." and base64url of a barrier value (class cluster, of this line of clusters only) that
  * holds the entry in short. So every node of the cluster knows it without a look at the store; it cannot
  * be changed, listed or revoked by itself. It ends with its TTL, its parent and its auth mount. */
 #include "node/core/token_int.h"
@@ -8,7 +8,7 @@
 #include "node/base/memory.h"
 #include "node/core/mount.h"
 
-#define BATCH_PREFIX "hvb."
+#define BATCH_PREFIX "b."
 #define BATCH_TEXT_MAX ((size_t)8192)
 /* The name that the values are sealed for; no record has it. */
 #define BATCH_NAME CF_SLICE(AREA_TOKEN "batch")

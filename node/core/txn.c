@@ -305,6 +305,9 @@ cf_status txn_seal(struct txn *txn, struct op **ret, size_t *ret_count, struct c
         if (own_write(txn, write->key) != write && write->kind != OP_DELETE_PREFIX) {
             continue; /* overtaken by a later write of the same request */
         }
+        if (write->key.name.size > KEY_NAME_MAX) {
+            return cf_fail(err, CF_INVALID, "path is too long");
+        }
         struct op *op = &ops[count++];
         *op = (struct op){.kind = write->kind, .key = write->key, .value = write->value};
         if (write->kind == OP_PUT && !write->is_plain) {

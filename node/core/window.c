@@ -33,7 +33,8 @@ struct window {
     uint64_t first, count; /* of the ring; positions only grow */
     uint32_t *buckets;     /* ring slot + 1 of the newest */
     size_t bucket_count;
-    uint64_t floor; /* everything up to here counts as touched */
+    uint64_t floor;        /* everything up to here counts as touched */
+    uint64_t newest_range; /* index of the last deleted prefix */
     uint64_t ticket_next;
     struct cf_list tickets;
 };
@@ -93,7 +94,7 @@ void window_reset(struct window *window, uint64_t last_index)
     while (window->count != 0) {
         forget_oldest(window);
     }
-    cf_list_for_safe(at, &window->tickets) {
+    cf_list_for_safe (at, &window->tickets) {
         ticket_free(cf_container(at, struct ticket, link));
     }
     window->floor = last_index;
@@ -143,22 +144,46 @@ static bool overlap(struct key a, struct key b)
     return within(a, b) || within(b, a);
 }
 
-/* The newest entry above the view that wrote below a range that was listed. A prefix delete is not
- * checked against point reads: who deletes a prefix also writes a key that every reader below it has
- * read (the mount's entry, the token's record), see window.h. */
+/* The claim's own writes against a prefix that was deleted after its view: what it writes was read
+ * before that. */
+static bool writes_meet(const struct window_claim *claim, struct key deleted)
+{
+    for (size_t i = 0; i < claim->write_count; i++) {
+        if (claim->is_range[i] ? overlap(claim->writes[i], deleted)
+                               : within(claim->writes[i], deleted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool ranges_meet(const struct window_claim *claim, const struct touched *touched)
+{
+    struct key key = key_of(touched);
+    for (size_t i = 0; i < claim->range_count; i++) {
+        if (touched->is_range ? overlap(key, claim->ranges[i]) : within(key, claim->ranges[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The newest entry above the view that wrote below a range that was listed, or deleted a prefix
+ * that the claim lists or writes below. Walks only when there may be one. */
 static uint64_t range_touch(const struct window *window, const struct window_claim *claim)
 {
-    for (uint64_t n = 0; claim->range_count != 0 && n < window->count; n++) {
+    if (claim->range_count == 0 && window->newest_range <= claim->view_index) {
+        return 0;
+    }
+    for (uint64_t n = 0; n < window->count; n++) {
         const struct touched *touched =
             &window->ring[(window->first + window->count - 1 - n) % window->keys_max];
         if (touched->index <= claim->view_index) {
             break;
         }
-        for (size_t i = 0; i < claim->range_count; i++) {
-            if (touched->is_range ? overlap(key_of(touched), claim->ranges[i])
-                                  : within(key_of(touched), claim->ranges[i])) {
-                return touched->index;
-            }
+        if (ranges_meet(claim, touched) ||
+            (touched->is_range && writes_meet(claim, key_of(touched)))) {
+            return touched->index;
         }
     }
     return 0;
@@ -186,7 +211,7 @@ static bool ticket_covers(const struct ticket *ticket, const struct window_claim
 /* Does an older ticket want what this claim writes? */
 static bool waits_for_ticket(const struct window *window, const struct window_claim *claim)
 {
-    cf_list_for(at, &window->tickets) {
+    cf_list_for (at, &window->tickets) {
         const struct ticket *ticket = cf_container(at, struct ticket, link);
         if (claim->ticket != 0 && ticket->number >= claim->ticket) {
             return false; /* the list is in order of age */
@@ -198,6 +223,11 @@ static bool waits_for_ticket(const struct window *window, const struct window_cl
         }
     }
     return false;
+}
+
+bool window_must_wait(const struct window *window, const struct window_claim *claim)
+{
+    return !cf_list_empty(&window->tickets) && waits_for_ticket(window, claim);
 }
 
 cf_status window_check(struct window *window, const struct window_claim *claim,
@@ -218,7 +248,7 @@ cf_status window_check(struct window *window, const struct window_claim *claim,
         *retry_index = newest;
         return CF_CONFLICT;
     }
-    if (!cf_list_empty(&window->tickets) && waits_for_ticket(window, claim)) {
+    if (window_must_wait(window, claim)) {
         *retry_index = 0;
         return CF_CONFLICT;
     }
@@ -240,7 +270,9 @@ static void touch(struct window *window, struct key key, bool is_range, uint64_t
                                 .ns = key.ns,
                                 .name_size = (uint32_t)key.name.size,
                                 .name = cf_memdup(key.name.data, key.name.size)};
-    if (!is_range) {
+    if (is_range) {
+        window->newest_range = index;
+    } else {
         uint32_t *bucket = &window->buckets[touched->hash & (window->bucket_count - 1)];
         touched->next = *bucket;
         *bucket = (uint32_t)slot + 1;
@@ -270,8 +302,8 @@ void window_appended_all(struct window *window, uint64_t index)
 
 void window_applied(struct window *window, uint64_t index)
 {
-    /* Views a little older than the applied index are in flight; their requests find the floor above
-     * them and run again, so forgetting is safe at any time. Keep a generous tail. */
+    /* Views a little older than the applied index are in flight; their requests find the floor
+     * above them and run again, so forgetting is safe at any time. Keep a generous tail. */
     const uint64_t tail = 4096;
     while (window->count != 0 && index > tail &&
            window->ring[window->first % window->keys_max].index < index - tail) {
@@ -290,8 +322,7 @@ uint64_t window_ticket(struct window *window, const struct window_claim *claim)
     }
     for (size_t i = 0; i < claim->range_count + claim->write_count; i++) {
         bool is_write = i >= claim->range_count;
-        struct key key =
-            is_write ? claim->writes[i - claim->range_count] : claim->ranges[i];
+        struct key key = is_write ? claim->writes[i - claim->range_count] : claim->ranges[i];
         if (is_write && !claim->is_range[i - claim->range_count]) {
             ticket->hashes[ticket->hash_count++] = key_hash(key);
             continue;
@@ -305,7 +336,7 @@ uint64_t window_ticket(struct window *window, const struct window_claim *claim)
 
 void window_ticket_end(struct window *window, uint64_t number)
 {
-    cf_list_for_safe(at, &window->tickets) {
+    cf_list_for_safe (at, &window->tickets) {
         struct ticket *ticket = cf_container(at, struct ticket, link);
         if (ticket->number == number) {
             ticket_free(ticket);

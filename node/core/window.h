@@ -4,7 +4,12 @@
  * which keys the latest log entries touch; a proposal whose read set was touched after its view runs
  * again. Losers hold a ticket: until it ends, younger proposals that write into its read or write
  * set are refused, so that the oldest request on a hot key always gets through. Pure; thread: the
- * one that appends (the main loop).
+ * one that appends (the main loop), or any under one lock.
+ *
+ * A deleted prefix conflicts with ranges that were listed and with keys and prefixes that are written
+ * below or around it. Point reads are known by their hash alone, so a read that is not written again
+ * does not meet it: who deletes a prefix also writes a key that everybody below it has read (the
+ * mount's entry, the token's record).
  */
 #ifndef COFFER_CORE_WINDOW_H
 #define COFFER_CORE_WINDOW_H
@@ -40,10 +45,13 @@ CF_DEFINE_OWNED(window);
 /* A new leader: everything up to last_index counts as touched. Tickets are forgotten. */
 void window_reset(struct window *window, uint64_t last_index);
 
-/* CF_OK: append now. CF_CONFLICT: run again on a view of at least *retry_index (which may already be
- * applied: then the refusal was a ticket's, and the caller runs again when that ends). */
+/* CF_OK: append now. CF_CONFLICT: run again on a view of at least *retry_index; 0: an older ticket
+ * stands in the way, run again when one ends. */
 CF_CHECKED cf_status window_check(struct window *window, const struct window_claim *claim,
                                   uint64_t *retry_index);
+/* Whether an older ticket stands in the way still: asked before the caller begins to wait for its end,
+ * which may have come since the check. */
+bool window_must_wait(const struct window *window, const struct window_claim *claim);
 /* The proposal was appended at `index`. Claims with no writes record nothing. */
 void window_appended(struct window *window, const struct window_claim *claim, uint64_t index);
 /* An entry that was appended without a claim (a batch of another cluster): all is touched. */

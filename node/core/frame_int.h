@@ -1,0 +1,30 @@
+/* node/core/frame_int.h: the steps of one run of a request, in the order in which frame.c takes
+ * them. Each reads through rq->txn at rq->view; what it says not to go on with is the answer. */
+#ifndef COFFER_CORE_FRAME_INT_H
+#define COFFER_CORE_FRAME_INT_H
+
+#include "node/core/core_int.h"
+
+/* Whether this cluster answers at all: its role is noted as read. */
+CF_CHECKED cf_status step_cluster(struct request *rq, struct cf_error *err);
+/* Fills in rq->mount and rq->route; either may be NULL, which is said later, to those who may know.
+ */
+void step_route(struct request *rq);
+/* Fills in rq->caller (NULL on open paths that got no good token). CF_DENIED. */
+CF_CHECKED cf_status step_authenticate(struct request *rq, struct cf_error *err);
+/* Create or update is the mount's to say. */
+CF_CHECKED cf_status step_operation(struct request *rq, struct cf_error *err);
+/* *acl holds a reference; the one it held before is let go. CF_DENIED. */
+CF_CHECKED cf_status step_policy(struct request *rq, struct acl **acl, struct cf_error *err);
+/* CF_OK when there is a handler for the operation. */
+CF_CHECKED cf_status step_handler(const struct request *rq, struct cf_error *err);
+/* After a handler's success: warnings, the token of a login, response wrapping. */
+CF_CHECKED cf_status step_decorate(struct request *rq, struct cf_error *err);
+
+bool request_is_host(const struct request *rq);
+/* By its method: whether it is expected to change something. */
+bool request_writes(const struct request *rq);
+/* Whether the frame spends one of the caller's counted uses. */
+bool request_spends_use(const struct request *rq);
+
+#endif

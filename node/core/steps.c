@@ -1,0 +1,208 @@
+/* node/core/steps.c: what stands before and behind a handler, for all requests alike. */
+#include "node/base/memory.h"
+#include "node/core/cidr.h"
+#include "node/core/envelope.h"
+#include "node/core/frame_int.h"
+#include "node/core/policy.h"
+#include "node/core/route.h"
+#include "node/core/token.h"
+
+cf_status step_cluster(struct request *rq, struct cf_error *err)
+{
+    txn_note_read(rq->txn, rq->core->role_hash); /* no write lands after a change of role */
+    bool may_pass = rq->route != NULL && (rq->route->flags & ROUTE_ANY_ROLE) != 0;
+    switch (rq->view->role) {
+    case ROLE_ALONE_OR_PRIMARY:
+    case ROLE_PERFORMANCE_SECONDARY:
+        return CF_OK;
+    case ROLE_DR_SECONDARY:
+        if (may_pass) {
+            return CF_OK;
+        }
+        return cf_fail(err, CF_INVALID, "path disabled in replication DR secondary mode");
+    case ROLE_BOOTSTRAPPING:
+        if (may_pass) {
+            return CF_OK;
+        }
+        return cf_fail(err, CF_READ_ONLY,
+                       "this cluster is being filled from its primary; see "
+                       "sys/replication/status");
+    case ROLE_FENCED:
+        if (may_pass) {
+            return CF_OK;
+        }
+        return cf_fail(err, CF_READ_ONLY,
+                       "this cluster was superseded by a newer primary and answers nobody: see "
+                       "sys/replication/status, then demote it or attach it as a secondary");
+    }
+    return CF_OK;
+}
+
+void step_route(struct request *rq)
+{
+    rq->route = NULL;
+    rq->mount = mount_table_match(rq->view->mounts, rq->path);
+    if (rq->mount == NULL) {
+        return;
+    }
+    rq->mount_path = rq->mount->path;
+    rq->relative = cf_slice_from(rq->path, rq->mount->path.size);
+    bool is_sys = cf_slice_is(rq->mount->path, "sys/");
+    const struct route *routes =
+        rq->mount->ops->select != NULL ? rq->mount->ops->select(rq->mount) : rq->mount->ops->routes;
+    if (is_sys && rq->core->host.routes != NULL) {
+        rq->route = route_find(rq->core->host.routes, rq->operation, rq->relative, rq->captures);
+    }
+    if (rq->route == NULL) {
+        rq->route = route_find(routes, rq->operation, rq->relative, rq->captures);
+    }
+}
+
+bool request_is_host(const struct request *rq)
+{
+    return rq->route != NULL && (rq->route->flags & ROUTE_HOST) != 0;
+}
+
+bool request_writes(const struct request *rq)
+{
+    return rq->is_write_method || rq->operation == OPERATION_PATCH ||
+           rq->operation == OPERATION_DELETE;
+}
+
+bool request_spends_use(const struct request *rq)
+{
+    /* A wrapping token reaches nothing but sys/wrapping: what opens its content uses it up. */
+    bool is_open = rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0;
+    return rq->caller != NULL && rq->foreign == NULL && rq->caller->num_uses > 0 &&
+           !rq->caller->is_wrapping && !is_open;
+}
+
+cf_status step_authenticate(struct request *rq, struct cf_error *err)
+{
+    bool is_open = rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0;
+    rq->caller = rq->foreign;
+    if (rq->foreign != NULL) {
+        return CF_OK;
+    }
+    if (rq->token.size == 0 || rq->token_is_malformed) {
+        return is_open ? CF_OK : cf_fail(err, CF_DENIED, "permission denied");
+    }
+    cf_status status = token_lookup(rq->txn, rq->arena, rq->token, &rq->caller, err);
+    if (status == CF_OK && rq->caller->bound_cidr_count != 0 &&
+        !cidr_contains(rq->caller->bound_cidrs, rq->caller->bound_cidr_count, rq->remote_address)) {
+        status = CF_DENIED;
+    }
+    if (status == CF_DENIED) {
+        rq->caller = NULL;
+        return is_open ? CF_OK : cf_fail(err, CF_DENIED, "permission denied");
+    }
+    return status;
+}
+
+cf_status step_operation(struct request *rq, struct cf_error *err)
+{
+    if (!rq->is_write_method) {
+        return CF_OK;
+    }
+    bool exists = true;
+    if (rq->route != NULL && rq->route->exists != NULL) {
+        CF_TRY(rq->route->exists(rq, &exists, err));
+    }
+    rq->operation = exists ? OPERATION_UPDATE : OPERATION_CREATE;
+    return CF_OK;
+}
+
+static struct cf_slice policy_path(const struct request *rq)
+{
+    bool lists = rq->operation == OPERATION_LIST || rq->operation == OPERATION_SCAN;
+    if (lists && rq->path.size != 0 && rq->path.data[rq->path.size - 1] != '/') {
+        return cf_slice_str(arena_printf(rq->arena, "%.*s/", CF_SHOW(rq->path)));
+    }
+    return rq->path;
+}
+
+cf_status step_policy(struct request *rq, struct acl **acl, struct cf_error *err)
+{
+    if (rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0) {
+        return CF_OK;
+    }
+    if (rq->caller->is_wrapping &&
+        (rq->route == NULL || (rq->route->flags & ROUTE_WRAPPING) == 0)) {
+        return cf_fail(err, CF_DENIED, "1 error occurred:\n\t* permission denied\n\n");
+    }
+    acl_unref(*acl);
+    *acl = NULL;
+    CF_TRY(authorize_acl(rq->txn, rq->arena, rq->caller, acl, err));
+    struct acl_request question = {
+        .path = policy_path(rq),
+        .operation = rq->operation,
+        .body = rq->body,
+        .wrap_ttl_s = rq->wrap_ttl_s,
+        .needs_sudo = rq->route != NULL && (rq->route->flags & ROUTE_SUDO) != 0,
+    };
+    if (!acl_allows(*acl, &question)) {
+        return cf_fail(err, CF_DENIED, "1 error occurred:\n\t* permission denied\n\n");
+    }
+    return CF_OK;
+}
+
+cf_status step_handler(const struct request *rq, struct cf_error *err)
+{
+    if (rq->wrap_ttl_s < 0) {
+        return cf_fail(err, CF_INVALID, "requested wrapping TTL is not a valid duration");
+    }
+    if (rq->operation == OPERATION_HELP) {
+        return CF_OK;
+    }
+    if (rq->route == NULL) {
+        return cf_fail(err, CF_NOT_FOUND, "1 error occurred:\n\t* unsupported path\n\n");
+    }
+    if (route_handler_of(rq->route, rq->operation) == NULL) {
+        return cf_fail(err, CF_UNSUPPORTED, "1 error occurred:\n\t* unsupported operation\n\n");
+    }
+    return CF_OK;
+}
+
+static void warn_unknown(struct request *rq)
+{
+    if (rq->response.no_unknown_parameter_warning || rq->body == NULL ||
+        rq->route->fields == NULL) {
+        return;
+    }
+    CF_BUF(names) = {.max = 900};
+    for (size_t i = 0; i < json_count(rq->body); i++) {
+        if (!route_knows(rq->route, rq->body->members[i].key)) {
+            cf_buf_addf(&names, "%s%.*s", names.size != 0 ? " " : "",
+                        CF_SHOW(rq->body->members[i].key));
+        }
+    }
+    if (names.size != 0) {
+        response_warn(rq, "Endpoint ignored these unrecognized parameters: [%.*s]",
+                      CF_SHOW(cf_buf_slice(&names)));
+    }
+}
+
+cf_status step_decorate(struct request *rq, struct cf_error *err)
+{
+    struct response *rs = &rq->response;
+    warn_unknown(rq);
+    if (rq->foreign != NULL) {
+        return CF_OK; /* the secondary makes them, from the answer */
+    }
+    if (rs->auth != NULL && (rq->route->flags & ROUTE_LOGIN) != 0) {
+        CF_TRY(token_from_login(rq, rs->auth, err));
+    }
+    bool has_content = rs->data != NULL || rs->auth != NULL || rs->raw.size != 0;
+    if (rq->wrap_ttl_s > 0 && has_content && rs->wrap == NULL && !rs->no_envelope) {
+        CF_BUF(content) = {.secret = true};
+        envelope_write(rq, &content);
+        CF_TRY(wrapping_wrap(rq, rq->wrap_ttl_s, rq->path, cf_buf_slice(&content), &rs->wrap, err));
+        rs->data = NULL;
+        rs->auth = NULL;
+        rs->warnings = NULL;
+        rs->lease_id = CF_SLICE_EMPTY;
+        rs->lease_duration_s = 0;
+        rs->renewable = false;
+    }
+    return CF_OK;
+}
