@@ -180,7 +180,7 @@ START_TEST(batch_tokens)
     make_policy(f, "maker", MAY_CREATE);
     make_token(f, NULL, "{\"policies\":[\"maker\"]}", maker);
     make_token(f, maker, "{\"type\":\"batch\",\"ttl\":\"1h\",\"meta\":{\"k\":\"v\"}}", token);
-    ck_assert(strncmp(token, "hvb.", 4) == 0);
+    ck_assert(strncmp(token, "b.", 2) == 0);
     ck_at(f, "auth.accessor", "");
     ck_at(f, "auth.renewable", "false");
     ck_at(f, "auth.token_type", "batch");
@@ -199,7 +199,7 @@ START_TEST(batch_tokens)
     char *last = token + strlen(token) - 4;
     *last = *last == 'A' ? 'B' : 'A';
     ck_call_as(403, f, token, "GET", "auth/token/lookup-self", NULL);
-    ck_call_as(403, f, "hvb.", "GET", "auth/token/lookup-self", NULL);
+    ck_call_as(403, f, "b.", "GET", "auth/token/lookup-self", NULL);
     make_token(f, maker, "{\"type\":\"batch\",\"ttl\":\"1h\"}", token);
     fixture_advance(f, 3601);
     ck_call_as(403, f, token, "GET", "auth/token/lookup-self", NULL);
