@@ -37,6 +37,9 @@ struct config {
     size_t path_count;
     enum storage_type storage;
     const char *path, *node_id;
+    /* How many entries of log stay for a node that comes back, and how long the state may be behind on
+     * disk, which the log can't be cut before. 0: the driver's own. */
+    int64_t trailing_logs, snapshot_interval_s;
     struct config_join joins[CONFIG_JOINS_MAX];
     size_t join_count;
     struct config_listener listeners[CONFIG_LISTENERS_MAX];

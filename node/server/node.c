@@ -122,7 +122,12 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
         .seed = seed,
         .features = RPC_FEATURE_LEVEL,
         .condition = RAFT_SEALED,
+        .flush_us = (uint64_t)cf_max(0, node->config->snapshot_interval_s) * 1000000,
     };
+    if (node->config->trailing_logs > 0) {
+        options.trailing_entries = (uint64_t)node->config->trailing_logs;
+        options.trailing_bytes = 1; /* the larger of both counts: entries alone */
+    }
     CF_TRY(raft_driver_start(&options, &node->driver, err));
     atomic_store(&node->driver_shared, node->driver);
     atomic_store(&node->is_initialized, true);

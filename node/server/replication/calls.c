@@ -336,7 +336,7 @@ static void submit(void *arg)
     core_submit(serving->replication->node->core, &serving->rq);
 }
 
-void repl_serve_call(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
+void calls_serve(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
                      uint64_t deadline_us, struct repl_reply *to)
 {
     struct node_replication *replication = ctx;

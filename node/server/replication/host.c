@@ -551,7 +551,7 @@ struct repl_host repl_host_table(struct node_replication *replication)
         .snapshot_close = host_snapshot_close,
         .keyring = host_keyring,
         .peer_addresses = host_peer_addresses,
-        .serve_call = repl_serve_call,
+        .serve_call = calls_serve,
     };
     repl_receive_table(&host);
     return host;

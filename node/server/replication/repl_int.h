@@ -57,7 +57,7 @@ bool repl_own_position(struct node_replication *replication, uint64_t index,
                        struct repl_position *ret);
 void repl_snapshots_close(struct node_replication *replication);
 /* calls.c */
-void repl_serve_call(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
+void calls_serve(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
                      uint64_t deadline_us, struct repl_reply *reply);
 void repl_calls_advanced(struct node_replication *replication);
 /* The last source position that is applied here. */
