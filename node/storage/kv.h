@@ -51,7 +51,7 @@ struct kv_options {
     size_t cache_bytes;             /* block cache; 8 MiB */
     size_t write_buffer_bytes;      /* one memtable of a family; 4 MiB, two of each */
     size_t all_write_buffers_bytes; /* of all families; 8 MiB */
-    int open_files_max;             /* 64 */
+    int open_files_max;             /* 256 */
     uint64_t wal_bytes_max;         /* of all live WAL files; 64 MiB */
 };
 

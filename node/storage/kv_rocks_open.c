@@ -12,6 +12,9 @@
  *   hole; WAL-off writes leave gaps that recycled logs take for loss (rocksdb#12403);
  * - track_and_verify_wals_in_manifest: a WAL file that vanished is an error, not an empty log;
  * - no compression: everything in here is ciphertext;
+ * - table_cache_numshardbits: open files are spread over 2^n shards with a share of max_open_files
+ *   each; with the default (64 shards) two files in one shard would close each other all the time;
+ * - compaction_readahead_size: otherwise a compaction reads block by block, a system call each;
  * - statistics dumps off: they cost wake-ups and nobody reads them. */
 static const char fixed_options[] =
     "paranoid_checks=true;wal_recovery_mode=kPointInTimeRecovery;recycle_log_file_num=0;"
@@ -20,6 +23,7 @@ static const char fixed_options[] =
     "keep_log_file_num=2;info_log_level=ERROR_LEVEL;max_log_file_size=1048576;"
     "stats_dump_period_sec=0;stats_persist_period_sec=0;"
     "max_background_jobs=2;max_file_opening_threads=1;bytes_per_sync=1048576;"
+    "table_cache_numshardbits=2;compaction_readahead_size=262144;"
     "compression=kNoCompression;bottommost_compression=kNoCompression;"
     "force_consistency_checks=true;level_compaction_dynamic_level_bytes=true;"
     "max_write_buffer_number=2;arena_block_size=131072;"
@@ -29,7 +33,7 @@ static const struct kv_options defaults = {
     .cache_bytes = (size_t)8 << 20,
     .write_buffer_bytes = (size_t)4 << 20,
     .all_write_buffers_bytes = (size_t)8 << 20,
-    .open_files_max = 64,
+    .open_files_max = 256,
     .wal_bytes_max = (uint64_t)64 << 20,
 };
 
