@@ -208,6 +208,40 @@ START_TEST(removes_a_member)
 }
 END_TEST
 
+/* A node that lost the end of its log (an old disk image, a lying disk) fetches it again before it
+ * takes part; the state that it has stays right. */
+START_TEST(lost_log_is_fetched)
+{
+    cluster_begin(&c);
+    begin_three(&c, NODE_DISK);
+    put_many(&c.nodes[0], "k", 40);
+    same_everywhere("k39", "39");
+    node_stop(&c.nodes[2]);
+    struct kv *kv = NULL;
+    ck_ok(kv_open(c.nodes[2].dir, NULL, &kv, NULL));
+    struct kv_family *log = NULL;
+    ck_ok(kv_family_open(kv, "log", &log, NULL));
+    struct kv_batch *batch = kv_batch_new(kv);
+    kv_batch_delete_range(batch, log, cf_slice_of((uint8_t[8]){0, 0, 0, 0, 0, 0, 0, 20}, 8),
+                          cf_slice_of((uint8_t[8]){1}, 8));
+    ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+    kv_batch_free(batch);
+    kv_family_unref(log);
+    kv_close(kv);
+    node_start(&c.nodes[2], NODE_DISK);
+    wait_until(&c, status_of(&c.nodes[2]).condition & RAFT_RECOVERING);
+    ck_assert_int_eq(put(&c.nodes[0], "after=1"), CF_OK);
+    same_everywhere("after", "1");
+    same_everywhere("k39", "39");
+    wait_until(&c, !(status_of(&c.nodes[2]).condition & RAFT_RECOVERING));
+    ck_assert_int_eq(change(leader_of(&c), CALL_TRANSFER, 3), CF_OK);
+    wait_until(&c, raft_driver_is_leader(c.nodes[2].driver));
+    ck_assert_int_eq(put(&c.nodes[2], "led=3"), CF_OK);
+    same_everywhere("led", "3");
+    cluster_end(&c);
+}
+END_TEST
+
 /* Frames that are not for us, or not frames at all, change nothing. */
 static void feed_nonsense(void *arg)
 {
@@ -249,4 +283,4 @@ END_TEST
 
 TEST_MAIN("consensus/driver/three", joins_and_replicates, survives_its_leader, deposed_leader,
           snapshot_in_memory, snapshot_on_disk, snapshot_resumes, hands_over, removes_a_member,
-          refuses_foreign_frames)
+          lost_log_is_fetched, refuses_foreign_frames)
