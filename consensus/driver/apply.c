@@ -215,11 +215,12 @@ void apply_to(struct raft_driver *driver, uint64_t index)
 {
     struct apply *apply = &driver->apply;
     pthread_mutex_lock(&apply->lock);
-    if (index > apply->target) {
-        apply->target = index;
-        pthread_cond_signal(&apply->wake);
-    }
+    bool more = index > apply->target;
+    apply->target = more ? index : apply->target;
     pthread_mutex_unlock(&apply->lock);
+    if (more) {
+        pthread_cond_signal(&apply->wake); /* after the unlock: it would wake only to wait again */
+    }
 }
 
 void apply_pause(struct raft_driver *driver)

@@ -79,17 +79,16 @@ static cf_status write_batch(struct raft_driver *driver, struct kv_batch **batch
     return CF_OK;
 }
 
-static void report(struct raft_driver *driver, struct write_item *items)
+/* True: the loop is to be told, once the lock is free. */
+static bool report(struct writer *writer, struct write_item *items)
 {
-    struct writer *writer = &driver->writer;
     *writer->finished_tail = items;
     while (*writer->finished_tail != NULL) {
         writer->finished_tail = &(*writer->finished_tail)->next;
     }
-    if (!writer->posted) {
-        writer->posted = true;
-        loop_post_task(driver->loop, &writer->task);
-    }
+    bool tell = !writer->posted;
+    writer->posted = true;
+    return tell;
 }
 
 static void *write_main(void *arg)
@@ -112,10 +111,12 @@ static void *write_main(void *arg)
         pthread_mutex_unlock(&writer->lock);
         status = write_batch(driver, &batch, items, &err);
         pthread_mutex_lock(&writer->lock);
-        if (status == CF_OK) {
-            report(driver, items);
-        } else {
+        if (status != CF_OK) {
             free_items(items); /* never to be told */
+        } else if (report(writer, items)) {
+            pthread_mutex_unlock(&writer->lock);
+            loop_post_task(driver->loop, &writer->task);
+            pthread_mutex_lock(&writer->lock);
         }
     }
     pthread_mutex_unlock(&writer->lock);
@@ -205,10 +206,10 @@ void writer_push(struct raft_driver *driver, struct write_item *item)
     bool idle = writer->waiting == NULL;
     *writer->waiting_tail = item;
     writer->waiting_tail = &item->next;
-    if (idle) {
-        pthread_cond_signal(&writer->wake);
-    }
     pthread_mutex_unlock(&writer->lock);
+    if (idle) {
+        pthread_cond_signal(&writer->wake); /* after the unlock: it would wake only to wait again */
+    }
 }
 
 /* To the writer, or behind an install that is under way. */

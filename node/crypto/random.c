@@ -46,3 +46,15 @@ void random_public(void *bytes, size_t size)
     cf_wipe(from, size);
     thread->pool_left -= size;
 }
+
+static void fill_public(void *context, void *bytes, size_t size)
+{
+    (void)context;
+    random_public(bytes, size);
+}
+
+const struct cf_random *random_system_public(void)
+{
+    static const struct cf_random table = {.fill = fill_public};
+    return &table;
+}

@@ -16,5 +16,7 @@ const struct cf_random *random_system(void);
 /* Bytes that become public anyway (nonces, ids): handed out of a block of 1 KiB that each thread
  * draws from the same generator, so a nonce costs a copy. Never for keys. */
 void random_public(void *bytes, size_t size);
+/* random_public() as a table, static storage. */
+const struct cf_random *random_system_public(void);
 
 #endif
