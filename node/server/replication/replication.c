@@ -103,6 +103,13 @@ void node_replication_modes(struct node *node, const char **performance, const c
 static void advanced(void *arg)
 {
     struct node_replication *replication = arg;
+    struct raft_driver *raft = replication->node->driver;
+    if (raft != NULL && raft_driver_applied(raft) < atomic_load(&replication->advanced)) {
+        /* The view is out, the driver has not said so yet (it does in a moment): what is pushed is read
+         * from its log, so a push now would miss the newest entry and nobody would come again. */
+        loop_post(replication->node->loop, advanced, replication);
+        return;
+    }
     atomic_store(&replication->advance_posted, false);
     if (replication->driver != NULL) {
         repl_driver_advanced(replication->driver, atomic_load(&replication->advanced));
