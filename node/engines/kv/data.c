@@ -199,14 +199,18 @@ static uint32_t versions_to_keep(const struct kv_entry *entry, const struct kv_c
     return config->max_versions != 0 ? config->max_versions : KV_VERSIONS_DEFAULT;
 }
 
-static void add_version(struct request *rq, struct kv_entry *entry, const struct kv_config *config,
-                        const struct json *data)
+static cf_status add_version(struct request *rq, struct kv_entry *entry,
+                             const struct kv_config *config, const struct json *data,
+                             struct cf_error *err)
 {
     struct kv_version version = {.created_ns = request_now_ns(rq)};
+    struct cf_slice text;
+    CF_TRY(kv_text(rq->arena, data, &text, err));
     version.deletion_ns = deletion_time(entry, config, version.created_ns);
-    kv_version_add(rq, entry, &version, kv_text(rq->arena, data), versions_to_keep(entry, config));
+    kv_version_add(rq, entry, &version, text, versions_to_keep(entry, config));
     kv_entry_save(rq, entry);
     kv_show_version(rq, entry, entry->current, response_data(rq));
+    return CF_OK;
 }
 
 /* The member "data" of the body, which is an object. */
@@ -234,8 +238,7 @@ cf_status kv_data_write(struct request *rq, struct cf_error *err)
     CF_TRY(kv_entry_load(rq, path, &entry, err));
     CF_TRY(kv_config_load(rq, &config, err));
     CF_TRY(check_cas(rq, &entry, &config, err));
-    add_version(rq, &entry, &config, data);
-    return CF_OK;
+    return add_version(rq, &entry, &config, data, err);
 }
 
 cf_status kv_data_patch(struct request *rq, struct cf_error *err)
@@ -272,8 +275,7 @@ cf_status kv_data_patch(struct request *rq, struct cf_error *err)
     if (json_parse(rq->arena, text, &limits, &target, NULL) != CF_OK) {
         return cf_fail(err, CF_CORRUPT, "stored secret is malformed");
     }
-    add_version(rq, &entry, &config, json_merge_patch(rq->arena, target, patch));
-    return CF_OK;
+    return add_version(rq, &entry, &config, json_merge_patch(rq->arena, target, patch), err);
 }
 
 cf_status kv_data_delete(struct request *rq, struct cf_error *err)

@@ -52,11 +52,17 @@ static struct cf_slice version_name(struct arena *arena, struct cf_slice path, u
     return joined(arena, head, sizeof(head), path);
 }
 
-struct cf_slice kv_text(struct arena *arena, const struct json *node)
+cf_status kv_text(struct arena *arena, const struct json *node, struct cf_slice *ret,
+                  struct cf_error *err)
 {
-    CF_BUF(text) = {.secret = true};
+    CF_BUF(text) = {.max = TRANSACTION_BYTES_MAX, .secret = true};
     json_write_sorted(&text, node);
-    return arena_copy(arena, cf_buf_slice(&text));
+    if (text.overflow) {
+        return cf_fail(err, CF_TOO_LARGE, "the request writes more than %zu bytes at once",
+                       TRANSACTION_BYTES_MAX);
+    }
+    *ret = arena_copy(arena, cf_buf_slice(&text));
+    return CF_OK;
 }
 
 /* ---- entries ---- */
@@ -249,9 +255,11 @@ static uint8_t *copy_versions(struct arena *arena, const struct kv_entry *entry,
 void kv_version_set(struct arena *arena, struct kv_entry *entry, uint64_t number,
                     const struct kv_version *version)
 {
-    uint8_t *versions = copy_versions(arena, entry, 0, 0);
-    put_version(versions + version_offset(entry, number), version);
-    entry->versions = versions;
+    if (entry->own_versions == NULL) {
+        entry->own_versions = copy_versions(arena, entry, 0, 0);
+        entry->versions = entry->own_versions;
+    }
+    put_version(entry->own_versions + version_offset(entry, number), version);
 }
 
 /* How many of the oldest go when there will be one more. */
@@ -280,7 +288,7 @@ void kv_version_add(struct request *rq, struct kv_entry *entry, const struct kv_
     uint8_t *versions = copy_versions(rq->arena, entry, drop, 1);
     entry->count = entry->count - drop + 1;
     put_version(versions + (entry->count - 1) * VERSION_SIZE, version);
-    entry->versions = versions;
+    entry->versions = entry->own_versions = versions;
     entry->current++;
     entry->oldest = drop != 0 ? first_kept : entry->oldest;
     entry->updated_ns = version->created_ns;

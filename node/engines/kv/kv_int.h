@@ -28,7 +28,7 @@
 #define KV_PATH_MAX ((size_t)3840)
 #define KV_INLINE_MAX ((size_t)4096)
 #define KV_VERSIONS_DEFAULT 10
-#define KV_VERSIONS_MAX 100000
+#define KV_VERSIONS_MAX 10000
 /* A write that finds the limit lowered removes so many of the versions beyond it, later ones the
  * rest. */
 #define KV_PRUNE_MAX 100
@@ -52,6 +52,7 @@ struct kv_entry {
     struct cf_slice custom_metadata; /* JSON object, or empty */
     size_t count;                    /* versions current - count + 1 to current */
     const uint8_t *versions;         /* 17 bytes each: read through kv_version_get() */
+    uint8_t *own_versions;           /* the same, once they were copied for a change */
     bool has_data;                   /* that of the current version is here */
     struct cf_slice data;
 };
@@ -100,8 +101,9 @@ CF_CHECKED cf_status kv_plain_load(struct request *rq, struct cf_slice path, str
                                    struct cf_error *err);
 void kv_plain_save(struct request *rq, struct cf_slice path, const struct kv_plain *plain);
 
-/* Sorted JSON text of a document, in the arena. */
-struct cf_slice kv_text(struct arena *arena, const struct json *node);
+/* Sorted JSON text of a document, in the arena. CF_TOO_LARGE when no log entry could hold it. */
+CF_CHECKED cf_status kv_text(struct arena *arena, const struct json *node, struct cf_slice *ret,
+                             struct cf_error *err);
 
 /* ---- config.c ---- */
 CF_CHECKED cf_status kv_config_load(struct request *rq, struct kv_config *ret,

@@ -103,8 +103,9 @@ static cf_status set_custom(struct request *rq, struct kv_entry *entry, const st
                             struct cf_error *err)
 {
     CF_TRY(check_custom(custom, err));
-    entry->custom_metadata = json_count(custom) != 0 ? kv_text(rq->arena, custom) : CF_SLICE_EMPTY;
-    return CF_OK;
+    entry->custom_metadata = CF_SLICE_EMPTY;
+    return json_count(custom) != 0 ? kv_text(rq->arena, custom, &entry->custom_metadata, err)
+                                   : CF_OK;
 }
 
 static cf_status read_span(struct request *rq, struct kv_entry *entry, struct cf_error *err)

@@ -59,9 +59,8 @@ static cf_status plain_write(struct request *rq, struct cf_error *err)
     if (json_count(rq->body) == 0) {
         return cf_fail(err, CF_INVALID, "missing data fields");
     }
-    struct kv_plain plain = {.created_ns = request_now_ns(rq),
-                             .lease_s = lease_of(rq->body),
-                             .data = kv_text(rq->arena, rq->body)};
+    struct kv_plain plain = {.created_ns = request_now_ns(rq), .lease_s = lease_of(rq->body)};
+    CF_TRY(kv_text(rq->arena, rq->body, &plain.data, err));
     kv_plain_save(rq, path, &plain);
     return CF_OK;
 }

@@ -127,6 +127,37 @@ START_TEST(a_path_has_a_longest)
 }
 END_TEST
 
+/* More than a log entry holds is refused; a long list of versions costs one copy of them. */
+START_TEST(sizes_are_bounded)
+{
+    CF_OWNED(fixture) f = kv_fixture("2");
+    CF_BUF(body) = {0};
+    cf_buf_add_str(&body, "{\"data\":{\"first\":1");
+    for (int i = 0; i < 10; i++) {
+        cf_buf_addf(&body, ",\"k%d\":\"%0*d\"", i, 900000, 0);
+    }
+    cf_buf_add_str(&body, "}}");
+    ck_call(413, f, "POST", "kv/data/big", cf_buf_text(&body));
+    ck_call(404, f, "GET", "kv/metadata/big", NULL);
+    ck_call(204, f, "POST", "kv/metadata/many", "{\"max_versions\":2000}");
+    for (int i = 0; i < 1000; i++) {
+        ck_call(200, f, "POST", "kv/data/many", "{\"data\":{}}");
+    }
+    cf_buf_reset(&body);
+    cf_buf_add_str(&body, "{\"versions\":[1");
+    for (int i = 0; i < 9999; i++) {
+        cf_buf_addf(&body, ",%d", i % 1000 + 1);
+    }
+    cf_buf_add_str(&body, "]}");
+    ck_call(204, f, "POST", "kv/destroy/many", cf_buf_text(&body));
+    ck_call(404, f, "GET", "kv/data/many?version=500", NULL);
+    ck_at(f, "data.metadata.destroyed", "true");
+    ck_call(204, f, "DELETE", "kv/metadata/many", NULL);
+    ck_call(404, f, "GET", "kv/data/many?version=500", NULL);
+    ck_at(f, "errors", "[]");
+}
+END_TEST
+
 START_TEST(check_and_set)
 {
     CF_OWNED(fixture) f = kv_fixture("2");
@@ -292,5 +323,6 @@ END_TEST
 
 TEST_MAIN("node/engines/kv_data", versions_count_up_and_stay_readable,
           numbers_and_nesting_come_back, large_and_small_versions_mix, writes_are_refused_whole,
-          a_path_has_a_longest, check_and_set, merge_patch, delete_undelete_destroy,
-          old_versions_fall_away, versions_delete_themselves, subkeys, wrong_paths_draw_a_hint)
+          a_path_has_a_longest, sizes_are_bounded, check_and_set, merge_patch,
+          delete_undelete_destroy, old_versions_fall_away, versions_delete_themselves, subkeys,
+          wrong_paths_draw_a_hint)

@@ -77,7 +77,7 @@ START_TEST(custom_metadata_is_bounded)
     ck_call(400, f, "POST", "kv/metadata/d", "{\"custom_metadata\":{\"\":\"x\"}}");
     ck_call(400, f, "POST", "kv/metadata/d", "{\"custom_metadata\":[\"x\"]}");
     ck_call(400, f, "POST", "kv/metadata/d", "{\"max_versions\":-1}");
-    ck_call(400, f, "POST", "kv/metadata/d", "{\"max_versions\":100001}");
+    ck_call(400, f, "POST", "kv/metadata/d", "{\"max_versions\":10001}");
     ck_call(400, f, "POST", "kv/metadata/d", "{\"delete_version_after\":\"soon\"}");
     ck_call(400, f, "POST", "kv/metadata/d", "{\"delete_version_after\":\"-1h\"}");
     ck_call(404, f, "GET", "kv/metadata/d", NULL);
