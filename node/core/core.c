@@ -86,3 +86,8 @@ const struct cf_random *core_random(void)
 {
     return random_system();
 }
+
+const struct cf_random *core_random_public(void)
+{
+    return random_system_public();
+}

@@ -109,6 +109,8 @@ struct audit_broker *core_audit(struct core *core);
 
 /* The real random numbers, for requests. */
 const struct cf_random *core_random(void);
+/* The same in bulk, for what everybody may see: ids of requests. Never for keys or tokens. */
+const struct cf_random *core_random_public(void);
 
 /* Runs a function on the worker pool. */
 void core_work(struct core *core, void (*run)(void *), void *arg);

@@ -14,6 +14,17 @@ struct pending {
     bool is_plain;
 };
 
+/* The last few reads: what decides whether a request creates or updates is read again by its handler.
+ * The view stands still, so that an answer stays the answer. */
+#define RECENT_MAX 4
+
+struct recent {
+    struct key key;
+    uint64_t hash;
+    cf_status status; /* CF_OK or CF_NOT_FOUND */
+    struct cf_slice value;
+};
+
 struct kept {
     struct kept *next;
     void *object;
@@ -30,6 +41,8 @@ struct txn {
     struct pending *writes;
     size_t write_count, write_room;
     struct kept *kept;
+    struct recent recent[RECENT_MAX];
+    size_t recent_count; /* ever noted; the newest is at (recent_count - 1) % RECENT_MAX */
 };
 
 struct txn *txn_new(struct arena *arena, const struct view *view)
@@ -89,6 +102,27 @@ static const struct pending *own_write(const struct txn *txn, struct key key)
     return NULL;
 }
 
+static const struct recent *find_recent(const struct txn *txn, struct key key, uint64_t hash)
+{
+    for (size_t i = 0; i < cf_min(txn->recent_count, RECENT_MAX); i++) {
+        const struct recent *recent = &txn->recent[i];
+        if (recent->hash == hash && same_space(recent->key, key) &&
+            cf_slice_eq(recent->key.name, key.name)) {
+            return recent;
+        }
+    }
+    return NULL;
+}
+
+static void note_recent(struct txn *txn, struct key key, uint64_t hash, cf_status status,
+                        struct cf_slice value)
+{
+    if (status == CF_OK || status == CF_NOT_FOUND) {
+        key.name = arena_copy(txn->arena, key.name);
+        txn->recent[txn->recent_count++ % RECENT_MAX] = (struct recent){key, hash, status, value};
+    }
+}
+
 cf_status txn_get(struct txn *txn, struct key key, struct cf_slice *ret, struct cf_error *err)
 {
     const struct pending *own = own_write(txn, key);
@@ -99,8 +133,22 @@ cf_status txn_get(struct txn *txn, struct key key, struct cf_slice *ret, struct 
         *ret = own->value;
         return CF_OK;
     }
-    txn_note_read(txn, key_hash(key));
-    return view_get(txn->view, key, txn->arena, ret, NULL, err);
+    uint64_t hash = key_hash(key);
+    const struct recent *recent = find_recent(txn, key, hash);
+    if (recent != NULL && recent->status != CF_OK) {
+        return cf_fail(err, recent->status, "no such key");
+    }
+    if (recent != NULL) {
+        *ret = recent->value;
+        return CF_OK;
+    }
+    txn_note_read(txn, hash);
+    struct cf_slice value = CF_SLICE_EMPTY;
+    cf_status status = view_get(txn->view, key, txn->arena, &value, NULL, err);
+    note_recent(txn, key, hash, status, value);
+    CF_TRY(status);
+    *ret = value;
+    return CF_OK;
 }
 
 static void add_write(struct txn *txn, enum op_kind kind, struct key key, struct cf_slice value,

@@ -242,7 +242,7 @@ bool api_read_request(struct api *api, struct http_exchange *x, struct request *
     rq->post = request_post;
     rq->done = request_done;
     rq->random = core_random();
-    encode_uuid_text(encode_uuid_new(rq->random), rq->id);
+    encode_uuid_text(encode_uuid_new(core_random_public()), rq->id);
     rq->path = cf_slice_from(http_path(x), API_PREFIX.size);
     rq->remote_address = http_peer_address(x);
     rq->remote_port = http_peer_port(x);
