@@ -97,7 +97,7 @@ def main():
     sys.exit(t.finish())
 
 
-SCENARIOS = (single, three, secondary)
+SCENARIOS = (single, three)
 
 if __name__ == "__main__":
     main()
