@@ -30,6 +30,7 @@ static cf_status raise(struct request *rq, struct repl_lineage *lineage,
     cf_random_fill(rq->random, epoch.id, sizeof(epoch.id));
     CF_TRY(repl_lineage_raise(lineage, &epoch, at, err));
     write_lineage(rq, lineage);
+    txn_delete(rq->txn, set_proof_key()); /* that was of the epoch before; ours is signed when asked for */
     return CF_OK;
 }
 

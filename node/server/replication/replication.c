@@ -188,13 +188,23 @@ static cf_status link_tls(const struct set_link *link, struct node_tls **ret, st
     return node_tls_new(link->cert, key, link->ca, ret, err);
 }
 
-static void list_addresses(const struct cf_slice *addresses, size_t count,
-                           struct repl_address_list *ret)
+/* Without our own: the primary hands on all addresses of its DR secondaries, and we may be one. */
+static void list_addresses(struct node_replication *replication, const struct cf_slice *addresses,
+                           size_t count, struct repl_address_list *ret)
 {
+    struct raft_driver_status *status = cf_new(struct raft_driver_status);
+    raft_driver_status(replication->node->driver, status);
     ret->count = 0;
     for (size_t i = 0; i < count; i++) {
-        cf_ignore(!repl_address_add(ret, addresses[i]), "a double, or the list is full");
+        bool own = false;
+        for (size_t n = 0; n < status->peer_count; n++) {
+            own = own || cf_slice_is(addresses[i], status->peers[n].address);
+        }
+        if (!own) {
+            cf_ignore(!repl_address_add(ret, addresses[i]), "a double, or the list is full");
+        }
     }
+    cf_free(status);
 }
 
 static void start_secondary(struct node_replication *replication, enum repl_kind kind,
@@ -203,7 +213,7 @@ static void start_secondary(struct node_replication *replication, enum repl_kind
     struct cf_error err = {0};
     CF_OWNED(node_tls) tls = NULL;
     struct repl_address_list *addresses = arena_new_object(arena, struct repl_address_list);
-    list_addresses(link->addresses, link->address_count, addresses);
+    list_addresses(replication, link->addresses, link->address_count, addresses);
     cf_status status = link_tls(link, &tls, &err);
     if (status == CF_OK) {
         struct repl_secondary_config config = {.kind = kind,
@@ -349,7 +359,7 @@ static void refresh_claimant(struct node_replication *replication, struct reader
     }
     CF_OWNED(node_tls) tls = NULL;
     struct repl_address_list *addresses = arena_new_object(rq->arena, struct repl_address_list);
-    list_addresses(link.addresses, link.address_count, addresses);
+    list_addresses(replication, link.addresses, link.address_count, addresses);
     cf_status status = link_tls(&link, &tls, &err);
     if (status == CF_OK) {
         struct repl_claimant_config config = {
