@@ -234,7 +234,7 @@ static bool log_is_new_enough(const struct raft *r, const struct raft_msg *m)
 /* Everything that both kinds have in common; counts why not. */
 static bool may_grant(struct raft *r, const struct raft_msg *m)
 {
-    if ((r->condition & RAFT_RECOVERING) != 0) {
+    if ((r->condition & RAFT_RECOVERING) != 0 && !MUTANT(MUTANT_RECOVERING_VOTES)) {
         r->counters.votes_refused_condition++; /* it may have forgotten what it acknowledged */
         return false;
     }

@@ -115,6 +115,9 @@ static bool store_entries(struct raft *r, const struct raft_msg *m)
 static void note_recovery_target(struct raft *r, const struct raft_msg *m, uint64_t matched)
 {
     /* RAFT_MSG_RECOVERING: the leader knows, and counts nothing any more that was lost. */
+    if (MUTANT(MUTANT_RECOVERED_EARLY)) {
+        r->recover_to = 1;
+    }
     if ((r->condition & RAFT_RECOVERING) != 0 && r->recover_to == 0 && m->commit <= matched &&
         (m->flags & RAFT_MSG_RECOVERING) != 0 && raft_log_matches(&r->log, m->commit, r->term)) {
         r->recover_to = m->commit;

@@ -33,6 +33,8 @@ enum raft_mutant {
     MUTANT_GRANT_OLD_LOG,          /* votes for candidates with an older log */
     MUTANT_CONFIG_NO_ROLLBACK,     /* truncation keeps the configuration it cut */
     MUTANT_VOTE_TWICE,             /* forgets that it voted in this term */
+    MUTANT_RECOVERING_VOTES,       /* votes although its log is not trustworthy */
+    MUTANT_RECOVERED_EARLY,        /* takes the next message for the end of its recovery */
     MUTANT_COUNT
 };
 #ifdef RAFT_MUTATIONS

@@ -246,6 +246,9 @@ bool check_has_quorum(const struct raft_membership *m, const bool *has, const ui
 static bool is_durable_at(const struct sim_node *n, uint64_t index, uint64_t term)
 {
     uint64_t found;
+    if (n->lost && index <= n->lost_last) {
+        return true; /* it was */
+    }
     return n->exists &&
            (n->disk.base.index > index || (disk_term(&n->disk, index, &found) && found == term));
 }
@@ -427,8 +430,16 @@ void check_node(struct world *w, struct sim_node *n)
            (disk_term(&n->disk, r->log.durable, &durable_term) && durable_term == term)))) {
         SIM_FAIL(w, "I-21", "node %" ID " takes %" ID " for durable", n->id, r->log.durable);
     }
-    if ((r->condition & RAFT_RECOVERING) != 0) {
+    bool recovering = (r->condition & RAFT_RECOVERING) != 0;
+    if (recovering && !n->lost) {
         SIM_FAIL(w, "recovering", "node %" ID " believes that it lost data", n->id);
+    }
+    if (recovering && r->role != RAFT_FOLLOWER) {
+        SIM_FAIL(w, "recovering", "node %" ID " campaigns with a broken log", n->id);
+    }
+    if (n->lost && !recovering) {
+        n->lost = false;
+        sim_reached(&w->engine, MARK_RECOVERED);
     }
     if (r->outbox_count > RAFT_OUTBOX_MAX || r->write_count > RAFT_WRITES_MAX ||
         r->read_count > r->options.reads_max) {

@@ -55,6 +55,11 @@ static void cut_tail(struct sim_disk *disk, uint64_t from)
     }
 }
 
+void disk_lose(struct sim_disk *disk, uint64_t from)
+{
+    cut_tail(disk, from);
+}
+
 /* Moves the base up; entries above it stay. */
 static void cut_head(struct sim_disk *disk, const struct raft_base *base)
 {

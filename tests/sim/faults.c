@@ -12,6 +12,79 @@ static struct sim_node *victim(struct world *w)
     return &w->nodes[sim_below(&w->engine, SIM_NODES)];
 }
 
+/* Could every configuration that some node has in force decide with the healthy ones alone? */
+static bool healthy_suffice(struct world *w, const bool *broken)
+{
+    bool has[SIM_NODES];
+    uint64_t ids[SIM_NODES];
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        ids[i] = i + 1;
+        has[i] = w->nodes[i].exists && !broken[i] && !w->nodes[i].lost;
+    }
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        const struct sim_node *n = &w->nodes[i];
+        if (!n->alive) {
+            continue;
+        }
+        for (size_t j = 0; j < n->raft->configs.count; j++) {
+            const struct raft_membership *m = &n->raft->configs.list[j]->membership;
+            if (m->count != 0 && !check_has_quorum(m, has, ids, SIM_NODES)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* A disk that forgets what it had synced; the host notices at the start. One at a time: with more
+ * of them no protocol could keep what was committed. */
+static void lose_some(struct world *w, struct sim_node *n)
+{
+    bool none[SIM_NODES] = {false};
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        if (w->nodes[i].lost || (w->nodes[i].exists && !w->nodes[i].alive && &w->nodes[i] != n)) {
+            return;
+        }
+    }
+    uint64_t last = disk_last(&n->disk);
+    n->lost = true;
+    if (!healthy_suffice(w, none)) {
+        n->lost = false;
+        return;
+    }
+    n->lost_last = last;
+    disk_lose(&n->disk, sim_between(&w->engine, n->disk.base.index + 1, last + 1));
+    sim_reached(&w->engine, MARK_DISK_LOST);
+    sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 0, 100000), EV_RESTART,
+                 node_slot(w, n), 0, 0, NULL);
+    if (sim_below(&w->engine, 2) == 0) {
+        sim_schedule(&w->engine,
+                     w->engine.now_us + sim_between(&w->engine, 0, 6 * w->options.heartbeat_us),
+                     EV_CUT_LEADER, 0, 0, 0, NULL);
+    }
+    sim_trace(&w->engine, "%" PRIu64 " loses %" PRIu64 " synced entries", n->id,
+              last - disk_last(&n->disk));
+}
+
+/* The hard moment for a node that lost entries: who knows of them goes away, too. */
+void faults_cut_leader(struct world *w)
+{
+    struct sim_node *leader = load_leader(w);
+    if (leader == NULL || leader->lost) {
+        return;
+    }
+    if (sim_below(&w->engine, 2) == 0) {
+        node_crash(w, leader);
+        sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 1000, 3000000),
+                     EV_RESTART, node_slot(w, leader), 0, 0, NULL);
+        return;
+    }
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        w->net.cut[i][node_slot(w, leader)] |= i != node_slot(w, leader);
+        w->net.cut[node_slot(w, leader)][i] |= i != node_slot(w, leader);
+    }
+}
+
 static void crash_some(struct world *w)
 {
     uint64_t count = sim_chance(&w->engine, 100) ? SIM_NODES : sim_between(&w->engine, 1, 2);
@@ -19,6 +92,9 @@ static void crash_some(struct world *w)
         struct sim_node *n = count == SIM_NODES ? &w->nodes[i] : victim(w);
         if (n->alive) {
             node_crash(w, n);
+            if (sim_chance(&w->engine, w->options.lose_permille)) {
+                lose_some(w, n);
+            }
             sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 1000, 3000000),
                          EV_RESTART, node_slot(w, n), 0, 0, NULL);
         }
@@ -71,30 +147,6 @@ void faults_nemesis(struct world *w)
 
 /* ---- liveness ------------------------------------------------------------------------------- */
 
-/* Could every configuration that some node has in force decide with the healthy ones alone? */
-static bool healthy_suffice(struct world *w, const bool *broken)
-{
-    bool has[SIM_NODES];
-    uint64_t ids[SIM_NODES];
-    for (unsigned i = 0; i < SIM_NODES; i++) {
-        ids[i] = i + 1;
-        has[i] = w->nodes[i].exists && !broken[i];
-    }
-    for (unsigned i = 0; i < SIM_NODES; i++) {
-        const struct sim_node *n = &w->nodes[i];
-        if (!n->alive) {
-            continue;
-        }
-        for (size_t j = 0; j < n->raft->configs.count; j++) {
-            const struct raft_membership *m = &n->raft->configs.list[j]->membership;
-            if (m->count != 0 && !check_has_quorum(m, has, ids, SIM_NODES)) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
 static void break_for_good(struct world *w, unsigned slot)
 {
     struct sim_node *n = &w->nodes[slot];
@@ -115,7 +167,7 @@ static void break_for_good(struct world *w, unsigned slot)
     }
 }
 
-void faults_begin_liveness(struct world *w)
+bool faults_begin_liveness(struct world *w)
 {
     w->liveness = true;
     w->healed_us = w->engine.now_us;
@@ -147,6 +199,9 @@ void faults_begin_liveness(struct world *w)
         }
     }
     bool broken[SIM_NODES] = {false};
+    if (!healthy_suffice(w, broken)) {
+        return false;
+    }
     for (unsigned tries = 0; tries < 4; tries++) {
         unsigned slot = (unsigned)sim_below(&w->engine, SIM_NODES);
         if (!w->nodes[slot].exists || broken[slot] || !sim_chance(&w->engine, 500)) {
@@ -159,6 +214,7 @@ void faults_begin_liveness(struct world *w)
             broken[slot] = false;
         }
     }
+    return true;
 }
 
 static struct sim_node *healthy_leader(struct world *w)
@@ -216,6 +272,9 @@ static void check_caught_up(struct world *w, const struct sim_node *leader, uint
     if (!is_caught_up(w, leader, id)) {
         SIM_FAIL(w, "L-3", "node %" PRIu64 " is at %" PRIu64 "/%" PRIu64 ", the leader at %" PRIu64,
                  id, n->alive ? n->raft->log.last : 0, n->state.applied, leader->raft->log.last);
+    }
+    if ((n->raft->condition & RAFT_RECOVERING) != 0) {
+        SIM_FAIL(w, "L-3", "node %" PRIu64 " holds everything and is still recovering", id);
     }
     if (n->read_count != 0) {
         SIM_FAIL(w, "L-2", "%zu reads of node %" PRIu64 " were never answered", n->read_count, id);

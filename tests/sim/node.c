@@ -86,7 +86,7 @@ static struct raft_options core_options(struct world *w, struct sim_node *n)
     options.use_priority = o->priority != 0;
     options.preferred = o->priority == n->id;
     options.lease_reads = o->lease != 0;
-    options.condition = n->condition;
+    options.condition = n->condition | (n->lost ? RAFT_RECOVERING : 0);
     options.append_bytes_max = o->append_bytes;
     options.append_entries_max = 16;
     options.window_messages = o->window_messages;

@@ -69,6 +69,8 @@ static void found_cluster(struct world *w)
     w->options.nodes = sizes[sim_option(e, "size_class", 0, CF_LENGTH(sizes) - 1)];
     w->options.learners = (unsigned)sim_option(e, "learners", 0, 2);
     w->options.clients = (unsigned)sim_option(e, "clients", 1, 6);
+    /* New options come last, so that old seeds keep most of their meaning. */
+    w->options.lose_permille = sim_option_maybe(e, "lose_permille", 1, 600);
     for (unsigned i = 0; i < w->options.nodes + w->options.learners; i++) {
         uint8_t role = i < w->options.nodes ? RAFT_VOTER : RAFT_LEARNER;
         cf_ignore(raft_membership_set(&founding, i + 1, role, 1, "", "", NULL), "always valid");
@@ -117,6 +119,11 @@ static void world_event(struct world *w, struct sim_event *event, bool load)
             again(w, event, w->options.operator_us);
         }
         break;
+    case EV_CUT_LEADER:
+        if (!w->liveness) {
+            faults_cut_leader(w);
+        }
+        break;
     case EV_NEMESIS:
         if (!w->liveness) {
             faults_nemesis(w);
@@ -157,7 +164,9 @@ static void run_phases(struct world *w)
 {
     uint64_t t = w->options.election_us;
     run_for(w, w->options.safety_us, true);
-    faults_begin_liveness(w);
+    if (!faults_begin_liveness(w)) {
+        return;
+    }
     run_for(w, 10 * t, true);
     faults_check_settled(w);
     /* A change that was begun may still end the leadership of who is removed by it; and who fell

@@ -39,6 +39,8 @@ static const char *const mark_names[] = {
     [MARK_CORRUPT_FRAME] = "corrupt-frame",
     [MARK_SNAPSHOT_FAILED] = "snapshot-failed",
     [MARK_REMOVED_TOLD] = "removed-told",
+    [MARK_DISK_LOST] = "disk-lost",
+    [MARK_RECOVERED] = "recovered",
 };
 _Static_assert(CF_LENGTH(mark_names) == MARK_COUNT, "every mark has a name");
 
@@ -171,6 +173,8 @@ static const char *const mutant_names[] = {
     [MUTANT_GRANT_OLD_LOG] = "grant-old-log",
     [MUTANT_CONFIG_NO_ROLLBACK] = "config-no-rollback",
     [MUTANT_VOTE_TWICE] = "vote-twice",
+    [MUTANT_RECOVERING_VOTES] = "recovering-votes",
+    [MUTANT_RECOVERED_EARLY] = "recovered-early",
 };
 _Static_assert(CF_LENGTH(mutant_names) == MUTANT_COUNT, "every mutant has a name");
 

@@ -23,6 +23,7 @@ enum sim_kind {
     EV_RESTART,
     EV_CLIENT, /* a: number of the client */
     EV_READ_AT_WAKE,
+    EV_CUT_LEADER,
     EV_OPERATOR,
     EV_NEMESIS,
     EV_MAINTAIN, /* flush and compact */
@@ -49,6 +50,8 @@ enum sim_mark {
     MARK_CORRUPT_FRAME,
     MARK_SNAPSHOT_FAILED,
     MARK_REMOVED_TOLD,
+    MARK_DISK_LOST,
+    MARK_RECOVERED,
     MARK_COUNT
 };
 
@@ -114,6 +117,8 @@ struct sim_node {
     bool exists, alive, drain_scheduled;
     uint64_t incarnation, paused_until_us;
     uint32_t condition;
+    bool lost; /* its disk lost synced entries; true until the core says that it is whole */
+    uint64_t lost_last; /* what it had before */
     struct raft *raft;
     struct sim_disk disk;
     struct sim_state state;
@@ -162,7 +167,7 @@ struct sim_options {
     uint64_t trailing, maintain_us;
     uint64_t fsync_min_us, fsync_max_us, fsync_spike_permille, fsync_spike_us;
     uint64_t apply_us, drain_us, client_us, operator_us, nemesis_us;
-    uint64_t crash_weight, pause_weight, partition_weight, condition_weight;
+    uint64_t lose_permille, crash_weight, pause_weight, partition_weight, condition_weight;
     uint64_t change_weight, transfer_weight, busy_permille, corrupt_permille;
     uint64_t lease, priority, read_permille, timer_late_us;
     uint64_t safety_us;
@@ -211,6 +216,7 @@ void disk_queue(struct sim_disk *disk, struct disk_write *write); /* takes over 
 /* The first `count` queued writes become durable. */
 void disk_apply(struct sim_disk *disk, size_t count);
 void disk_forget_queue(struct sim_disk *disk);
+void disk_lose(struct sim_disk *disk, uint64_t from); /* synced entries, against all promises */
 uint64_t disk_last(const struct sim_disk *disk);
 /* NULL outside. */
 struct raft_entry *disk_entry(const struct sim_disk *disk, uint64_t index);
@@ -250,7 +256,9 @@ struct sim_node *load_leader(struct world *w); /* the leader of the highest term
 
 /* faults.c */
 void faults_nemesis(struct world *w);
-void faults_begin_liveness(struct world *w);
+void faults_cut_leader(struct world *w);
+/* False when too many disks were lost for anybody to lead. */
+bool faults_begin_liveness(struct world *w);
 void faults_check_settled(struct world *w);
 void faults_check_stable(struct world *w, uint64_t term);
 bool faults_all_caught_up(struct world *w);
