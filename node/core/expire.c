@@ -13,6 +13,8 @@
 
 #define ROUND_MS 500
 #define DUE_MAX ((size_t)256)
+/* Tokens that one round deletes, those below the ones that are due included. */
+#define TOKENS_MAX ((size_t)500)
 
 struct expirer {
     struct core *core;
@@ -79,7 +81,7 @@ static cf_status propose_and_wait(struct expirer *expirer, struct txn *txn, stru
 
 /* ret_left: the entry stands for more than fits into one round, and stays. */
 static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slice name,
-                            bool *ret_left, struct cf_error *err)
+                            size_t *room, bool *ret_left, struct cf_error *err)
 {
     struct cf_slice what = cf_slice_from(name, 8);
     if (what.size == 1 + TOKEN_KEY_SIZE && what.data[0] == 't') {
@@ -87,7 +89,7 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
         cf_status status = token_by_key(txn, arena, what.data + 1, &entry, err);
         if (status == CF_OK &&
             (uint64_t)(entry->expire_ns / 1000000) <= cf_get_u64(name.data)) {
-            return token_revoke(txn, arena, entry, true, err);
+            return token_revoke_some(txn, arena, entry, room, ret_left, err);
         }
         if (status != CF_OK && status != CF_NOT_FOUND && status != CF_DENIED) {
             return status;
@@ -127,12 +129,13 @@ static bool round_of(struct expirer *expirer)
         struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_EXPIRE)};
         cf_status status = view_walk(view, prefix, CF_SLICE_EMPTY, each_due, due, &err);
         bool left = false;
-        for (size_t i = 0; i < due->count && status == CF_OK && !left; i++) {
-            status = revoke_due(txn, arena, due->names[i], &left, &err);
+        size_t room = TOKENS_MAX;
+        for (size_t i = 0; i < due->count && status == CF_OK && !left && room != 0; i++) {
+            status = revoke_due(txn, arena, due->names[i], &room, &left, &err);
         }
         if (status == CF_OK && txn_has_writes(txn)) {
             status = propose_and_wait(expirer, txn, &err);
-            more = status == CF_OK && (left || due->count == DUE_MAX);
+            more = status == CF_OK && (left || room == 0 || due->count == DUE_MAX);
         }
         if (status != CF_OK && status != CF_CONFLICT && status != CF_NOT_LEADER) {
             cf_warn("core", "expiry of %zu entries failed, will try again: %s %s", due->count,

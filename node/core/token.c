@@ -13,6 +13,8 @@
 #define TOKEN_RANDOM 24
 #define ACCESSOR_RANDOM 24
 #define TOKEN_TEXT_MAX ((size_t)512)
+/* How far up a family is looked at: what is deeper ends when the background work gets there. */
+#define ANCESTORS_MAX ((size_t)32)
 
 /* ---- names ---- */
 
@@ -44,7 +46,7 @@ cf_status token_key_of(struct txn *txn, struct cf_slice id, uint8_t key[TOKEN_KE
     return CF_OK;
 }
 
-static struct key expire_key(struct arena *arena, const struct token_entry *entry)
+struct key token_expire_key(struct arena *arena, const struct token_entry *entry)
 {
     const size_t head = sizeof(AREA_EXPIRE) - 1;
     uint8_t *name = arena_alloc_raw(arena, head + 8 + 1 + TOKEN_KEY_SIZE);
@@ -56,8 +58,8 @@ static struct key expire_key(struct arena *arena, const struct token_entry *entr
                         cf_slice_of(name, head + 9 + TOKEN_KEY_SIZE)};
 }
 
-static cf_status accessor_key(struct txn *txn, struct arena *arena, struct cf_slice accessor,
-                              struct key *ret, struct cf_error *err)
+cf_status token_accessor_key(struct txn *txn, struct arena *arena, struct cf_slice accessor,
+                             struct key *ret, struct cf_error *err)
 {
     uint8_t hash[TOKEN_KEY_SIZE];
     CF_TRY(token_key_of(txn, accessor, hash, err));
@@ -81,6 +83,20 @@ static bool came_from_a_mount(struct txn *txn, const struct token_entry *entry)
            token_mount_exists(txn, entry->mount_uuid);
 }
 
+bool token_family_is_live(struct txn *txn, struct arena *arena, const struct token_entry *entry)
+{
+    for (size_t depth = 0; entry->has_parent && depth < ANCESTORS_MAX; depth++) {
+        cf_status status = token_load(txn, arena, entry->parent, &entry, NULL);
+        if (status != CF_OK) {
+            return status == CF_NOT_FOUND; /* the parent was revoked alone */
+        }
+        if (!is_live(txn, entry)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 cf_status token_by_key(struct txn *txn, struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE],
                        const struct token_entry **ret, struct cf_error *err)
 {
@@ -99,7 +115,8 @@ cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
     } else {
         CF_TRY(token_key_of(txn, id, key, err));
         status = token_load(txn, arena, key, ret, err);
-        if (status == CF_OK && !came_from_a_mount(txn, *ret)) {
+        if (status == CF_OK && (!came_from_a_mount(txn, *ret) ||
+                                !token_family_is_live(txn, arena, *ret))) {
             status = CF_NOT_FOUND;
         }
     }
@@ -115,7 +132,7 @@ cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slic
     struct key key;
     struct cf_slice record;
     struct json *json;
-    CF_TRY(accessor_key(txn, arena, accessor, &key, err));
+    CF_TRY(token_accessor_key(txn, arena, accessor, &key, err));
     cf_status status = txn_get(txn, key, &record, err);
     if (status == CF_NOT_FOUND) {
         return cf_fail(err, CF_NOT_FOUND, "invalid accessor");
@@ -128,7 +145,8 @@ cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slic
         return cf_fail(err, CF_CORRUPT, "accessor record is malformed");
     }
     status = token_load(txn, arena, raw.data, ret, err);
-    if (status == CF_NOT_FOUND || (status == CF_OK && !is_live(txn, *ret))) {
+    if (status == CF_NOT_FOUND || (status == CF_OK && (!is_live(txn, *ret) ||
+                                                       !token_family_is_live(txn, arena, *ret)))) {
         return cf_fail(err, CF_NOT_FOUND, "invalid accessor");
     }
     return status;
@@ -184,7 +202,7 @@ cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_sl
     entry->expire_ns = spec->ttl_s != 0 ? entry->creation_ns + spec->ttl_s * 1000000000 : 0;
     token_sort_policies(arena, entry);
     struct key key;
-    CF_TRY(accessor_key(rq->txn, arena, entry->accessor, &key, err));
+    CF_TRY(token_accessor_key(rq->txn, arena, entry->accessor, &key, err));
     txn_put(rq->txn, key, accessor_record(arena, entry));
     struct key record_key = token_record_key(arena, entry->key);
     entry->entry_hash = key_hash(record_key);
@@ -196,7 +214,7 @@ cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_sl
                 CF_SLICE_EMPTY);
     }
     if (entry->expire_ns != 0) {
-        txn_put(rq->txn, expire_key(arena, entry), CF_SLICE_EMPTY);
+        txn_put(rq->txn, token_expire_key(arena, entry), CF_SLICE_EMPTY);
         lease_add_token(rq->txn, arena, entry);
     }
     *ret_id = id;
@@ -210,105 +228,17 @@ cf_status token_update(struct txn *txn, struct arena *arena, const struct token_
     (void)err;
     if (before->expire_ns != after->expire_ns) {
         if (before->expire_ns != 0) {
-            txn_delete(txn, expire_key(arena, before));
+            txn_delete(txn, token_expire_key(arena, before));
         } else {
             lease_add_token(txn, arena, after);
         }
         if (after->expire_ns != 0) {
-            txn_put(txn, expire_key(arena, after), CF_SLICE_EMPTY);
+            txn_put(txn, token_expire_key(arena, after), CF_SLICE_EMPTY);
         } else {
             lease_remove_token(txn, arena, before);
         }
     }
     txn_put(txn, token_record_key(arena, after->key), token_to_record(arena, after));
-    return CF_OK;
-}
-
-/* ---- revoking ---- */
-
-static cf_status remove_one(struct txn *txn, struct arena *arena, const struct token_entry *entry,
-                            struct cf_error *err)
-{
-    struct key key;
-    CF_TRY(accessor_key(txn, arena, entry->accessor, &key, err));
-    txn_delete(txn, key);
-    txn_delete(txn, token_record_key(arena, entry->key));
-    if (entry->expire_ns != 0) {
-        txn_delete(txn, expire_key(arena, entry));
-        lease_remove_token(txn, arena, entry);
-    }
-    if (entry->has_parent) {
-        txn_delete(txn, token_area_key(arena, AREA_CHILD, entry->parent,
-                                       cf_slice_of(entry->key, TOKEN_KEY_SIZE)));
-    }
-    /* Everybody who reads the cubbyhole has read the record that goes with it (window.h). */
-    txn_delete_prefix(txn, token_area_key(arena, AREA_CUBBY, entry->key, CF_SLICE("/")));
-    return CF_OK;
-}
-
-static cf_status children_of(struct txn *txn, struct arena *arena, const struct token_entry *entry,
-                             struct txn_names *ret, struct cf_error *err)
-{
-    return txn_scan(txn, token_area_key(arena, AREA_CHILD, entry->key, CF_SLICE_EMPTY),
-                    CF_SLICE_EMPTY, TOKEN_TREE_MAX + 1, ret, err);
-}
-
-static cf_status make_orphan(struct txn *txn, struct arena *arena, const struct token_entry *parent,
-                             struct cf_slice child_key, struct cf_error *err)
-{
-    const struct token_entry *child;
-    txn_delete(txn, token_area_key(arena, AREA_CHILD, parent->key, child_key));
-    cf_status status = token_load(txn, arena, child_key.data, &child, err);
-    if (status != CF_OK) {
-        return status == CF_NOT_FOUND ? CF_OK : status;
-    }
-    struct token_entry changed = *child;
-    changed.has_parent = false;
-    memset(changed.parent, 0, sizeof(changed.parent));
-    return token_update(txn, arena, child, &changed, err);
-}
-
-struct revoke_item {
-    struct revoke_item *next;
-    const struct token_entry *entry;
-};
-
-cf_status token_revoke(struct txn *txn, struct arena *arena, const struct token_entry *entry,
-                       bool with_children, struct cf_error *err)
-{
-    struct txn_names children;
-    size_t count = 1;
-    if (!with_children) {
-        CF_TRY(children_of(txn, arena, entry, &children, err));
-        for (size_t i = 0; i < children.count; i++) {
-            CF_TRY(make_orphan(txn, arena, entry, children.names[i], err));
-        }
-        return remove_one(txn, arena, entry, err);
-    }
-    struct revoke_item *queue = arena_new_object(arena, struct revoke_item);
-    struct revoke_item *last = queue;
-    queue->entry = entry;
-    for (; queue != NULL; queue = queue->next) {
-        CF_TRY(children_of(txn, arena, queue->entry, &children, err));
-        count += children.count;
-        if (count > TOKEN_TREE_MAX) {
-            return cf_fail(err, CF_BUSY,
-                           "the token has more than %d descendants: revoke its children first",
-                           TOKEN_TREE_MAX);
-        }
-        for (size_t i = 0; i < children.count; i++) {
-            const struct token_entry *child;
-            cf_status status = token_load(txn, arena, children.names[i].data, &child, err);
-            if (status == CF_NOT_FOUND) {
-                continue;
-            }
-            CF_TRY(status);
-            last->next = arena_new_object(arena, struct revoke_item);
-            last = last->next;
-            last->entry = child;
-        }
-        CF_TRY(remove_one(txn, arena, queue->entry, err));
-    }
     return CF_OK;
 }
 

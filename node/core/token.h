@@ -69,11 +69,18 @@ CF_CHECKED cf_status token_create_batch(struct request *rq, struct token_spec *s
 CF_CHECKED cf_status token_update(struct txn *txn, struct arena *arena, const struct token_entry *before,
                                   const struct token_entry *after, struct cf_error *err);
 /* Deletes the token and, with_children, its tree; children become orphans otherwise. Cubbyholes, indexes
- * and leases go with them. At most TOKEN_TREE_MAX tokens in one write set: beyond it CF_BUSY, the caller
- * revokes in steps (leaves first). */
-#define TOKEN_TREE_MAX 2000
+ * and leases go with them. A tree that does not fit (TOKEN_TREE_MAX tokens in one write set, earlier
+ * calls included) ends at once and is deleted later: the token's life ends now, which ends every token
+ * below it, and the active node's background work deletes them in bounded entries. Orphaning more than
+ * that many children at once is CF_BUSY. */
+#define TOKEN_TREE_MAX 500
 CF_CHECKED cf_status token_revoke(struct txn *txn, struct arena *arena, const struct token_entry *entry,
                                   bool with_children, struct cf_error *err);
+/* Deletes tokens of the tree, leaves first, and lowers *room for each, until the tree is gone or *room is
+ * 0. ret_left: the token itself is still there. */
+CF_CHECKED cf_status token_revoke_some(struct txn *txn, struct arena *arena,
+                                       const struct token_entry *entry, size_t *room, bool *ret_left,
+                                       struct cf_error *err);
 
 /* TTL by core-api.md section 4: asked (0: not asked) or the default, cut to the maxima; warns when cut. */
 int64_t token_effective_ttl(struct request *rq, const struct mount *mount, int64_t asked_s,

@@ -83,7 +83,9 @@ static cf_status check_roots(struct txn *txn, struct arena *arena, const struct 
     }
     cf_status status = token_load(txn, arena, entry->parent, &parent, err);
     if (status == CF_NOT_FOUND ||
-        (status == CF_OK && parent->expire_ns != 0 && view_now_ns(view) >= parent->expire_ns)) {
+        (status == CF_OK &&
+         ((parent->expire_ns != 0 && view_now_ns(view) >= parent->expire_ns) ||
+          !token_family_is_live(txn, arena, parent)))) {
         return cf_fail(err, CF_DENIED, "bad token");
     }
     return status;

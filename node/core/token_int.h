@@ -19,6 +19,13 @@ CF_CHECKED cf_status token_open_batch(struct txn *txn, struct arena *arena, stru
                                       const struct token_entry **ret, struct cf_error *err);
 /* Whether the mount is in the view's table; notes that its entry was read. */
 bool token_mount_exists(struct txn *txn, struct uuid uuid);
+/* False once a token that it descends from has run out: a large tree is revoked by ending its root, and
+ * then deleted bit by bit. Ancestors are read through the cache. */
+bool token_family_is_live(struct txn *txn, struct arena *arena, const struct token_entry *entry);
+struct key token_expire_key(struct arena *arena, const struct token_entry *entry);
+CF_CHECKED cf_status token_accessor_key(struct txn *txn, struct arena *arena,
+                                        struct cf_slice accessor, struct key *ret,
+                                        struct cf_error *err);
 /* Copies the policies, sorted. */
 void token_sort_policies(struct arena *arena, struct token_entry *entry);
 /* <area><key><rest> as a key of class cluster. */
