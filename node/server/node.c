@@ -24,6 +24,8 @@
 #include "node/server/seal.h"
 #include "node/server/status.h"
 
+#define NAME_RECORD "node-name"
+
 #define CONNECTIONS_MAX 16384
 #define CONNECTIONS_PER_ADDRESS_MAX 4096
 #define KEY_MEMORY ((size_t)1 << 20)
@@ -111,9 +113,33 @@ static cf_status open_storage(struct node *node, struct cf_error *err)
     return raft_store_open(node->kv, &node->store, err);
 }
 
+/* A data directory under the name of another node (a copied configuration, a wrong path) is refused:
+ * two nodes would take themselves for the same voter. */
+static cf_status check_name(struct node *node, struct cf_error *err)
+{
+    KV_VALUE(kept) = {0};
+    struct cf_slice name = cf_slice_str(node->config->node_id);
+    if (node->config->storage != STORAGE_RAFT) {
+        return CF_OK;
+    }
+    cf_status status = raft_store_get_record(node->store, NAME_RECORD, &kept, err);
+    if (status == CF_NOT_FOUND) {
+        return raft_store_put_record(node->store, NAME_RECORD, name, err);
+    }
+    CF_TRY(status);
+    if (!cf_slice_eq(kept.bytes, name)) {
+        return cf_fail(err, CF_INVALID,
+                       "data directory \"%s\" belongs to node \"%.*s\", but node_id is \"%s\": "
+                       "correct one of the two",
+                       node->config->path, CF_SHOW(kept.bytes), node->config->node_id);
+    }
+    return CF_OK;
+}
+
 cf_status node_start_driver(struct node *node, struct cf_error *err)
 {
     uint64_t seed;
+    CF_TRY(check_name(node, err));
     cf_random_fill(core_random(), &seed, sizeof(seed));
     struct raft_driver_options options = {
         .loop = node->loop,
