@@ -4,7 +4,7 @@
 #include "node/base/log.h"
 #include "replication/driver/driver_int.h"
 
-#define CLAIM_AGAIN_US ((uint64_t)30 * 1000000)
+#define CLAIM_AGAIN_US ((uint64_t)5 * 1000000)
 
 struct repl_claimant {
     struct repl_driver *driver;

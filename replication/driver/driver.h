@@ -308,7 +308,7 @@ void repl_secondary_status(const struct repl_secondary *secondary,
 /* ---- claimant ---- */
 
 /* Dials a former primary (its addresses, the certificate that we had as its secondary) until it has
- * answered our lineage and proof, at first within a second, later every 30 seconds; goes on,
+ * answered our lineage and proof, at first within a second, later every 5 seconds; goes on,
  * because it may come back from a backup. `heard` (may be NULL) tells each answer. Used by a
  * promoted secondary, and by one that followed a promoted one. */
 struct repl_claimant_config {
