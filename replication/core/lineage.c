@@ -12,29 +12,6 @@ struct repl_epoch repl_lineage_current(const struct repl_lineage *lineage)
     return lineage->count > 0 ? lineage->branches[lineage->count - 1].epoch : none;
 }
 
-cf_status repl_lineage_raise(struct repl_lineage *lineage, const struct repl_epoch *epoch,
-                             const struct repl_position *at, struct cf_error *err)
-{
-    struct repl_epoch parent = repl_lineage_current(lineage);
-    if (lineage->count == REPL_LINEAGE_MAX) {
-        return cf_fail(err, CF_TOO_LARGE, "a lineage of more than %d epochs", REPL_LINEAGE_MAX);
-    }
-    if (epoch->number <= parent.number) {
-        return cf_fail(err, CF_INVALID, "epoch %u is not above %u", epoch->number, parent.number);
-    }
-    if (lineage->count > 0 && at->index != 0 && !repl_epoch_equal(&at->epoch, &parent)) {
-        return cf_fail(err, CF_INVALID, "a branch point outside of the current epoch");
-    }
-    struct repl_branch *branch = &lineage->branches[lineage->count];
-    *branch = (struct repl_branch){.epoch = *epoch, .parent = parent};
-    if (lineage->count > 0) {
-        branch->term = at->term;
-        branch->index = at->index;
-    }
-    lineage->count++;
-    return CF_OK;
-}
-
 int repl_lineage_find(const struct repl_lineage *lineage, const struct repl_epoch *epoch)
 {
     for (size_t i = 0; i < lineage->count; i++) {
@@ -115,6 +92,33 @@ bool repl_lineage_includes(const struct repl_lineage *lineage, const struct repl
     }
     const struct repl_branch *left = &lineage->branches[at + 1];
     return position->index <= left->index && position->term <= left->term;
+}
+
+cf_status repl_lineage_raise(struct repl_lineage *lineage, const struct repl_epoch *epoch,
+                             const struct repl_position *at, struct cf_error *err)
+{
+    struct repl_epoch current = repl_lineage_current(lineage);
+    struct repl_branch branch = {.epoch = *epoch};
+    size_t keep = 0;
+    if (epoch->number <= current.number) {
+        return cf_fail(err, CF_INVALID, "epoch %u is not above %u", epoch->number, current.number);
+    }
+    if (lineage->count > 0) {
+        int found = at->index != 0 ? repl_lineage_find(lineage, &at->epoch) : -1;
+        if (found < 0 || !repl_lineage_includes(lineage, at)) {
+            return cf_fail(err, CF_INVALID, "a branch point outside of the lineage");
+        }
+        keep = (size_t)found + 1;
+        branch.parent = at->epoch;
+        branch.term = at->term;
+        branch.index = at->index;
+    }
+    if (keep == REPL_LINEAGE_MAX) {
+        return cf_fail(err, CF_TOO_LARGE, "a lineage of more than %d epochs", REPL_LINEAGE_MAX);
+    }
+    lineage->count = keep + 1;
+    lineage->branches[keep] = branch;
+    return CF_OK;
 }
 
 static void add_epoch(const struct repl_epoch *epoch, struct cf_buf *out)

@@ -29,7 +29,11 @@ struct repl_lineage {
     struct repl_branch branches[REPL_LINEAGE_MAX];
 };
 
-/* CF_TOO_LARGE when full. `at` is a position of the current epoch (ignored for the first). */
+/* A promotion: `epoch` (its number above the current one's) branches off at `at`, which is where
+ * the promoted state stands (ignored for the first epoch). Epochs behind that of `at` are left out:
+ * a secondary that adopted an epoch and received nothing of it yet has no part in its history.
+ * CF_INVALID for a number that is not higher or a position outside of the lineage, CF_TOO_LARGE
+ * when full. */
 CF_CHECKED cf_status repl_lineage_raise(struct repl_lineage *lineage,
                                         const struct repl_epoch *epoch,
                                         const struct repl_position *at, struct cf_error *err);

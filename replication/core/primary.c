@@ -76,16 +76,6 @@ static void rest(struct primary *p)
     p->seq_sent = p->seq_acked = p->flight_bytes = 0;
 }
 
-static enum fence_decision decide(const struct primary_event *ev)
-{
-    struct fence_claim claim = {ev->theirs, ev->verified || REPL_MUTATED(REPL_MUTANT_TRUST_CLAIMS)};
-    enum fence_decision decision = fence_decide(ev->own, FENCE_PRIMARY, &claim);
-    if (REPL_MUTATED(REPL_MUTANT_NEVER_FENCE)) {
-        return FENCE_IGNORE;
-    }
-    return decision;
-}
-
 static cf_status on_hello(struct primary *p, const struct primary_event *ev,
                           struct primary_update *out, struct cf_error *err)
 {
@@ -93,7 +83,8 @@ static cf_status on_hello(struct primary *p, const struct primary_event *ev,
     p->heard = true;
     p->epoch = repl_lineage_current(ev->own);
     p->heartbeat_at_ms = ev->now_ms + PRIMARY_HEARTBEAT_MS;
-    switch (decide(ev)) {
+    struct fence_claim claim = {ev->theirs, ev->verified};
+    switch (fence_decide(ev->own, FENCE_PRIMARY, &claim)) {
     case FENCE_FENCE:
         out->fence = out->close = true;
         out->verdict = REPL_DEPOSED;

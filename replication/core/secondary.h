@@ -23,6 +23,7 @@
 
 #include "node/base/host.h"
 #include "replication/core/fence.h"
+#include "replication/core/mutant.h"
 
 enum {
     SECONDARY_BACKOFF_MIN_MS = 100,
@@ -167,24 +168,5 @@ CF_CHECKED cf_status secondary_step(struct secondary *s, const struct secondary_
 
 /* As status shows it: "idle", "merkle-sync", "stream-wals". */
 const char *secondary_state_text(const struct secondary *s);
-
-/* Tests only: mistakes that the simulator has to find. Compiled in with REPL_MUTATIONS. */
-enum repl_mutant {
-    REPL_MUTANT_NONE,
-    REPL_MUTANT_ACCEPT_GAP,     /* a batch is taken although `from` is not our position */
-    REPL_MUTANT_HELLO_EARLY,    /* greets while proposals are under way */
-    REPL_MUTANT_RESUME_BLINDLY, /* goes on with the stage of another snapshot */
-    REPL_MUTANT_STREAM_BEYOND,  /* the primary streams to who is beyond the branch point */
-    REPL_MUTANT_TRUST_CLAIMS,   /* unproved claims fence */
-    REPL_MUTANT_NEVER_FENCE,
-    REPL_MUTANT_ACK_EARLY, /* acknowledges what was received, not what was committed */
-    REPL_MUTANT_COUNT
-};
-#ifdef REPL_MUTATIONS
-extern enum repl_mutant repl_mutation;
-#define REPL_MUTATED(which) (repl_mutation == (which))
-#else
-#define REPL_MUTATED(which) false
-#endif
 
 #endif

@@ -168,7 +168,7 @@ START_TEST(redirects_to_who_may_serve)
     p2 = fake_new(true);
     fake_serve(p2, REPL_DR);
     p2->may_serve = false;
-    snprintf(p2->redirect, sizeof(p2->redirect), "https://%s", p->own_address);
+    snprintf(p2->redirect, sizeof(p2->redirect), "https://%.200s", p->own_address);
     append_many(p, 10);
     fake_follow(s, REPL_DR, fake_ca, "s1", p2, NULL);
     fake_until(caught_up, p);
