@@ -49,7 +49,10 @@ struct node_replication {
     _Atomic uint64_t advanced;
     _Atomic bool advance_posted, refresh_posted;
     _Atomic(const char *) modes[REPL_KIND_COUNT];
+    struct root_cache *roots;
 };
+
+struct root_cache;
 
 struct repl_host repl_host_table(struct node_replication *replication);
 /* host.c: position of an index of our own log. */

@@ -8,9 +8,9 @@
 
 #include "consensus/driver/driver.h"
 #include "node/base/memory.h"
-#include "node/crypto/hash.h"
 #include "node/format/timefmt.h"
 #include "node/server/replication/repl_int.h"
+#include "node/server/replication/root.h"
 #include "node/server/replication/routes.h"
 
 #define PEERS_MAX 64
@@ -21,6 +21,7 @@ struct asking {
     struct node *node;
     bool one;
     enum repl_kind kind;
+    char roots[REPL_KIND_COUNT][ROOT_TEXT_SIZE];
 };
 
 static void set_time(struct arena *arena, struct json *object, const char *key, int64_t ns)
@@ -40,23 +41,6 @@ static const char *https(struct arena *arena, const char *address)
     bool has_scheme = strstr(address, "://") != NULL;
     return address[0] == '\0' ? "" : arena_printf(arena, "%s%s", has_scheme ? "" : "https://",
                                                   address);
-}
-
-/* Equal on both sides exactly when they stand at the same position of the same history with the same
- * set: what the tree's root says elsewhere. 40 hex digits. */
-static const char *root_text(struct arena *arena, const char *set_id,
-                             const struct repl_position *position)
-{
-    uint8_t digest[20];
-    CF_BUF(bytes) = {0};
-    CF_BUF(hex) = {0};
-    cf_buf_add_str(&bytes, set_id);
-    repl_position_encode(position, &bytes);
-    hash_sha1(cf_buf_slice(&bytes), digest);
-    for (size_t i = 0; i < sizeof(digest); i++) {
-        cf_buf_addf(&hex, "%02x", digest[i]);
-    }
-    return arena_text(arena, cf_buf_slice(&hex));
 }
 
 static void add_lineage(struct node_replication *replication, struct arena *arena,
@@ -136,14 +120,12 @@ static void add_secondaries(struct node_replication *replication, enum repl_kind
 }
 
 static void add_primary(struct node_replication *replication, enum repl_kind kind,
-                        struct request *rq, struct json *object)
+                        struct request *rq, const char *root, struct json *object)
 {
     struct arena *arena = rq->arena;
     struct set_primary set = {0};
-    struct repl_position position = {0};
     uint64_t index = rq->view->index;
     cf_ignore(set_read_primary(rq, repl_set_kind(kind), &set, NULL) != CF_OK, "shown as empty");
-    cf_ignore(!repl_own_position(replication, index, &position), "shown as the beginning");
     add_common(replication, &replication->sides[kind], arena, object);
     json_set_text(arena, object, "mode", "primary");
     json_set_text(arena, object, "state",
@@ -152,8 +134,7 @@ static void add_primary(struct node_replication *replication, enum repl_kind kin
     json_set_int(arena, object, "last_wal", (int64_t)index);
     json_set_int(arena, object, kind == REPL_DR ? "last_dr_wal" : "last_performance_wal",
                  (int64_t)index);
-    json_set_text(arena, object, "merkle_root",
-                  root_text(arena, replication->sides[kind].set_id, &position));
+    json_set_text(arena, object, "merkle_root", root);
     add_secondaries(replication, kind, rq, object);
 }
 
@@ -206,7 +187,8 @@ static void add_readiness(struct arena *arena, struct json *object, const char *
 }
 
 static void add_secondary(struct node_replication *replication, enum repl_kind kind,
-                          struct request *rq, const struct set_link *link, struct json *object)
+                          struct request *rq, const struct set_link *link, const char *root,
+                          struct json *object)
 {
     struct arena *arena = rq->arena;
     struct repl_side *side = &replication->sides[kind];
@@ -220,8 +202,10 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
         repl_secondary_status(side->secondary, status);
     }
     const char *state = runs ? status->state : "idle";
-    if (!bootstrapping) {
-        cf_ignore(!repl_applied_position(replication, kind, &position), "shown as the beginning");
+    struct cf_slice bytes;
+    if (!bootstrapping &&
+        set_read_bytes(rq, set_position_key(repl_set_kind(kind)), &bytes, NULL) == CF_OK) {
+        cf_ignore(repl_position_decode(bytes, &position, NULL) != CF_OK, "shown as the beginning");
     }
     add_common(replication, side, arena, object);
     json_set_string(arena, object, "cluster_id", link->set_id);
@@ -235,8 +219,7 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
                       : "");
     json_set_int(arena, object, "last_remote_wal", (int64_t)position.index);
     set_time(arena, object, "last_start", runs ? status->last_start_ns : link->started_ns);
-    json_set_text(arena, object, "merkle_root",
-                  root_text(arena, arena_text(arena, link->set_id), &position));
+    json_set_text(arena, object, "merkle_root", root);
     if (runs && status->primary.cluster_address[0] != '\0') {
         json_array_add(arena, primaries, peer_json(arena, &status->primary));
     }
@@ -256,16 +239,18 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
 /* ---- the answer, made on the main loop ---- */
 
 static struct json *describe(struct node_replication *replication, enum repl_kind kind,
-                             struct request *rq)
+                             const struct asking *asking)
 {
+    struct request *rq = asking->rq;
+    const char *root = asking->roots[kind];
     struct json *object = json_object_new(rq->arena);
     struct set_link link;
     bool hidden = kind == REPL_PERFORMANCE && replication->role == ROLE_DR_SECONDARY;
     if (replication->sides[kind].is_primary && !hidden) {
-        add_primary(replication, kind, rq, object);
+        add_primary(replication, kind, rq, root, object);
     } else if (!hidden && set_read_link(rq, repl_set_kind(kind), &link, NULL) == CF_OK &&
                !cf_slice_is(link.state, "promoted")) {
-        add_secondary(replication, kind, rq, &link, object);
+        add_secondary(replication, kind, rq, &link, root, object);
     } else {
         json_set_text(rq->arena, object, "mode", "disabled");
     }
@@ -278,20 +263,37 @@ static void describe_run(void *arg)
     struct request *rq = asking->rq;
     struct node_replication *replication = asking->node->replication;
     if (asking->one) {
-        rq->response.data = describe(replication, asking->kind, rq);
+        rq->response.data = describe(replication, asking->kind, asking);
     } else {
         struct json *data = response_data(rq);
-        json_set(rq->arena, data, "dr", describe(replication, REPL_DR, rq));
-        json_set(rq->arena, data, "performance", describe(replication, REPL_PERFORMANCE, rq));
+        json_set(rq->arena, data, "dr", describe(replication, REPL_DR, asking));
+        json_set(rq->arena, data, "performance", describe(replication, REPL_PERFORMANCE, asking));
     }
     core_host_done(rq, CF_OK);
+}
+
+/* On a worker: the hash reads all of the data. */
+static void hash_run(void *arg)
+{
+    struct asking *asking = arg;
+    struct node_replication *replication = asking->node->replication;
+    for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+        bool asked = !asking->one || asking->kind == (enum repl_kind)i;
+        if (asked && strcmp(atomic_load(&replication->modes[i]), "disabled") != 0) {
+            cf_ignore(root_of(replication->roots, asking->rq->view, (enum repl_kind)i,
+                              asking->roots[i], NULL) != CF_OK,
+                      "shown as empty");
+        }
+    }
+    loop_post(asking->node->loop, describe_run, asking);
 }
 
 static cf_status ask(struct request *rq, bool one, enum repl_kind kind)
 {
     struct asking *asking = arena_new_object(rq->arena, struct asking);
-    *asking = (struct asking){rq, core_host_context(rq->core), one, kind};
-    loop_post(asking->node->loop, describe_run, asking);
+    *asking = (struct asking){.rq = rq, .node = core_host_context(rq->core), .one = one,
+                              .kind = kind};
+    core_work(rq->core, hash_run, asking);
     return CF_OK;
 }
 
