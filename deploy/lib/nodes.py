@@ -88,6 +88,7 @@ class Node:
         self.log_path = os.path.join(self.dir, "log")
         self.pid_path = os.path.join(self.dir, "pid")
         self.conn = None
+        self.proc = None
 
     # ---------------------------------------------------------------- process
 
@@ -126,6 +127,8 @@ seal "static" {
 
     def pid(self):
         """The process id when the node runs, else None. The pid file alone proves nothing."""
+        if self.proc is not None and self.proc.poll() is None:
+            return self.proc.pid  # a child of ours: its command line in /proc may still be empty
         try:
             with open(self.pid_path) as f:
                 pid = int(f.read())
@@ -170,7 +173,7 @@ seal "static" {
 
     def reaped(self):
         """A child of ours stays a zombie until asked for its exit code."""
-        return getattr(self, "proc", None) is not None and self.proc.poll() is not None
+        return self.proc is not None and self.proc.poll() is not None
 
     def check_runs(self):
         """For use in waits: a node that ended will not come up any more."""
