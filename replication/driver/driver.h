@@ -316,7 +316,7 @@ struct repl_claimant_config {
     const char *set_id;
     const struct node_tls *tls;
     const struct repl_address_list *addresses;
-    /* fenced: it is now behind our epoch and knows it. */
+    /* fenced: its host->fence was called, where it may serve; claims go on until it is gone. */
     void (*heard)(void *ctx, bool fenced, const char *text);
     void *ctx;
 };

@@ -306,9 +306,11 @@ void repl_serve_hello(struct repl_slot *slot, struct rpc_link *link, struct cf_s
         return;
     }
     host->lineage(host->ctx, slot->kind, &hello->own);
-    /* A fenced or lagging primary still has to hear that it was replaced. */
+    /* A primary that may not serve still has to hear that it was replaced: where that can be
+     * committed, or here when nobody knows where. */
     bool newer = is_newer(&hello->own, &hello->theirs);
-    if (!newer && !host->may_serve(host->ctx, slot->kind, redirect)) {
+    bool may = host->may_serve(host->ctx, slot->kind, redirect);
+    if (!may && (!newer || redirect[0] != '\0')) {
         answer_hello(slot, call, REPL_REDIRECT, "another node serves", redirect, hello);
     } else if (slot->primary->peer_count >= REPL_PEERS_MAX) {
         repl_refuse(call, CF_BUSY, "too many secondaries");
@@ -325,9 +327,14 @@ static void judge_claim(struct repl_slot *slot, const char *id, struct hello *he
 {
     const struct repl_host *host = &slot->driver->host;
     Coffer__Repl__ClaimAnswer answer = COFFER__REPL__CLAIM_ANSWER__INIT;
+    char text[256] = "", redirect[REPL_ADDRESS_SIZE] = "";
+    if (!host->may_serve(host->ctx, slot->kind, redirect) && redirect[0] != '\0') {
+        answer.redirect = message_bytes(cf_slice_str(redirect));
+        repl_answer(call, &answer.base);
+        return;
+    }
     host->lineage(host->ctx, slot->kind, &hello->own);
     struct fence_claim claim = {&hello->theirs, proved(slot, &hello->own, &hello->theirs, proof)};
-    char text[256] = "";
     switch (fence_decide(&hello->own, FENCE_PRIMARY, &claim)) {
     case FENCE_FENCE:
         host->fence(host->ctx, slot->kind, &hello->theirs, proof, id);

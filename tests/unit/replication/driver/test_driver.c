@@ -391,6 +391,37 @@ START_TEST(claims_need_a_proof)
 }
 END_TEST
 
+/* A node that can't commit the fence sends the claim, and the hello, to one that can. */
+START_TEST(claims_reach_the_active_node)
+{
+    struct repl_claimant *claimant;
+    struct repl_address_list list = {0};
+    set_up(REPL_DR);
+    p2 = fake_new(true);
+    fake_serve(p2, REPL_DR);
+    p2->may_serve = false;
+    snprintf(p2->redirect, sizeof(p2->redirect), "%s", p->own_address);
+    CF_OWNED(node_tls) tls = fake_tls(fake_ca, IDENTITY_SECONDARY, "s1");
+    ck_assert(repl_address_add(&list, cf_slice_str(p2->own_address)));
+    s->lineage = p->lineage;
+    promote(s, 10);
+    struct repl_claimant_config config = {
+        .kind = REPL_DR, .set_id = "set-1", .tls = tls, .addresses = &list, .heard = on_heard};
+    heard.count = 0;
+    ck_ok(repl_claimant_new(s->driver, &config, &claimant, &err_));
+    fake_until(was_heard, NULL);
+    repl_claimant_free(claimant);
+    ck_assert(heard.fenced);
+    ck_assert_uint_eq(p->fences, 1);
+    ck_assert_uint_eq(p2->fences, 0);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p2, NULL);
+    fake_until(has_error, "no longer the primary");
+    ck_assert_uint_ge(p->fences, 2);
+    ck_assert_uint_eq(p2->fences, 0);
+    tear_down();
+}
+END_TEST
+
 /* An unproved primary of a newer epoch is not followed. */
 START_TEST(unproved_primary_is_not_followed)
 {
@@ -428,4 +459,5 @@ TEST_MAIN("replication/driver/driver", bootstraps_and_streams, filtered_entries_
           resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve,
           revoking_cuts_at_once, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
           follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
-          claims_need_a_proof, unproved_primary_is_not_followed, lists_of_addresses_are_bounded)
+          claims_need_a_proof, claims_reach_the_active_node, unproved_primary_is_not_followed,
+          lists_of_addresses_are_bounded)
