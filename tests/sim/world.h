@@ -264,15 +264,23 @@ void faults_check_stable(struct world *w, uint64_t term);
 bool faults_all_caught_up(struct world *w);
 void faults_check_end(struct world *w);
 
+/* view.c */
+struct sim_oracle_entry *view_oracle(struct world *w, uint64_t index);
+const struct sim_view_entry *view_at(const struct sim_view *v, uint64_t index); /* NULL outside */
+void view_reset(struct world *w, struct sim_view *v, uint64_t index, uint64_t term);
+void view_add(struct world *w, struct sim_node *n, const struct raft_entry *entry);
+/* Follows what the core did to its log; true when that was anything. I-3, I-6, I-13, I-18. */
+bool view_sync(struct world *w, struct sim_node *n);
+bool check_has_quorum(const struct raft_membership *m, const bool *has, const uint64_t *ids,
+                      size_t count);
+uint64_t check_entry_chain(uint64_t before, const struct raft_entry *entry);
+
 /* checks.c */
 void check_node(struct world *w, struct sim_node *n);
 void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m);
 void check_apply(struct world *w, struct sim_node *n, const struct raft_entry *entry);
 void check_snapshot(struct world *w, const struct raft_base *base, const struct sim_state *state);
 void check_restarted(struct world *w, struct sim_node *n);
-bool check_has_quorum(const struct raft_membership *m, const bool *has, const uint64_t *ids,
-                      size_t count);
-uint64_t check_entry_chain(uint64_t before, const struct raft_entry *entry);
 void check_done(struct world *w);
 
 /* run.c: one seed. Returns the hash of its trace. */
