@@ -21,6 +21,10 @@ struct proposal {
     struct window_claim *claim; /* NULL: unconditional */
     uint64_t deadline_us;  /* monotonic; past it the append is refused with CF_TIMEOUT */
 
+    /* At append, on the main loop, before anything else is checked; index: what it would get. Not CF_OK
+     * refuses it. May be NULL. */
+    cf_status (*check)(struct proposal *proposal, uint64_t index);
+
     /* Called once, on any thread. CF_OK: applied here, at `index`. CF_CONFLICT: not appended; run
      * again once `retry_index` is applied. CF_NOT_LEADER, CF_BUSY, CF_NO_SPACE, CF_TIMEOUT,
      * CF_READ_ONLY: not appended. CF_UNKNOWN_OUTCOME: leadership was lost after the append. */

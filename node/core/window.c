@@ -51,7 +51,7 @@ struct window *window_new(size_t keys_max, size_t bytes_max)
     }
     window->buckets = cf_array(window->bucket_count, sizeof(*window->buckets));
     cf_list_init(&window->tickets);
-    window->ticket_next = 1;
+    window->ticket_next = WINDOW_TICKET_FIRST + 1;
     return window;
 }
 

@@ -35,6 +35,10 @@ struct window_claim {
     uint64_t ticket; /* 0, or what window_ticket() gave */
 };
 
+/* A claim with this ticket waits for nobody (what another cluster has committed already); one with
+ * UINT64_MAX waits for every request (the node's own background work). */
+#define WINDOW_TICKET_FIRST ((uint64_t)1)
+
 struct window;
 
 /* Caps: remembered entries' keys by count and bytes; beyond them older views run again. */

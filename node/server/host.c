@@ -14,6 +14,7 @@
 #include "node/core/token.h"
 #include "node/format/timefmt.h"
 #include "node/server/cluster.h"
+#include "node/server/dr_token.h"
 #include "node/server/metrics.h"
 #include "node/server/replication/enable.h"
 #include "node/server/replication/routes.h"

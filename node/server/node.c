@@ -294,12 +294,11 @@ static cf_status start(struct node *node, struct cf_error *err)
     struct core_config core = {.default_lease_ttl_s = config->default_lease_ttl_s,
                                .max_lease_ttl_s = config->max_lease_ttl_s,
                                .raw_storage_endpoint = config->raw_storage_endpoint};
-    struct loop_signal *ignored;
     CF_TRY(harden(config, err));
     CF_TRY(loop_new(&node->loop, err));
-    CF_TRY(loop_signal_new(node->loop, SIGTERM, on_terminate, node, &ignored, err));
-    CF_TRY(loop_signal_new(node->loop, SIGINT, on_terminate, node, &ignored, err));
-    CF_TRY(loop_signal_new(node->loop, SIGHUP, on_hangup, node, &ignored, err));
+    CF_TRY(loop_signal_new(node->loop, SIGTERM, on_terminate, node, &node->signals[0], err));
+    CF_TRY(loop_signal_new(node->loop, SIGINT, on_terminate, node, &node->signals[1], err));
+    CF_TRY(loop_signal_new(node->loop, SIGHUP, on_hangup, node, &node->signals[2], err));
     CF_TRY(open_storage(node, err));
     the_proposer = proposals_proposer(node);
     struct core_host host = {
@@ -353,6 +352,9 @@ static void destroy(struct node *node)
     secret_free(node->pending_key);
     seal_progress_free(node->progress);
     pthread_mutex_destroy(&node->seal_lock);
+    for (size_t i = 0; i < CF_LENGTH(node->signals); i++) {
+        loop_signal_free(node->signals[i]);
+    }
     loop_free(node->loop);
     cf_free(node);
 }

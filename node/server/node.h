@@ -24,6 +24,7 @@ struct node_replication; /* replication.h: the link to other clusters */
 struct node {
     struct config *config;
     struct loop *loop;
+    struct loop_signal *signals[3]; /* SIGTERM, SIGINT, SIGHUP */
     struct kv *kv;
     struct raft_store *store;
     struct raft_driver *driver; /* NULL until there is an identity */

@@ -111,6 +111,9 @@ static cf_status admit(void *context, struct raft_proposal *raft, uint64_t index
     if (loop_now_us() > pending->proposal->deadline_us) {
         return cf_fail(err, CF_TIMEOUT, "request timed out before it was appended");
     }
+    if (pending->proposal->check != NULL) {
+        CF_TRY(pending->proposal->check(pending->proposal, index));
+    }
     return core_admit(node->core, pending->proposal, index);
 }
 

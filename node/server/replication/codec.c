@@ -162,7 +162,7 @@ cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, const struct
     struct key *keys = arena_alloc_raw(arena, total * sizeof(*keys));
     bool *ranges = arena_alloc_raw(arena, total * sizeof(*ranges));
     claim->view_index = UINT64_MAX;
-    claim->ticket = UINT64_MAX;
+    claim->ticket = WINDOW_TICKET_FIRST; /* the primary has committed it: it waits for no local request */
     claim->writes = keys;
     claim->is_range = ranges;
     for (size_t i = 0; i < command.entry_count; i++) {

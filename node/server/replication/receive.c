@@ -23,6 +23,7 @@ struct shipped {
     enum repl_kind kind;
     struct arena *arena;
     bool is_batch;
+    struct repl_position from, to;
     repl_done_fn done;
     void *arg;
     cf_status status;
@@ -52,6 +53,22 @@ static void proposed(struct proposal *proposal, cf_status status, uint64_t index
     (void)index;
     shipped->status = status;
     loop_post(shipped->replication->node->loop, ended, shipped);
+}
+
+/* At append: batches follow each other without a gap, whatever became of the one before. */
+static cf_status check_append(struct proposal *proposal, uint64_t index)
+{
+    struct shipped *shipped = cf_container(proposal, struct shipped, proposal);
+    struct repl_side *side = &shipped->replication->sides[shipped->kind];
+    /* The same index again: the append before this one was refused after its check. */
+    if (side->is_broken || index == side->appended_index ||
+        !repl_position_equal(&shipped->from, &side->appended)) {
+        side->is_broken = true;
+        return CF_CONFLICT;
+    }
+    side->appended = shipped->to;
+    side->appended_index = index;
+    return CF_OK;
 }
 
 static struct shipped *shipped_new(struct node_replication *replication, enum repl_kind kind,
@@ -115,6 +132,9 @@ static cf_status receive_last_position(void *ctx, enum repl_kind kind, struct re
     }
     side->tail = *ret;
     side->tail_known = true;
+    side->appended = *ret;
+    side->appended_index = 0;
+    side->is_broken = false;
     return CF_OK;
 }
 
@@ -165,6 +185,9 @@ static void receive_propose_batch(void *ctx, enum repl_kind kind, const struct r
     struct cf_error err = {0};
     struct shipped *shipped = shipped_new(replication, kind, done, arg);
     shipped->is_batch = true;
+    shipped->from = *from;
+    shipped->to = *to;
+    shipped->proposal.check = check_append;
     side->in_flight++;
     if (!side->tail_known || !repl_position_equal(from, &side->tail)) {
         cf_fail(&err, CF_CONFLICT, "the batch does not continue from the end of the log");

@@ -23,6 +23,9 @@ struct repl_side {
     bool tail_known;
     struct repl_position tail; /* the last that was proposed */
     unsigned in_flight;
+    struct repl_position appended; /* of the log: what the next batch has to continue from */
+    uint64_t appended_index;       /* the log index that it was given */
+    bool is_broken;                /* one was refused: all behind it are, until the receiver begins anew */
     uint32_t stage_generation;
     /* what the other side's addresses are, as last kept */
     struct repl_address_list learned;
