@@ -176,6 +176,9 @@ struct raft_driver {
     uint64_t dirty_since_us; /* loop; 0: nothing to flush */
     bool flushing;
     struct raft_job flush_job;
+    bool dropping; /* loop: drop_job is under way, for entries up to drop_index */
+    uint64_t drop_index;
+    struct raft_job drop_job;
     struct raft_applied flushed_now; /* result of the job */
     struct mark *marks;              /* loop */
     size_t mark_count, mark_capacity;
@@ -276,6 +279,8 @@ void retention_start(struct raft_driver *driver, const struct raft_loaded *loade
 void retention_appended(struct raft_driver *driver, const struct raft_entry *entry);
 void retention_truncated(struct raft_driver *driver, uint64_t from);
 void retention_installed(struct raft_driver *driver, uint64_t index);
+/* Loop: the compaction up to index is durable. */
+void retention_compacted(struct raft_driver *driver, uint64_t index);
 void retention_tick(struct raft_driver *driver, uint64_t now_us);
 void retention_stop(struct raft_driver *driver);
 struct raft_log_reader retention_reader(struct raft_driver *driver);

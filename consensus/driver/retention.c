@@ -187,6 +187,32 @@ void retention_tick(struct raft_driver *driver, uint64_t now_us)
     }
 }
 
+/* The range delete of a cut would give the space back only when compactions reach the bottom. */
+static void drop_run(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, drop_job);
+    struct cf_error err = {0};
+    cf_status status = raft_store_drop_log_files(driver->store, driver->drop_index, &err);
+    if (status != CF_OK && status != CF_INTERNAL) {
+        driver_fatal(driver, status == CF_CORRUPT ? RAFT_EXIT_CORRUPT : RAFT_EXIT_DISK, &err);
+    }
+}
+
+static void drop_done(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, drop_job);
+    driver->dropping = false;
+}
+
+void retention_compacted(struct raft_driver *driver, uint64_t index)
+{
+    if (!driver->dropping && !driver->stopping) { /* else the next cut takes these along */
+        driver->dropping = true;
+        driver->drop_index = index;
+        raft_worker_push(driver->carer, &driver->drop_job);
+    }
+}
+
 /* ---- reading for followers */
 
 static void fetch_run(struct raft_job *job)
@@ -281,6 +307,7 @@ struct raft_log_reader retention_reader(struct raft_driver *driver)
 void retention_start(struct raft_driver *driver, const struct raft_loaded *loaded)
 {
     driver->flush_job = (struct raft_job){.run = flush_run, .done = flush_done};
+    driver->drop_job = (struct raft_job){.run = drop_run, .done = drop_done};
     for (size_t i = 0; i < FETCHES_MAX; i++) {
         driver->fetches[i].driver = driver;
         driver->fetches[i].job = (struct raft_job){.run = fetch_run, .done = fetch_done};

@@ -104,6 +104,9 @@ struct raft_store_write {
 /* Adds the write to a batch, which may hold several in their order. */
 void raft_store_add(struct raft_store *store, struct kv_batch *batch,
                     const struct raft_store_write *write);
+/* Gives back the files of entries up to `index`, whose compaction is durable. Blocks for a sync. */
+CF_CHECKED cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index,
+                                               struct cf_error *err);
 /* Commits the batch with one sync. Any error is fatal to the process (consensus.md 13.1). */
 CF_CHECKED cf_status raft_store_sync(struct raft_store *store, struct kv_batch *batch,
                                      struct cf_error *err);

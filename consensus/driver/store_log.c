@@ -109,6 +109,13 @@ void raft_store_add(struct raft_store *store, struct kv_batch *batch,
     atomic_store(&store->last_index, last);
 }
 
+/* The deletion is above every file that is kept or goes: nothing that it hides can come back. */
+cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index, struct cf_error *err)
+{
+    uint8_t first[INDEX_KEY_SIZE], last[INDEX_KEY_SIZE];
+    return kv_drop_files(store->log, index_key(first, 0), index_key(last, index), err);
+}
+
 cf_status raft_store_sync(struct raft_store *store, struct kv_batch *batch, struct cf_error *err)
 {
     return kv_commit(store->kv, batch, KV_SYNC, err);

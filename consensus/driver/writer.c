@@ -162,6 +162,9 @@ static void on_finished(void *arg)
                 id = item->id;
                 term = item->term;
             }
+            if (item->write.compact != NULL) {
+                retention_compacted(driver, item->base.index);
+            }
             write_item_free(item);
         }
         item = next;

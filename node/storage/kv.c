@@ -394,6 +394,12 @@ cf_status kv_compact(struct kv_family *family, struct cf_slice from, struct cf_s
     return family->kv->ops->compact(family, from, to, err);
 }
 
+cf_status kv_drop_files(struct kv_family *family, struct cf_slice from, struct cf_slice last,
+                        struct cf_error *err)
+{
+    return family->kv->ops->drop_files(family, from, last, err);
+}
+
 cf_status kv_delete_bulk(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                          enum kv_durability durability, struct cf_error *err)
 {

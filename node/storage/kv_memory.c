@@ -384,6 +384,12 @@ static cf_status memory_compact(struct kv_family *family, struct cf_slice from, 
     return CF_OK;
 }
 
+static cf_status memory_drop_files(struct kv_family *family, struct cf_slice from,
+                                   struct cf_slice last, struct cf_error *err)
+{
+    return memory_compact(family, from, last, err); /* deleted is gone already */
+}
+
 static uint64_t memory_approximate_size(struct kv_family *family, struct cf_slice from,
                                         struct cf_slice to)
 {
@@ -447,6 +453,7 @@ static const struct kv_ops memory_ops = {
     .commit = memory_commit,
     .flush = memory_flush,
     .compact = memory_compact,
+    .drop_files = memory_drop_files,
     .approximate_size = memory_approximate_size,
     .memory_bytes = memory_memory_bytes,
     .space = memory_space,

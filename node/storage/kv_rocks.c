@@ -297,6 +297,15 @@ static cf_status rocks_compact(struct kv_family *family, struct cf_slice from, s
     return CF_OK;
 }
 
+static cf_status rocks_drop_files(struct kv_family *family, struct cf_slice from,
+                                  struct cf_slice last, struct cf_error *err)
+{
+    char *error = NULL;
+    rocksdb_delete_file_in_range_cf(rocks(family->kv)->db, rocks_handle(family), chars(from),
+                                    from.size, chars(last), last.size, &error);
+    return rocks_status(error, "remove files", err);
+}
+
 static uint64_t rocks_approximate_size(struct kv_family *family, struct cf_slice from,
                                        struct cf_slice to)
 {
@@ -374,6 +383,7 @@ const struct kv_ops rocks_ops = {
     .commit = rocks_commit,
     .flush = rocks_flush,
     .compact = rocks_compact,
+    .drop_files = rocks_drop_files,
     .approximate_size = rocks_approximate_size,
     .memory_bytes = rocks_memory_bytes,
     .space = rocks_space,

@@ -238,6 +238,7 @@ static void suite_configs(void)
     raft_store_add(store, batch, &(struct raft_store_write){.compact = &base});
     ck_ok(raft_store_sync(store, batch, NULL));
     kv_batch_free(kv_batch_take(&batch));
+    ck_ok(raft_store_drop_log_files(store, 3, NULL));
     CF_OWNED(kv_family) state = raft_store_state(store);
     ck_ok(kv_flush(state, NULL));
     kv_family_unref(kv_family_take(&state));

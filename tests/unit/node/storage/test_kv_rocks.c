@@ -301,6 +301,62 @@ START_TEST(space_is_told)
 }
 END_TEST
 
+static const char *file_key(char to[16], unsigned number)
+{
+    snprintf(to, 16, "%06u", number);
+    return to;
+}
+
+/* A few small files at the bottom, each of 100 keys with 1 KiB. */
+static void fill_files(struct kv *kv, struct kv_family *family, unsigned files)
+{
+    char key[16], value[1025];
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    for (unsigned file = 0; file < files; file++) {
+        for (unsigned i = 0; i < 100; i++) {
+            put(kv, family, file_key(key, 100 * file + i), value);
+        }
+        ck_ok(kv_flush(family, NULL));
+        ck_ok(kv_compact(family, text(file_key(key, 100 * file)), CF_SLICE_EMPTY, NULL));
+    }
+}
+
+/* The space comes back at once, and nothing else changes: neither what was kept, nor what a reader
+ * of before sees beyond the deleted, nor what a reopening finds. */
+START_TEST(drops_files)
+{
+    struct kv *kv = NULL;
+    struct kv_family *family = NULL;
+    char key[16];
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    ck_ok(kv_family_create(kv, "log", &family, NULL));
+    fill_files(kv, family, 8);
+    uint64_t before = kv_approximate_size(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
+    CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+    kv_batch_delete_range(batch, family, text("000000"), text("000651"));
+    ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+    kv_batch_free(kv_batch_take(&batch));
+    ck_ok(kv_drop_files(family, text("000000"), text("000650"), NULL));
+    uint64_t after = kv_approximate_size(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
+    ck_assert_uint_lt(after, before / 2);
+    for (int round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 800; i++) {
+            ck_assert_int_eq(got(kv_now(kv), family, file_key(key, i))[0], i <= 650 ? '\0' : 'v');
+        }
+        kv_family_unref(family);
+        kv_close(kv);
+        ck_ok(reopen(&kv, NULL));
+        ck_ok(kv_family_open(kv, "log", &family, NULL));
+    }
+    /* A range without a file is nobody's business. */
+    ck_ok(kv_drop_files(family, text("x"), text("y"), NULL));
+    kv_family_unref(family);
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
 TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race,
           reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
-          bad_directories, lost_wal, space_is_told)
+          bad_directories, lost_wal, space_is_told, drops_files)
