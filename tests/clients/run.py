@@ -97,7 +97,7 @@ def main():
     sys.exit(t.finish())
 
 
-SCENARIOS = (single, three)
+SCENARIOS = (single, three, secondary)
 
 if __name__ == "__main__":
     main()

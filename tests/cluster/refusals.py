@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
-from cluster import SLOW, World, arguments, wait_for  # noqa: E402
+from cluster import World, arguments, wait_for  # noqa: E402
 import replicas  # noqa: E402
 from replicas import status, streaming  # noqa: E402
 
@@ -161,8 +161,16 @@ def roads(t, world, primary, third):
         proxy.target = clean.nodes[0].cluster_port
         wait_for("the mode", lambda: status(clean.nodes[0], "performance")["mode"] == "primary", 20)
         token = replicas.secondary_token(clean, "performance", "x")
-        refused(x, ENABLE % "performance", {"token": token}, "tls", "proxy", "certificate")
+        # The token is good and the API port is reached: the call succeeds, and the link does not.
+        x.write(ENABLE % "performance", {"token": token}, timeout=60)
+        wait_for("the status to name the proxy",
+                 lambda: "proxy" in status(x, "performance").get("last_error", ""), 20)
         true(proxy.accepted > 0, "nobody came to the proxy")
+        equal(status(x, "performance")["mode"], "bootstrapping")
+    with t.check("a bootstrap that cannot begin is given up with secondary/disable; nothing is lost"):
+        x.write("sys/replication/performance/secondary/disable", {})
+        wait_for("the mode", lambda: status(x, "performance")["mode"] == "disabled", 20)
+        wait_for("the cluster to serve", lambda: x.get_kv("ready") == "1", 20)
         proxy.stop()
         still_itself(x)
     with t.check("the same token, asked again with the right CA, works: the first tries cost nothing"):

@@ -336,6 +336,7 @@ void bench_timeout(struct bench *b, uint64_t id)
 {
     struct raft *raft = bench_raft(b, id);
     b->now_us = raft->election_deadline_us > b->now_us ? raft->election_deadline_us : b->now_us;
+    raft->election_deadline_us = b->now_us; /* not late: that is another story */
     raft_tick(raft, b->now_us);
     bench_drain(b, id);
 }

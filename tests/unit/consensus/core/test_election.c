@@ -183,6 +183,31 @@ START_TEST(check_quorum)
 }
 END_TEST
 
+/* A process that stood still reads what waits for it before it gives up its followers or leader. */
+START_TEST(late_ticks_decide_nothing)
+{
+    struct bench *b = bench_new(3);
+    bench_elect(b, 1);
+    bench_run(b, 2 * HEARTBEAT_US);
+    b->now_us += 3 * T_US;
+    for (uint64_t id = 1; id <= 3; id++) {
+        raft_tick(bench_raft(b, id), b->now_us);
+    }
+    bench_settle(b); /* the heartbeats that were due, and their answers */
+    bench_run(b, 4 * HEARTBEAT_US);
+    ck_assert_int_eq(bench_raft(b, 1)->role, RAFT_LEADER);
+    ck_assert_uint_eq(bench_raft(b, 2)->counters.pre_votes, 0);
+    bench_isolate(b, 1);
+    b->now_us += 3 * T_US;
+    raft_tick(bench_raft(b, 1), b->now_us);
+    ck_assert_int_eq(bench_raft(b, 1)->role, RAFT_LEADER);
+    b->now_us += HEARTBEAT_US;
+    raft_tick(bench_raft(b, 1), b->now_us); /* nobody answered: now it is certain */
+    ck_assert_int_eq(bench_raft(b, 1)->role, RAFT_FOLLOWER);
+    bench_free(b);
+}
+END_TEST
+
 /* canonical/raft#203: the target campaigns at once, without PreVote. */
 START_TEST(core_transfer_skips_prevote)
 {
@@ -374,6 +399,6 @@ END_TEST
 TEST_MAIN("consensus/core/election", three_elect_one, alone_at_once, own_vote_after_sync,
           grant_waits_for_the_disk, core_prevote_keeps_vote, core_prevote_no_timer_reset,
           core_prevote_exleader, stickiness, old_log_gets_no_vote, check_quorum,
-          core_transfer_skips_prevote, transfer_gives_up, reads_do_not_stop_the_timer,
-          sealed_leader_hands_over, stalled_leader_leaves, preferred_node_wins,
-          stuck_one_term_ahead, nonsense_is_dropped, impossible_options)
+          late_ticks_decide_nothing, core_transfer_skips_prevote, transfer_gives_up,
+          reads_do_not_stop_the_timer, sealed_leader_hands_over, stalled_leader_leaves,
+          preferred_node_wins, stuck_one_term_ahead, nonsense_is_dropped, impossible_options)
