@@ -21,6 +21,8 @@ enum route_flags {
     ROUTE_WRITE = 1 << 7,  /* a read method that writes: goes to the active node at once */
     ROUTE_ANY_ROLE = 1 << 8, /* answered on DR secondaries and fenced clusters, too */
     ROUTE_WRAPPING = 1 << 9, /* may be called with a wrapping token */
+    /* On a DR secondary open to callers without a token: the handler checks the operation token. */
+    ROUTE_DR_TOKEN = 1 << 10,
 };
 
 enum field_type { FIELD_STRING, FIELD_INT, FIELD_BOOL, FIELD_DURATION, FIELD_LIST, FIELD_MAP, FIELD_ANY };

@@ -7,6 +7,13 @@
 #include "node/core/route.h"
 #include "node/core/token.h"
 
+static bool is_open_route(const struct request *rq)
+{
+    return rq->route != NULL && ((rq->route->flags & ROUTE_OPEN) != 0 ||
+                                 ((rq->route->flags & ROUTE_DR_TOKEN) != 0 &&
+                                  rq->view->role == ROLE_DR_SECONDARY));
+}
+
 cf_status step_cluster(struct request *rq, struct cf_error *err)
 {
     txn_note_read(rq->txn, rq->core->role_hash); /* no write lands after a change of role */
@@ -16,7 +23,7 @@ cf_status step_cluster(struct request *rq, struct cf_error *err)
     case ROLE_PERFORMANCE_SECONDARY:
         return CF_OK;
     case ROLE_DR_SECONDARY:
-        if (may_pass) {
+        if (may_pass || is_open_route(rq)) {
             return CF_OK;
         }
         return cf_fail(err, CF_INVALID, "path disabled in replication DR secondary mode");
@@ -72,14 +79,14 @@ bool request_writes(const struct request *rq)
 bool request_spends_use(const struct request *rq)
 {
     /* A wrapping token reaches nothing but sys/wrapping: what opens its content uses it up. */
-    bool is_open = rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0;
+    bool is_open = is_open_route(rq);
     return rq->caller != NULL && rq->foreign == NULL && rq->caller->num_uses > 0 &&
            !rq->caller->is_wrapping && !is_open;
 }
 
 cf_status step_authenticate(struct request *rq, struct cf_error *err)
 {
-    bool is_open = rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0;
+    bool is_open = is_open_route(rq);
     rq->caller = rq->foreign;
     if (rq->foreign != NULL) {
         return CF_OK;
@@ -123,7 +130,7 @@ static struct cf_slice policy_path(const struct request *rq)
 
 cf_status step_policy(struct request *rq, struct acl **acl, struct cf_error *err)
 {
-    if (rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0) {
+    if (is_open_route(rq)) {
         return CF_OK;
     }
     if (rq->caller->is_wrapping &&

@@ -214,8 +214,18 @@ static bool read_body(struct http_exchange *x, struct request *rq)
     if (cf_slice_starts(rq->path, CF_SLICE("sys/storage/raft/snapshot"))) {
         return true; /* an archive, not JSON */
     }
-    if (json_parse(rq->arena, rq->raw_body, NULL, &rq->body, &err) != CF_OK ||
-        !json_is(rq->body, JSON_OBJECT)) {
+    if (json_parse(rq->arena, rq->raw_body, NULL, &rq->body, &err) != CF_OK) {
+        /* The text that clients know; what is over a limit of ours says which one. */
+        bool is_limit = cf_slice_starts(cf_slice_str(err.message), CF_SLICE("JSON over"));
+        http_respond_error(x, 400, is_limit ? err.message : "error parsing JSON");
+        return false;
+    }
+    if (json_is(rq->body, JSON_NULL)) { /* how clients write without fields: no body at all */
+        rq->body = NULL;
+        rq->raw_body = CF_SLICE_EMPTY;
+        return true;
+    }
+    if (!json_is(rq->body, JSON_OBJECT)) {
         http_respond_error(x, 400, "error parsing JSON");
         return false;
     }

@@ -210,6 +210,8 @@ void cluster_free(struct cluster *cluster)
     admissions_free(cluster->admissions);
     raft_rpc_free(cluster->transport);
     rpc_client_free(cluster->forward_client);
+    rpc_client_free(cluster->former_client);
+    loop_timer_free(cluster->former_timer);
     rpc_free(cluster->rpc);
     node_tls_free(cluster->tls);
     secret_free(cluster->ca_key);
@@ -269,6 +271,14 @@ static void each_link(void *arg, struct rpc_link *link)
         cluster_id_parse(peer->identity.id, &id) && id == search->id) {
         search->found = peer;
     }
+}
+
+struct cf_slice cluster_peer_api(struct node *node, struct arena *arena, uint64_t id)
+{
+    struct leader_search search = {.id = id};
+    (void)rpc_each_link(node->cluster->rpc, each_link, &search);
+    return search.found != NULL ? arena_copy(arena, cf_slice_str(search.found->api_address))
+                                : CF_SLICE_EMPTY;
 }
 
 /* Whose addresses cluster_leader() answers: copied out, so that reactors need not visit the loop. */

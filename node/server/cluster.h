@@ -55,6 +55,8 @@ bool cluster_handle_bootstrap(struct node *node, struct http_exchange *x, struct
 
 /* Any thread: who leads, with addresses as far as they are known (arena's). */
 bool cluster_leader(struct node *node, struct arena *arena, struct cluster_peer *ret);
+/* Main loop: the API address of the member `id` as it said over a link to here; empty without a link. */
+struct cf_slice cluster_peer_api(struct node *node, struct arena *arena, uint64_t id);
 /* Any thread: core_host's forward. */
 void cluster_forward(void *context, struct request *rq, bool to_primary);
 /* Reactor threads: the same for a node route's exchange, whose rq is sent as it is. */

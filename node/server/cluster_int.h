@@ -22,6 +22,8 @@ struct cluster {
     struct loop_timer *renewal;
     struct rpc_client *forward_client; /* to the active node; NULL: it is this one, or unknown */
     uint64_t forward_leader;
+    struct rpc_client *former_client; /* to the one before: it may still answer what it has */
+    struct loop_timer *former_timer;
 
     pthread_mutex_t lock; /* guards what follows; any thread */
     bool joining_now;

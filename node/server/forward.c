@@ -17,6 +17,7 @@
 #include "proto/message.h"
 
 #define RETRY_US ((uint64_t)50 * 1000)
+#define FORMER_US ((uint64_t)2 * 1000000)
 #define SEEK_LEADER_US ((uint64_t)5 * 1000000)
 #define REQUEST_MAX_US ((uint64_t)90 * 1000000)
 
@@ -335,6 +336,26 @@ static void leader_up(void *ctx, struct rpc_link *link)
     cluster_refresh_leader(ctx);
 }
 
+static void former_over(void *arg)
+{
+    struct cluster *cluster = arg;
+    rpc_client_free(cluster->former_client);
+    cluster->former_client = NULL;
+}
+
+/* The node that led until now has requests of ours, and knows best what became of them: it answers them in
+ * a moment when it handed leadership over, and its connection breaks when it died. */
+static void keep_former(struct cluster *cluster)
+{
+    rpc_client_free(cluster->former_client);
+    cluster->former_client = cluster->forward_client;
+    cluster->forward_client = NULL;
+    if (cluster->former_timer == NULL) {
+        cluster->former_timer = loop_timer_new(cluster->node->loop, former_over, cluster);
+    }
+    loop_timer_set_in(cluster->former_timer, FORMER_US);
+}
+
 void forward_follow(struct cluster *cluster, uint64_t leader, const char *address)
 {
     struct cf_error err = {0};
@@ -342,8 +363,9 @@ void forward_follow(struct cluster *cluster, uint64_t leader, const char *addres
     if (cluster->forward_leader == leader && cluster->forward_client != NULL) {
         return;
     }
-    rpc_client_free(cluster->forward_client);
-    cluster->forward_client = NULL;
+    if (cluster->forward_client != NULL) {
+        keep_former(cluster);
+    }
     cluster->forward_leader = leader;
     if (leader == 0 || address[0] == '\0' || cluster->tls == NULL ||
         leader == raft_store_identity(cluster->node->store).node_id) {

@@ -26,6 +26,12 @@ static struct node *node_of(struct request *rq)
     return core_host_context(rq->core);
 }
 
+/* Routes with ROUTE_DR_TOKEN: nobody was authenticated on a DR secondary, the token in the body counts. */
+static cf_status check_dr_token(struct request *rq, struct cf_error *err)
+{
+    return rq->view->role == ROLE_DR_SECONDARY ? dr_token_check(rq, err) : CF_OK;
+}
+
 /* ---- sys/seal and sys/step-down: on the main loop, answered from there ---- */
 
 static void seal_run(void *arg)
@@ -38,7 +44,7 @@ static void seal_run(void *arg)
 
 static cf_status handle_seal(struct request *rq, struct cf_error *err)
 {
-    (void)err;
+    CF_TRY(check_dr_token(rq, err));
     loop_post(node_of(rq)->loop, seal_run, rq);
     return CF_OK;
 }
@@ -56,7 +62,7 @@ static void step_down_run(void *arg)
 
 static cf_status handle_step_down(struct request *rq, struct cf_error *err)
 {
-    (void)err;
+    CF_TRY(check_dr_token(rq, err));
     loop_post(node_of(rq)->loop, step_down_run, rq);
     return CF_OK;
 }
@@ -141,6 +147,7 @@ static const char *peer_name(struct request *rq, const struct raft_peer_info *pe
 
 static cf_status handle_configuration(struct request *rq, struct cf_error *err)
 {
+    CF_TRY(check_dr_token(rq, err));
     CF_TRY(want_raft(rq, err));
     const struct raft_driver_status *status = driver_status(rq);
     struct json *servers = json_array_new(rq->arena);
@@ -195,6 +202,7 @@ static void remove_run(void *arg)
 static cf_status handle_remove_peer(struct request *rq, struct cf_error *err)
 {
     struct cf_slice name;
+    CF_TRY(check_dr_token(rq, err));
     CF_TRY(want_raft(rq, err));
     CF_TRY(request_string(rq, "server_id", &name, err));
     const struct raft_driver_status *status = driver_status(rq);
@@ -221,6 +229,7 @@ static bool is_healthy(const struct raft_driver_status *status, const struct raf
 
 static cf_status handle_autopilot_state(struct request *rq, struct cf_error *err)
 {
+    CF_TRY(check_dr_token(rq, err));
     CF_TRY(want_raft(rq, err));
     const struct raft_driver_status *status = driver_status(rq);
     struct json *servers = json_object_new(rq->arena);
@@ -288,10 +297,10 @@ static cf_status handle_autopilot_configuration(struct request *rq, struct cf_er
 
 /* ---- sys/ha-status ---- */
 
-static cf_status handle_ha_status(struct request *rq, struct cf_error *err)
+static void ha_status_run(void *arg)
 {
+    struct request *rq = arg;
     struct node *node = node_of(rq);
-    (void)err;
     char host[256] = "";
     cf_ignore(gethostname(host, sizeof(host) - 1) != 0, "shown as empty");
     struct json *nodes = json_array_new(rq->arena);
@@ -314,7 +323,8 @@ static cf_status handle_ha_status(struct request *rq, struct cf_error *err)
         timefmt_text(cf_wall_ns(cf_host_clock()) - ago_us * 1000, time);
         struct json *other = json_object_new(rq->arena);
         json_set_text(rq->arena, other, "hostname", peer_name(rq, peer));
-        json_set_text(rq->arena, other, "api_address", "");
+        json_set_string(rq->arena, other, "api_address",
+                        cluster_peer_api(node, rq->arena, peer->id));
         json_set_text(rq->arena, other, "cluster_address",
                       arena_printf(rq->arena, "https://%s", peer->address));
         json_set_bool(rq->arena, other, "active_node", false);
@@ -325,6 +335,13 @@ static cf_status handle_ha_status(struct request *rq, struct cf_error *err)
     json_set(rq->arena, response_data(rq), "nodes", nodes);
     rq->response.data_at_top = true;
     core_host_done(rq, CF_OK);
+}
+
+/* On the main loop, whose links know the addresses. */
+static cf_status handle_ha_status(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    loop_post(node_of(rq)->loop, ha_status_run, rq);
     return CF_OK;
 }
 
@@ -338,21 +355,22 @@ static cf_status handle_metrics(struct request *rq, struct cf_error *err)
 }
 
 const struct route host_routes[] = {
-    {.pattern = "seal", .write = handle_seal, .flags = ROUTE_HOST | ROUTE_SUDO,
+    {.pattern = "seal", .write = handle_seal, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_DR_TOKEN,
      .help = "Seals this node: keys are wiped, nothing is served until it is unsealed again."},
     {.pattern = "step-down", .write = handle_step_down,
-     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_DR_TOKEN,
      .help = "The active node hands leadership over."},
     {.pattern = "rotate", .write = handle_rotate, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
      .help = "Makes a new data key; older ones go on decrypting."},
     {.pattern = "rotate/keyring", .write = handle_rotate,
      .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .help = "As sys/rotate."},
     {.pattern = "storage/raft/configuration", .read = handle_configuration,
-     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "The members of this cluster."},
+     .write = handle_configuration, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "The members of this cluster."},
     {.pattern = "storage/raft/remove-peer", .write = handle_remove_peer,
-     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "Removes a member of this cluster."},
+     .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN,
+     .help = "Removes a member of this cluster."},
     {.pattern = "storage/raft/autopilot/state", .read = handle_autopilot_state,
-     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "Health of the members of this cluster."},
+     .write = handle_autopilot_state, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "Health of the members of this cluster."},
     {.pattern = "storage/raft/autopilot/configuration", .read = handle_autopilot_configuration,
      .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "When a member counts as healthy."},
     {.pattern = "ha-status", .read = handle_ha_status, .flags = ROUTE_HOST | ROUTE_ACTIVE,

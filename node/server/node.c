@@ -25,6 +25,7 @@
 #include "node/server/status.h"
 
 #define NAME_RECORD "node-name"
+#define TYPE_RECORD "storage-type"
 
 #define CONNECTIONS_MAX 16384
 #define CONNECTIONS_PER_ADDRESS_MAX 4096
@@ -103,7 +104,12 @@ static cf_status open_storage(struct node *node, struct cf_error *err)
     if (config->storage == STORAGE_INMEM) {
         node->kv = kv_open_memory();
     } else {
-        if (mkdir(config->path, 0700) != 0 && errno != EEXIST) {
+        struct stat info;
+        if (mkdir(config->path, 0700) != 0 && errno == EEXIST &&
+            stat(config->path, &info) == 0 && !S_ISDIR(info.st_mode)) {
+            return cf_fail(err, CF_INVALID, "data directory \"%s\" is no directory", config->path);
+        }
+        if (access(config->path, W_OK | X_OK) != 0) {
             return cf_fail(err, CF_IO, "cannot make data directory \"%s\": %s", config->path,
                            strerror(errno));
         }
@@ -113,27 +119,36 @@ static cf_status open_storage(struct node *node, struct cf_error *err)
     return raft_store_open(node->kv, &node->store, err);
 }
 
-/* A data directory under the name of another node (a copied configuration, a wrong path) is refused:
- * two nodes would take themselves for the same voter. */
-static cf_status check_name(struct node *node, struct cf_error *err)
+/* The record says what the configuration said when the directory was first used. */
+static cf_status check_record(struct node *node, const char *record, const char *what,
+                              const char *configured, struct cf_error *err)
 {
     KV_VALUE(kept) = {0};
-    struct cf_slice name = cf_slice_str(node->config->node_id);
-    if (node->config->storage != STORAGE_RAFT) {
-        return CF_OK;
-    }
-    cf_status status = raft_store_get_record(node->store, NAME_RECORD, &kept, err);
+    cf_status status = raft_store_get_record(node->store, record, &kept, err);
     if (status == CF_NOT_FOUND) {
-        return raft_store_put_record(node->store, NAME_RECORD, name, err);
+        return raft_store_put_record(node->store, record, cf_slice_str(configured), err);
     }
     CF_TRY(status);
-    if (!cf_slice_eq(kept.bytes, name)) {
-        return cf_fail(err, CF_INVALID,
-                       "data directory \"%s\" belongs to node \"%.*s\", but node_id is \"%s\": "
-                       "correct one of the two",
-                       node->config->path, CF_SHOW(kept.bytes), node->config->node_id);
+    return cf_slice_is(kept.bytes, configured)
+               ? CF_OK
+               : cf_fail(err, CF_INVALID,
+                         "data directory \"%s\" belongs to %s \"%.*s\", but the configuration says "
+                         "\"%s\": correct path or %s",
+                         node->config->path, what, CF_SHOW(kept.bytes), configured, what);
+}
+
+/* A data directory under the name of another node (a copied configuration, a wrong path) is refused:
+ * two nodes would take themselves for the same voter. So is one of another type of storage. */
+static cf_status check_name(struct node *node, struct cf_error *err)
+{
+    if (node->config->storage == STORAGE_INMEM) {
+        return CF_OK;
     }
-    return CF_OK;
+    CF_TRY(check_record(node, TYPE_RECORD, "storage",
+                        storage_type_name(node->config->storage), err));
+    return node->config->storage == STORAGE_RAFT
+               ? check_record(node, NAME_RECORD, "node_id", node->config->node_id, err)
+               : CF_OK;
 }
 
 cf_status node_start_driver(struct node *node, struct cf_error *err)
@@ -376,7 +391,7 @@ int node_run(struct config *config)
             storage_type_name(config->storage));
     if (start(node, &err) != CF_OK) {
         (void)fprintf(stderr, "coffer: cannot start: %s%s%s\n", err.message,
-                      err.detail[0] != '\0' ? " " : "", err.detail);
+                      err.detail[0] != '\0' ? ". " : "", err.detail);
         return 1; /* the process ends: nothing is half done that a restart does not repair */
     }
     loop_run(node->loop);

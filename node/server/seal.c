@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/base/log.h"
@@ -132,9 +133,7 @@ void seal_state_arrived(struct node *node)
     }
     cf_status status = open_with(node, key, &err);
     if (status == CF_OK) {
-        bool keep = node->config->seal_key != NULL; /* a static key unseals again after sys/seal? no:
-                                                       only a restart does */
-        if (!keep) {
+        if (node->config->seal_key == NULL) { /* a static key stays, for the next restart's sake alone */
             seal_keep_key(node, NULL);
         }
         atomic_store(&node->wants_unseal, false);
@@ -197,6 +196,11 @@ static cf_status read_key_text(const char *source, struct cf_buf *to, struct cf_
     if (fd < 0) {
         return cf_fail(err, CF_INVALID, "cannot read seal key file \"%s\": %s", path,
                        strerror(errno));
+    }
+    struct stat info;
+    if (fstat(fd, &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        cf_warn("server", "seal key file \"%s\" is open to others than its owner: chmod 0600 it",
+                path);
     }
     ssize_t got = 1;
     while (got > 0 && cf_buf_reserve(to, 256)) {

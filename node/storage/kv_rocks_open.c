@@ -161,10 +161,14 @@ static cf_status explain_open(const char *path, char *text, struct cf_error *err
                                        : "can't open the database in",
                 path);
     }
-    cf_error_detail(err,
-                    "RocksDB says: %s. If files are lost, restore the directory as a whole, or "
-                    "remove it and let this node join its cluster again.",
-                    text);
+    if (status == CF_EXISTS) { /* nothing is wrong with it: no advice to remove it */
+        cf_error_detail(err, "Stop that one first, or configure another path.");
+    } else {
+        cf_error_detail(err,
+                        "RocksDB says: %s. If files are lost, restore the directory as a whole, or "
+                        "remove it and let this node join its cluster again.",
+                        text);
+    }
     rocksdb_free(text);
     return status;
 }
