@@ -74,7 +74,7 @@ static bool always(void *context)
     return true;
 }
 
-struct fixture *fixture_new(void)
+struct fixture *fixture_new_with(const struct core_host *host)
 {
     struct fixture *fixture = cf_new(struct fixture);
     struct cf_error err = {0};
@@ -82,8 +82,7 @@ struct fixture *fixture_new(void)
     fixture->arena = arena_new(8192);
     struct proposer proposer = {fixture, propose, read_index, always, always};
     struct core_config config = {768 * 3600, 768 * 3600, false, 1};
-    struct core_host host = {0};
-    fixture->core = core_new(&config, registry_engines, &proposer, &host);
+    fixture->core = core_new(&config, registry_engines, &proposer, host);
     cf_status status = kv_family_create(fixture->kv, "state-0", &fixture->state, &err);
     assert(status == CF_OK);
     status = core_state_changed(fixture->core, fixture->kv, fixture->state, 0, &err);
@@ -105,6 +104,12 @@ struct fixture *fixture_new(void)
     core_unsealed(fixture->core, fixture->keyring);
     core_became_leader(fixture->core, fixture->index);
     return fixture;
+}
+
+struct fixture *fixture_new(void)
+{
+    struct core_host host = {0};
+    return fixture_new_with(&host);
 }
 
 void fixture_free(struct fixture *fixture)

@@ -12,6 +12,8 @@
 struct fixture;
 
 struct fixture *fixture_new(void); /* every engine of the registry; initialised and unsealed */
+/* With routes of the host's own below sys/ (core.h); their context must outlive the fixture. */
+struct fixture *fixture_new_with(const struct core_host *host);
 void fixture_free(struct fixture *fixture);
 CF_DEFINE_OWNED(fixture);
 const char *fixture_root(const struct fixture *fixture);

@@ -23,6 +23,7 @@
 #define SECONDARY_LIFE_S ((int64_t)365 * 86400)
 #define TOKEN_TTL_S 1800
 #define ID_MAX ((size_t)64)
+#define CLUSTER_ID_MAX ((size_t)128)
 #define PACKAGE_INFO CF_SLICE("coffer secondary package")
 
 #define BRIEFLY "Vault will be unavailable for a brief period and will resume service shortly."
@@ -133,9 +134,15 @@ cf_status repl_primary_disable(struct request *rq, struct cf_error *err)
 {
     enum set_kind kind;
     struct set_primary set;
+    struct set_link link;
     CF_TRY(repl_kind(rq, &kind, err));
     CF_TRY(want_primary(rq, kind, &set, err));
     set_delete_primary(rq, kind);
+    if (set_read_link(rq, kind, &link, NULL) == CF_OK) {
+        /* What a promotion has left: with it the cluster would count as a secondary from now on. */
+        set_delete_link(rq, kind);
+        txn_delete(rq->txn, set_position_key(kind));
+    }
     response_warn(rq, "This cluster is having replication disabled. " BRIEFLY);
     return CF_OK;
 }
@@ -156,6 +163,9 @@ cf_status repl_primary_demote(struct request *rq, struct cf_error *err)
                             .started_ns = request_now_ns(rq)};
     set_write_link(rq, kind, &link);
     set_delete_primary(rq, kind);
+    /* Where it once stood in an earlier primary's log: its own entries came after that. Following from
+     * there would keep what only it has, and a promotion would branch off before its own epoch. */
+    txn_delete(rq->txn, set_position_key(kind));
     set_write_role(rq, kind == SET_DR ? ROLE_DR_SECONDARY : ROLE_PERFORMANCE_SECONDARY,
                    &rq->view->line);
     response_warn(rq, "This cluster is being demoted to a replication secondary. " BRIEFLY);
@@ -222,6 +232,10 @@ cf_status repl_secondary_token(struct request *rq, struct cf_error *err)
                                               : "secondary id may hold letters, digits, \"-\", "
                                                 "\"_\" and \".\" only, 64 at most");
     }
+    if (ttl > SECONDARY_LIFE_S) {
+        return cf_fail(err, CF_INVALID, "ttl may be a year at most: so long the secondary's "
+                                        "certificate is good");
+    }
     struct set_secondary before;
     cf_status status = set_read_secondary(rq, kind, secondary.id, &before, err);
     if (status == CF_OK && !cf_slice_is(before.state, "revoked")) {
@@ -266,8 +280,8 @@ cf_status repl_revoke_secondary(struct request *rq, struct cf_error *err)
     CF_TRY(repl_kind(rq, &kind, err));
     CF_TRY(want_primary(rq, kind, &set, err));
     CF_TRY(request_string(rq, "id", &id, err));
-    cf_status status = id.size != 0 ? set_read_secondary(rq, kind, id, &secondary, err)
-                                    : CF_NOT_FOUND;
+    cf_status status =
+        is_id(id) ? set_read_secondary(rq, kind, id, &secondary, err) : CF_NOT_FOUND;
     if (status == CF_NOT_FOUND) {
         return cf_fail(err, CF_INVALID, "no secondary \"%.*s\" is registered: see "
                                         "known_secondaries in the status",
@@ -348,6 +362,10 @@ cf_status repl_redeem(struct request *rq, struct cf_error *err)
     CF_TRY(request_string(rq, "public_key", &key_text, err));
     CF_TRY(encode_base64_decode(&public_key, key_text, err));
     CF_TRY(token_jwt_check(rq, token, &claims, err));
+    if (cluster_id.size == 0 || cluster_id.size > CLUSTER_ID_MAX) {
+        /* Without a name there is nothing to bind the token to: it would be good for the next one, too. */
+        return cf_fail(err, CF_INVALID, "missing cluster_id: who is it that redeems the token?");
+    }
     if (claims.kind != kind) {
         return cf_fail(err, CF_INVALID, "this is a token for %s replication",
                        set_names[claims.kind]);
@@ -401,6 +419,10 @@ cf_status repl_secondary_promote(struct request *rq, struct cf_error *err)
     CF_TRY(repl_authorise_secondary(rq, kind, err));
     CF_TRY(request_bool(rq, "force", false, &force, err));
     CF_TRY(request_string(rq, "primary_cluster_addr", &address, err));
+    if (cf_slice_is(link.state, "promoted")) {
+        /* Again: a second epoch would leave the first one's entries out of the lineage. */
+        return cf_fail(err, CF_INVALID, "cluster is a %s primary already", set_names[kind]);
+    }
     if (cf_slice_is(link.state, "bootstrapping")) {
         /* A half-filled copy is never promoted, whatever force says: the old data is still there. */
         return cf_fail(err, CF_UNAVAILABLE, "replication is still catching up, try again later or "

@@ -1,0 +1,86 @@
+/* tests/unit/node/server/repl_world.c: the core with the routes of replication that need no link.
+ */
+#include "repl_world.h"
+
+#include "node/base/memory.h"
+#include "node/server/replication/routes.h"
+
+struct fixture *world;
+struct node *world_node;
+
+static cf_status (*current)(struct request *rq, struct cf_error *err);
+
+static cf_status run_current(struct request *rq, struct cf_error *err)
+{
+    return current(rq, err);
+}
+
+/* As in node/server/host.c. */
+static const struct route routes[] = {
+    {.pattern = "test-run", .write = run_current, .flags = ROUTE_ANY_ROLE},
+    {.pattern = "replication/dr/secondary/promote",
+     .write = repl_secondary_promote,
+     .flags = ROUTE_OPEN | ROUTE_ANY_ROLE},
+    {.pattern = "replication/dr/secondary/disable",
+     .write = repl_secondary_disable,
+     .flags = ROUTE_OPEN | ROUTE_ANY_ROLE},
+    {.pattern = "replication/dr/secondary/operation-token/delete",
+     .write = repl_operation_token_delete,
+     .flags = ROUTE_OPEN | ROUTE_ANY_ROLE},
+    {.pattern = "replication/:kind/primary/redeem", .write = repl_redeem, .flags = ROUTE_OPEN},
+    {.pattern = "replication/:kind/primary/secondary-token",
+     .write = repl_secondary_token,
+     .flags = ROUTE_SUDO},
+    {.pattern = "replication/:kind/primary/enable", .write = repl_primary_enable},
+    {.pattern = "replication/:kind/primary/disable", .write = repl_primary_disable},
+    {.pattern = "replication/:kind/primary/demote", .write = repl_primary_demote},
+    {.pattern = "replication/:kind/primary/revoke-secondary", .write = repl_revoke_secondary},
+    {.pattern = "replication/performance/secondary/promote",
+     .write = repl_secondary_promote,
+     .flags = ROUTE_ANY_ROLE},
+    {.pattern = "replication/performance/secondary/disable",
+     .write = repl_secondary_disable,
+     .flags = ROUTE_ANY_ROLE},
+    ROUTE_END,
+};
+
+static struct config config = {.api_addr = "https://primary.example:8200"};
+
+void world_begin(void)
+{
+    world_node = cf_new(struct node);
+    world_node->config = &config;
+    (void)pthread_mutex_init(&world_node->seal_lock, NULL);
+    struct core_host host = {.context = world_node, .routes = routes};
+    world = fixture_new_with(&host);
+    world_node->core = fixture_core(world);
+}
+
+void world_end(void)
+{
+    fixture_free(world);
+    secret_free(world_node->root_key);
+    secret_free(world_node->unseal_key);
+    (void)pthread_mutex_destroy(&world_node->seal_lock);
+    cf_free(world_node);
+    world = NULL;
+}
+
+int world_run(cf_status (*body)(struct request *rq, struct cf_error *err))
+{
+    current = body;
+    return world_post("sys/test-run", NULL);
+}
+
+int world_post(const char *path, const char *body)
+{
+    return fixture_call(world, NULL, "POST", path, body, NULL);
+}
+
+enum cluster_role world_role(void)
+{
+    struct view *view = core_view(fixture_core(world));
+    enum cluster_role role = view->role;
+    view_unref(view);
+    return role;
+}
