@@ -7,11 +7,15 @@
 #include "node/core/route.h"
 #include "node/core/token.h"
 
+static bool takes_dr_token(const struct request *rq)
+{
+    return rq->view->role == ROLE_DR_SECONDARY && rq->route != NULL &&
+           (rq->route->flags & ROUTE_DR_TOKEN) != 0;
+}
+
 static bool is_open_route(const struct request *rq)
 {
-    return rq->route != NULL && ((rq->route->flags & ROUTE_OPEN) != 0 ||
-                                 ((rq->route->flags & ROUTE_DR_TOKEN) != 0 &&
-                                  rq->view->role == ROLE_DR_SECONDARY));
+    return (rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0) || takes_dr_token(rq);
 }
 
 cf_status step_cluster(struct request *rq, struct cf_error *err)
@@ -23,7 +27,7 @@ cf_status step_cluster(struct request *rq, struct cf_error *err)
     case ROLE_PERFORMANCE_SECONDARY:
         return CF_OK;
     case ROLE_DR_SECONDARY:
-        if (may_pass || is_open_route(rq)) {
+        if (may_pass || takes_dr_token(rq)) {
             return CF_OK;
         }
         return cf_fail(err, CF_INVALID, "path disabled in replication DR secondary mode");
