@@ -541,18 +541,29 @@ static struct config *config_new(void)
     return config;
 }
 
-/* "0.0.0.0:8200" as others reach it: loopback for the unspecified address. */
-static const char *reachable(struct config *config, const char *scheme, const char *address,
-                             int port_offset)
+/* The same host, some ports further. */
+static const char *beside(struct config *config, const char *scheme, struct cf_slice host,
+                          const char *address, int port_offset)
 {
     const char *colon = strrchr(address, ':');
-    size_t host_size = colon != NULL ? (size_t)(colon - address) : strlen(address);
     long port = (colon != NULL ? strtol(colon + 1, NULL, 10) : 8200) + port_offset;
-    struct cf_slice host = cf_slice_of(address, host_size);
+    return arena_printf(config->arena, "%s%.*s:%ld", scheme, CF_SHOW(host), port);
+}
+
+static struct cf_slice host_of(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    return cf_slice_of(address, colon != NULL ? (size_t)(colon - address) : strlen(address));
+}
+
+/* "0.0.0.0:8200" as others reach it: loopback for the unspecified address. */
+static const char *reachable(struct config *config, const char *scheme, const char *address)
+{
+    struct cf_slice host = host_of(address);
     if (host.size == 0 || cf_slice_is(host, "0.0.0.0") || cf_slice_is(host, "[::]")) {
         host = CF_SLICE("127.0.0.1");
     }
-    return arena_printf(config->arena, "%s%.*s:%ld", scheme, CF_SHOW(host), port);
+    return beside(config, scheme, host, address, 0);
 }
 
 static void derive(struct config *config)
@@ -561,15 +572,17 @@ static void derive(struct config *config)
     for (size_t i = 0; i < config->listener_count; i++) {
         struct config_listener *listener = &config->listeners[i];
         if (listener->cluster_address == NULL) {
-            listener->cluster_address = reachable(config, "", listener->address, 1);
+            /* To listen on, so the unspecified address stays what it is. */
+            listener->cluster_address =
+                beside(config, "", host_of(listener->address), listener->address, 1);
         }
     }
     if (config->api_addr == NULL) {
         config->api_addr =
-            reachable(config, first->tls_disable ? "http://" : "https://", first->address, 0);
+            reachable(config, first->tls_disable ? "http://" : "https://", first->address);
     }
     if (config->cluster_addr == NULL) {
-        config->cluster_addr = reachable(config, "https://", first->cluster_address, 0);
+        config->cluster_addr = reachable(config, "https://", first->cluster_address);
     }
     if (config->node_id == NULL) {
         char host[256] = "node";
