@@ -75,6 +75,9 @@ static cf_status rotate(struct request *rq, void *context, struct cf_error *err)
     CF_OWNED(keyring) fresh = NULL;
     CF_BUF(wrapped) = {0};
     struct cf_slice ignored;
+    if (rq->view->role != ROLE_ALONE_OR_PRIMARY) { /* its keyring is the primary's */
+        return cf_fail(err, CF_INVALID, "cannot rotate on a replication secondary");
+    }
     cf_status status = txn_get(rq->txn, SEAL_KEY_KEYRING, &ignored, NULL);
     cf_ignore(status != CF_OK, "read for the read set alone: it does not open as a sealed value");
     CF_TRY(keyring_rotate(rq->view->keyring, rq->random, request_now_ns(rq), &fresh, err));
