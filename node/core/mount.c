@@ -185,7 +185,9 @@ cf_status mount_table_load(const struct view *view, const struct engine_ops *con
         mount_table_unref(table);
         return loading.status;
     }
-    qsort(table->mounts, table->count, sizeof(*table->mounts), by_path);
+    if (table->count != 0) {
+        qsort(table->mounts, table->count, sizeof(*table->mounts), by_path);
+    }
     *ret = table;
     return CF_OK;
 }
