@@ -1,0 +1,128 @@
+/* tests/unit/node/server/test_lineage.c: the epochs of a cluster in its store. */
+#include "node/base/memory.h"
+#include "node/server/replication/lineage.h"
+#include "repl_world.h"
+#include "replication/core/lineage.h"
+
+static struct repl_lineage lineage;
+static struct repl_position position;
+static bool has_proof;
+
+static cf_status read_back(struct request *rq, struct cf_error *err)
+{
+    struct cf_slice bytes;
+    cf_status status = set_read_bytes(rq, set_proof_key(), &bytes, err);
+    has_proof = status == CF_OK;
+    memset(&lineage, 0, sizeof(lineage));
+    status = set_read_bytes(rq, set_lineage_key(), &bytes, err);
+    return status == CF_NOT_FOUND ? CF_OK : repl_lineage_decode(bytes, &lineage, err);
+}
+
+static cf_status write_position(struct request *rq, struct cf_error *err)
+{
+    CF_BUF(bytes) = {0};
+    (void)err;
+    repl_position_encode(&position, &bytes);
+    txn_put(rq->txn, set_position_key(SET_PERFORMANCE), cf_buf_slice(&bytes));
+    txn_put(rq->txn, set_proof_key(), CF_SLICE("proof of the epoch before"));
+    return CF_OK;
+}
+
+static cf_status promote(struct request *rq, struct cf_error *err)
+{
+    return lineage_promote(rq, SET_PERFORMANCE, err);
+}
+
+START_TEST(ensure_once)
+{
+    world_begin();
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 0);
+    ck_run(lineage_ensure);
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 1);
+    struct repl_epoch first = repl_lineage_current(&lineage);
+    ck_assert_uint_eq(first.number, 1);
+    ck_assert_uint_eq(lineage.branches[0].parent.number, 0);
+    ck_run(lineage_ensure);
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 1);
+    struct repl_epoch again = repl_lineage_current(&lineage);
+    ck_assert(repl_epoch_equal(&first, &again));
+    world_end();
+}
+END_TEST
+
+START_TEST(promote_branches_at_the_position)
+{
+    world_begin();
+    ck_run(lineage_ensure);
+    ck_run(read_back);
+    struct repl_epoch first = repl_lineage_current(&lineage);
+    position = (struct repl_position){first, 5, 90};
+    ck_run(write_position);
+    ck_run(promote);
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 2);
+    ck_assert(!has_proof); /* the new epoch is not proved by what proved the old one */
+    struct repl_epoch second = repl_lineage_current(&lineage);
+    ck_assert_uint_eq(second.number, 2);
+    ck_assert(memcmp(first.id, second.id, sizeof(first.id)) != 0);
+    ck_assert(repl_epoch_equal(&lineage.branches[1].parent, &first));
+    ck_assert_uint_eq(lineage.branches[1].term, 5);
+    ck_assert_uint_eq(lineage.branches[1].index, 90);
+    struct repl_position beyond = {first, 5, 91};
+    ck_assert(repl_lineage_includes(&lineage, &position));
+    ck_assert(!repl_lineage_includes(&lineage, &beyond));
+    world_end();
+}
+END_TEST
+
+START_TEST(promote_without_having_followed)
+{
+    world_begin();
+    ck_run(promote); /* its own log goes on: there is a first epoch now */
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 1);
+    ck_run(promote);
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 1);
+    world_end();
+}
+END_TEST
+
+START_TEST(positions_from_elsewhere)
+{
+    world_begin();
+    ck_run(lineage_ensure);
+    position = (struct repl_position){{.number = 1, .id = {9, 9, 9}}, 5, 90}; /* not our epoch 1 */
+    ck_run(write_position);
+    ck_assert_int_eq(world_run(promote), 400);
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 1);
+    ck_assert(has_proof); /* nothing of the refused call was written */
+    world_end();
+}
+END_TEST
+
+START_TEST(forget)
+{
+    world_begin();
+    ck_run(lineage_ensure);
+    ck_run(read_back);
+    struct repl_epoch first = repl_lineage_current(&lineage);
+    ck_run(write_position);
+    ck_run(lineage_forget);
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 0);
+    ck_assert(!has_proof);
+    ck_run(lineage_ensure);
+    ck_run(read_back);
+    struct repl_epoch again = repl_lineage_current(&lineage);
+    ck_assert(!repl_epoch_equal(&first, &again)); /* another history, although number 1 as well */
+    world_end();
+}
+END_TEST
+
+TEST_MAIN("node/server/replication/lineage", ensure_once, promote_branches_at_the_position,
+          promote_without_having_followed, positions_from_elsewhere, forget)
