@@ -14,8 +14,7 @@ static uint64_t draw(struct raft *r, uint64_t from, uint64_t to)
     return t * from / 10 + cf_prng_below(&r->prng, t * (to - from) / 10);
 }
 
-/* It wins as soon as it asks itself. */
-static bool is_sole_voter(const struct raft *r)
+bool raft_election_is_sole_voter(const struct raft *r)
 {
     const struct raft_membership *m = &raft_config_in_force(r)->membership;
     for (uint32_t i = 0; i < m->count; i++) {
@@ -30,8 +29,8 @@ static bool is_sole_voter(const struct raft *r)
 void raft_election_reset_timer(struct raft *r)
 {
     uint64_t timeout;
-    if (r->role == RAFT_FOLLOWER && is_sole_voter(r) && raft_election_may_campaign(r) &&
-        !r->options.lease_reads && !raft_election_is_sticky(r)) {
+    if (r->role == RAFT_FOLLOWER && raft_election_is_sole_voter(r) &&
+        raft_election_may_campaign(r) && !r->options.lease_reads && !raft_election_is_sticky(r)) {
         /* A node on its own serves as soon as it has started. Not with leases: who made it the only
          * voter may still lead, and count on T of quiet. */
         timeout = 0;

@@ -109,12 +109,19 @@ void raft_advance_time(struct raft *r, uint64_t now_us)
     r->now_us = now_us > r->now_us ? now_us : r->now_us;
 }
 
+/* The process stood still until long after the deadline: what the others said meanwhile waits
+ * unread behind this tick, and has to be heard before anybody is given up. */
+static bool woke_late(const struct raft *r, uint64_t deadline_us)
+{
+    return r->now_us > deadline_us + r->options.election_us / 2;
+}
+
 static void tick_leader(struct raft *r)
 {
     if (r->now_us < r->heartbeat_due_us) {
         return;
     }
-    if (!raft_replicate_has_quorum(r)) {
+    if (!woke_late(r, r->heartbeat_due_us) && !raft_replicate_has_quorum(r)) {
         /* Nobody hears this leader: it must not keep those who do from electing another
          * (CheckQuorum; openraft#2080). */
         r->counters.step_downs++;
@@ -134,7 +141,11 @@ void raft_tick(struct raft *r, uint64_t now_us)
     if (r->role == RAFT_LEADER) {
         tick_leader(r);
     } else if (r->now_us >= r->election_deadline_us) {
-        raft_election_timeout(r);
+        if (woke_late(r, r->election_deadline_us) && !raft_election_is_sole_voter(r)) {
+            r->election_deadline_us = r->now_us + r->options.heartbeat_us;
+        } else {
+            raft_election_timeout(r);
+        }
     }
 }
 

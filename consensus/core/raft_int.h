@@ -276,6 +276,7 @@ void raft_election_campaign(struct raft *r, bool transfer);
 void raft_election_own_vote(struct raft *r); /* after its write is durable */
 bool raft_election_is_sticky(const struct raft *r);
 bool raft_election_may_campaign(const struct raft *r);
+bool raft_election_is_sole_voter(const struct raft *r); /* wins as soon as it asks itself */
 void raft_election_on_vote(struct raft *r, const struct raft_msg *m);
 void raft_election_on_vote_reply(struct raft *r, const struct raft_msg *m);
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader);

@@ -128,7 +128,7 @@ static void check_peers(struct world *w, struct sim_node *n)
         }
         if (p->ring_count > r->options.window_messages ||
             (p->ring_count > 1 &&
-             p->ring_bytes > r->options.window_bytes + w->options.payload_max + 128)) {
+             p->ring_bytes > r->options.window_bytes + w->options.payload_max + 1024)) {
             SIM_FAIL(w, "I-16", "window of %" ID " for %" ID " overflows", n->id, p->id);
         }
     }
