@@ -191,7 +191,11 @@ START_TEST(tickets)
     wait_held(1);
     b->holds = false;
     submit(&young);
-    for (int i = 0; i < 3000 && __atomic_load_n(&b->conflicts, __ATOMIC_RELAXED) < 2; i++) {
+    unsigned conflicts = 0;
+    for (int i = 0; i < 3000 && conflicts < 2; i++) {
+        pthread_mutex_lock(&b->lock);
+        conflicts = b->conflicts;
+        pthread_mutex_unlock(&b->lock);
         struct timespec pause = {0, 1000 * 1000};
         (void)nanosleep(&pause, NULL);
     }
