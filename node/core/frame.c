@@ -60,14 +60,20 @@ static void let_go(struct run *run)
     rq->caller = NULL;
 }
 
-static void finish(struct run *run, cf_status status)
+/* What rq->error says is what is answered: a look-up that may fail leaves its error behind. */
+static void settle(struct request *rq, cf_status status)
 {
-    struct request *rq = run->rq;
-    core_end_ticket(run->core, run->ticket);
     if (status != CF_OK && rq->error.status != status) {
         cf_fail(&rq->error, status, "%s", cf_status_text(status));
     }
     rq->error.status = status;
+}
+
+static void finish(struct run *run, cf_status status)
+{
+    struct request *rq = run->rq;
+    core_end_ticket(run->core, run->ticket);
+    settle(rq, status);
     rq->frame = NULL;
     cf_buf_done(&run->proposal.payload);
     struct view *view = rq->view;
@@ -99,9 +105,7 @@ static void host_ended(void *arg)
     struct run *run = arg;
     struct request *rq = run->rq;
     struct cf_error audit_error = {0};
-    if (run->status != CF_OK && rq->error.status != run->status) {
-        cf_fail(&rq->error, run->status, "%s", cf_status_text(run->status));
-    }
+    settle(rq, run->status);
     if (audit_record(run->core->audit, AUDIT_RESPONSE, rq, &audit_error) != CF_OK) {
         rq->error = audit_error;
         finish(run, CF_UNKNOWN_OUTCOME);
@@ -222,7 +226,7 @@ static void lost(void *arg)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
-    cf_fail(&rq->error, run->status, "%s", cf_status_text(run->status));
+    settle(rq, run->status);
     cf_ignore(audit_record(run->core->audit, AUDIT_OUTCOME, rq, NULL),
               "the client gets an error in any case");
     finish(run, run->status);
@@ -327,6 +331,7 @@ static void after_handler(void *arg)
         }
         return;
     }
+    settle(rq, run->status);
     if (audit_record(run->core->audit, AUDIT_RESPONSE, rq, &audit_error) != CF_OK) {
         rq->error = audit_error;
         finish(run, CF_INTERNAL);
@@ -435,6 +440,7 @@ static void run_once(struct run *run)
         return;
     }
     run->status = prepare(run, &hand_on);
+    settle(rq, run->status);
     if (audit_record(run->core->audit, AUDIT_REQUEST, rq, &audit_error) != CF_OK) {
         rq->error = audit_error;
         finish(run, CF_INTERNAL);

@@ -586,6 +586,9 @@ START_TEST(both_records_before_the_append)
     ck_assert_int_eq(records[1].phase, AUDIT_RESPONSE);
     ck_assert_uint_eq(records[0].appended, before);
     ck_assert_uint_eq(records[1].appended, before);
+    ck_assert_int_eq(records[1].status, CF_OK); /* whatever was looked up in vain on the way */
+    ck_as("wrong", 200, "GET", "sys/internal/ui/mounts", NULL);
+    ck_assert_int_eq(records[record_count - 1].status, CF_OK);
     bench_token(b, "{\"policies\":[\"p\"],\"ttl\":\"1h\"}", token);
     record_count = 0;
     ck_as(token, 403, "GET", "v/data/a", NULL); /* refused ones, too */
