@@ -50,11 +50,13 @@ static void add_ops(struct codec_batch *batch, uint64_t term, uint64_t index, in
     }
 }
 
-/* Several received entries that we applied as one of ours stay one: never split, in their order. */
+/* Several received entries that we applied as one of ours stay one: never split, in their order. What we
+ * added ourselves comes last, as it was applied: a performance secondary's position is of class cluster,
+ * its DR secondaries carry on from there. */
 static void add_received(struct codec_batch *batch, uint64_t term, uint64_t index,
                          const struct command *command, uint64_t above)
 {
-    size_t total = 0;
+    size_t total = command->op_count;
     for (size_t i = 0; i < command->entry_count; i++) {
         total += command->entries[i].index > above ? command->entries[i].op_count : 0;
     }
@@ -66,6 +68,11 @@ static void add_received(struct codec_batch *batch, uint64_t term, uint64_t inde
             memcpy(all + count, entry->ops, entry->op_count * sizeof(*all));
             count += entry->op_count;
         }
+    }
+    bool is_behind = above != 0 && count == 0; /* whoever asks has got further than this */
+    if (command->op_count != 0 && !is_behind) {
+        memcpy(all + count, command->ops, command->op_count * sizeof(*all));
+        count += command->op_count;
     }
     add_ops(batch, term, index, command->stamp_ns, all, count);
 }
@@ -211,6 +218,9 @@ static cf_status page_class(const struct view *view, uint8_t class, struct cf_sl
     uint32_t generation = view->generation[class_number(class)];
     cf_put_u32(lower + 1, generation);
     cf_put_u32(upper + 1, generation + 1);
+    if (from.size != 0 && cf_slice_cmp(from, cf_slice_of(lower, 5)) < 0) {
+        return cf_fail(err, CF_INVALID, "the cursor is of another generation of the data");
+    }
     struct kv_range range = {from.size != 0 ? from : cf_slice_of(lower, 5), cf_slice_of(upper, 5),
                              true};
     CF_OWNED(kv_iterator) iterator =
@@ -239,9 +249,12 @@ cf_status codec_page(const struct view *view, enum repl_kind kind, struct cf_sli
     CF_OWNED(arena) arena = arena_new(max_bytes / 4);
     struct paging paging = {0};
     *done = true;
+    if (cursor.size != 0 && !codec_ships(kind, cursor.data[0])) {
+        return cf_fail(err, CF_INVALID, "the cursor is of data that is not shipped");
+    }
     for (size_t i = 0; i < sizeof(page_classes); i++) {
         uint8_t class = page_classes[i];
-        bool is_full;
+        bool is_full = false;
         if (!codec_ships(kind, class)) {
             continue;
         }

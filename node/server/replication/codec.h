@@ -36,7 +36,9 @@ CF_CHECKED cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, c
                                    size_t own_count, struct arena *arena, struct cf_buf *to,
                                    struct window_claim **claim, struct cf_error *err);
 
-/* The page of a snapshot at `cursor` (empty: the first): a STAGE command without its generation. */
+/* The page of a snapshot at `cursor` (empty: the first): a STAGE command without its generation. A page
+ * ends with the first key that reaches max_bytes: at least one, unless there is none left. CF_INVALID for
+ * a cursor that no page gave. */
 CF_CHECKED cf_status codec_page(const struct view *view, enum repl_kind kind, struct cf_slice cursor,
                                 size_t max_bytes, struct cf_buf *page, struct cf_buf *next,
                                 uint64_t *keys, bool *done, struct cf_error *err);
