@@ -14,6 +14,7 @@
 #include "node/server/cluster_int.h"
 #include "node/server/init.h"
 #include "node/server/replication.h"
+#include "node/server/tick.h"
 
 #define CA_LIFE_S ((int64_t)30 * 365 * 86400)
 #define CERT_LIFE_S ((int64_t)90 * 86400)
@@ -332,6 +333,7 @@ void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term,
     if (role != RAFT_LEADER) {
         atomic_store(&node->active_since_ns, 0);
         core_background_stop(node->core);
+        tick_stop(node);
     }
     forward_follow(node->cluster, leader, leader_address);
     cluster_refresh_leader(node->cluster);
@@ -346,6 +348,7 @@ void cluster_became_active(struct node *node)
     cf_info("server", "this node is active");
     atomic_store(&node->active_since_ns, cf_wall_ns(cf_host_clock()));
     init_leader_ready(node);
+    tick_start(node);
     if (!atomic_load(&node->is_sealed)) {
         core_background_start(node->core);
     }

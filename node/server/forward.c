@@ -194,6 +194,17 @@ static void on_worker(struct request *rq, void (*run)(void *), void *arg)
     core_work(rq->core, run, arg);
 }
 
+/* Trying again soon would not help the standby's client: it is the primary that is away, not this node. */
+static bool lacks_primary(const struct serving *serving)
+{
+    struct view *view = core_view(serving->node->core);
+    bool lacks = view != NULL && view->role == ROLE_PERFORMANCE_SECONDARY &&
+                 serving->rq.error.status == CF_UNAVAILABLE &&
+                 raft_driver_is_leader(serving->node->driver);
+    view_unref(view);
+    return lacks;
+}
+
 static void reply(void *arg)
 {
     struct serving *serving = arg;
@@ -209,7 +220,8 @@ static void reply(void *arg)
         message.content_type = message_bytes(cf_slice_str(rq->response.content_type));
     }
     message.index = rq->index;
-    bool not_here = rq->error.status == CF_NOT_LEADER || rq->error.status == CF_UNAVAILABLE;
+    bool not_here = rq->error.status == CF_NOT_LEADER ||
+                    (rq->error.status == CF_UNAVAILABLE && !lacks_primary(serving));
     if (not_here) {
         rpc_fail(serving->call, &rq->error);
     } else {

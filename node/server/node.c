@@ -23,6 +23,7 @@
 #include "node/server/replication.h"
 #include "node/server/seal.h"
 #include "node/server/status.h"
+#include "node/server/tick.h"
 
 #define NAME_RECORD "node-name"
 #define TYPE_RECORD "storage-type"
@@ -354,6 +355,7 @@ static void destroy(struct node *node)
     http_gate_free(node->gate);
     api_free(node->api);
     node_replication_free(node->replication);
+    tick_free(node->ticker);
     cluster_free(node->cluster);
     ceremony_free(node->ceremony);
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {

@@ -38,6 +38,7 @@ struct node {
     struct ceremony *ceremony;
     struct node_replication *replication;
     struct init_operation *init; /* sys/init under way */
+    struct ticker *ticker;       /* tick.h */
     bool is_stopping;
     int exit_status;
     int64_t started_ns;

@@ -40,6 +40,7 @@ def streaming(cluster, kind, seconds=60):
     wait_for("%s to stream as %s secondary" % (cluster.name, kind), follows, seconds)
     for node in cluster.running():
         wait_for("%s to be unsealed" % node.name, lambda: not node.is_sealed(), seconds)
+        wait_for("%s to have the copy, too" % node.name, lambda: node.health() != 503, seconds)
 
 
 def in_step(primary, secondary, kind, seconds=60):

@@ -148,6 +148,17 @@ static void take_answer(struct call *call, struct cf_slice bytes)
     repl_calls_advanced(call->replication);
 }
 
+/* What went wrong at each address is in the status: the last one tried may be a cluster that is not the
+ * primary, and would tell the client nothing. */
+static void not_reached(struct call *call, const char *why)
+{
+    cf_debug("replication", "request %s was not forwarded: %s", call->rq->id, why);
+    cf_fail(&call->rq->error, CF_UNAVAILABLE,
+            "the primary cannot be reached, nothing was written: see "
+            "sys/replication/performance/status");
+    finish(call, CF_UNAVAILABLE);
+}
+
 static void called(void *arg, const struct repl_call_result *result)
 {
     struct call *call = arg;
@@ -155,9 +166,7 @@ static void called(void *arg, const struct repl_call_result *result)
     if (status == CF_OK) {
         take_answer(call, result->response);
     } else if (status == CF_UNAVAILABLE || status == CF_NOT_LEADER || status == CF_BUSY) {
-        cf_fail(&call->rq->error, CF_UNAVAILABLE,
-                "the primary cannot be reached, nothing was written: %s", result->err->message);
-        finish(call, CF_UNAVAILABLE);
+        not_reached(call, result->err->message);
     } else if (status == CF_TIMEOUT && !result->sent) {
         finish(call, CF_UNAVAILABLE);
     } else if (status == CF_TIMEOUT || status == CF_UNKNOWN_OUTCOME) {
@@ -217,8 +226,10 @@ static void start(void *arg)
     cf_status status = repl_secondary_call(secondary, cf_buf_slice(&bytes), rq->deadline_us, called,
                                            call, &rq->error);
     cf_buf_done(&bytes);
-    if (status != CF_OK) {
-        finish(call, status == CF_TOO_LARGE ? status : CF_UNAVAILABLE);
+    if (status == CF_TOO_LARGE) {
+        finish(call, status);
+    } else if (status != CF_OK) {
+        not_reached(call, rq->error.message);
     }
 }
 

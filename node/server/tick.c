@@ -1,0 +1,90 @@
+/* node/server/tick.c: entries that hold nothing but the time. */
+#include "node/server/tick.h"
+
+#include "node/base/memory.h"
+#include "node/core/command.h"
+#include "node/core/window.h"
+
+#define TICK_QUIET_US ((uint64_t)10 * 1000000)
+#define TICK_DEADLINE_US ((uint64_t)5 * 1000000)
+
+struct ticker {
+    struct node *node;
+    struct loop_timer *timer;
+    uint64_t seen_index; /* applied when the timer was set */
+};
+
+struct tick {
+    struct proposal proposal;
+    struct window_claim claim;
+};
+
+static void proposed(struct proposal *proposal, cf_status status, uint64_t index)
+{
+    struct tick *tick = cf_container(proposal, struct tick, proposal);
+    (void)status; /* whoever leads by now makes its own */
+    (void)index;
+    cf_buf_done(&tick->proposal.payload);
+    cf_free(tick);
+}
+
+static void propose_one(struct node *node)
+{
+    struct tick *tick = cf_new(struct tick);
+    struct command command = {.id = COMMAND_TICK};
+    /* Reads nothing, writes nothing: it is in nobody's way and nobody is in its. */
+    tick->claim = (struct window_claim){.view_index = UINT64_MAX, .ticket = WINDOW_TICKET_FIRST};
+    tick->proposal.claim = &tick->claim;
+    tick->proposal.deadline_us = loop_now_us() + TICK_DEADLINE_US;
+    tick->proposal.done = proposed;
+    if (command_encode(&tick->proposal.payload, &command, NULL) != CF_OK) {
+        proposed(&tick->proposal, CF_INTERNAL, 0);
+        return;
+    }
+    const struct proposer *proposer = node_proposer(node);
+    proposer->propose(proposer->context, &tick->proposal);
+}
+
+static void on_timer(void *arg)
+{
+    struct ticker *ticker = arg;
+    struct node *node = ticker->node;
+    if (!raft_driver_is_leader(node->driver)) {
+        return;
+    }
+    uint64_t applied = raft_driver_applied(node->driver);
+    if (applied == ticker->seen_index) {
+        propose_one(node);
+    }
+    ticker->seen_index = applied;
+    loop_timer_set_in(ticker->timer, TICK_QUIET_US);
+}
+
+void tick_start(struct node *node)
+{
+    if (node->ticker == NULL) {
+        node->ticker = cf_new(struct ticker);
+        node->ticker->node = node;
+        node->ticker->timer = loop_timer_new(node->loop, on_timer, node->ticker);
+    }
+    if (node->init == NULL) { /* else the first content is about to be proposed */
+        propose_one(node);
+    }
+    node->ticker->seen_index = raft_driver_applied(node->driver);
+    loop_timer_set_in(node->ticker->timer, TICK_QUIET_US);
+}
+
+void tick_stop(struct node *node)
+{
+    if (node->ticker != NULL) {
+        loop_timer_cancel(node->ticker->timer);
+    }
+}
+
+void tick_free(struct ticker *ticker)
+{
+    if (ticker != NULL) {
+        loop_timer_free(ticker->timer);
+        cf_free(ticker);
+    }
+}

@@ -1,0 +1,18 @@
+/* node/server/tick.h
+ *
+ * The time in the log. Everything that expires is compared with the stamp of the last applied entry and the
+ * monotonic time since; a node that starts knows that stamp alone. So a new active node begins with an entry
+ * that holds nothing but the time, and appends another whenever the log was quiet for a while.
+ */
+#ifndef COFFER_SERVER_TICK_H
+#define COFFER_SERVER_TICK_H
+
+#include "node/server/node.h"
+
+/* Main loop, all three. The first entry goes out at once. */
+void tick_start(struct node *node);
+void tick_stop(struct node *node);
+/* NULL was never started. */
+void tick_free(struct ticker *ticker);
+
+#endif
