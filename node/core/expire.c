@@ -1,7 +1,8 @@
 /* node/core/expire.c: the active node's background work: what has run out is revoked.
  *
- * The store keeps an index by expiry time (AREA_EXPIRE), so that a round costs what is due and nothing
- * else. A round is an ordinary run: a view, a write set, one log entry with its read set checked. */
+ * The store keeps an index by expiry time (AREA_EXPIRE), so that a round costs what is due and
+ * nothing else. A round is an ordinary run: a view, a write set, one log entry with its read set
+ * checked. */
 #include <pthread.h>
 #include <time.h>
 
@@ -87,8 +88,7 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
     if (what.size == 1 + TOKEN_KEY_SIZE && what.data[0] == 't') {
         const struct token_entry *entry;
         cf_status status = token_by_key(txn, arena, what.data + 1, &entry, err);
-        if (status == CF_OK &&
-            (uint64_t)(entry->expire_ns / 1000000) <= cf_get_u64(name.data)) {
+        if (status == CF_OK && (uint64_t)(entry->expire_ns / 1000000) <= cf_get_u64(name.data)) {
             return token_revoke_some(txn, arena, entry, room, ret_left, err);
         }
         if (status != CF_OK && status != CF_NOT_FOUND && status != CF_DENIED) {
@@ -110,6 +110,33 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
     return CF_OK;
 }
 
+/* Adds what is due to the write set, as far as there is room. An entry that cannot be read is
+ * passed over: it must not keep the others alive. ret_more: not all of it fitted. */
+static cf_status revoke_all(struct txn *txn, struct arena *arena, struct due *due, bool *ret_more,
+                            struct cf_error *err)
+{
+    const struct view *view = txn_view(txn);
+    struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_EXPIRE)};
+    size_t room = TOKENS_MAX;
+    bool left = false;
+    due->arena = arena;
+    due->now_ms = view_now_ns(view) / 1000000;
+    CF_TRY(view_walk(view, prefix, CF_SLICE_EMPTY, each_due, due, err));
+    for (size_t i = 0; i < due->count && room != 0; i++) {
+        bool is_left = false;
+        size_t mark = txn_mark(txn);
+        cf_status status = revoke_due(txn, arena, due->names[i], &room, &is_left, err);
+        if (status != CF_OK) {
+            txn_rollback(txn, mark);
+            cf_warn("core", "what has run out cannot be revoked, will try again: %s %s",
+                    err->message, err->detail);
+        }
+        left = left || is_left;
+    }
+    *ret_more = left || room == 0 || due->count == DUE_MAX;
+    return CF_OK;
+}
+
 /* True when there may be more to do at once. */
 static bool round_of(struct expirer *expirer)
 {
@@ -122,20 +149,14 @@ static bool round_of(struct expirer *expirer)
         CF_OWNED(arena) arena = arena_new(16384);
         struct cf_error err = {0};
         struct txn *txn = txn_new(arena, view);
-        txn_note_read(txn, core->role_hash);
         struct due *due = arena_new_object(arena, struct due);
-        due->arena = arena;
-        due->now_ms = view_now_ns(view) / 1000000;
-        struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_EXPIRE)};
-        cf_status status = view_walk(view, prefix, CF_SLICE_EMPTY, each_due, due, &err);
-        bool left = false;
-        size_t room = TOKENS_MAX;
-        for (size_t i = 0; i < due->count && status == CF_OK && !left && room != 0; i++) {
-            status = revoke_due(txn, arena, due->names[i], &room, &left, &err);
-        }
+        txn_note_read(txn, core->role_hash);
+        cf_status status = revoke_all(txn, arena, due, &more, &err);
         if (status == CF_OK && txn_has_writes(txn)) {
             status = propose_and_wait(expirer, txn, &err);
-            more = status == CF_OK && (left || room == 0 || due->count == DUE_MAX);
+            more = more && status == CF_OK;
+        } else {
+            more = false; /* nothing that could be done */
         }
         if (status != CF_OK && status != CF_CONFLICT && status != CF_NOT_LEADER) {
             cf_warn("core", "expiry of %zu entries failed, will try again: %s %s", due->count,
@@ -206,8 +227,7 @@ static void set_running(struct expirer *expirer, bool running)
     pthread_mutex_lock(&expirer->lock);
     expirer->running = running;
     if (running && !expirer->is_started) {
-        expirer->is_started =
-            pthread_create(&expirer->thread, NULL, expirer_main, expirer) == 0;
+        expirer->is_started = pthread_create(&expirer->thread, NULL, expirer_main, expirer) == 0;
     }
     pthread_cond_signal(&expirer->wake);
     pthread_mutex_unlock(&expirer->lock);

@@ -144,5 +144,8 @@ cf_status token_revoke(struct txn *txn, struct arena *arena, const struct token_
     txn_rollback(txn, mark);
     struct token_entry ended = *entry;
     ended.expire_ns = view_now_ns(txn_view(txn));
+    if (entry->expire_ns != 0 && entry->expire_ns <= ended.expire_ns) {
+        return CF_OK; /* it has ended already, and is being deleted */
+    }
     return token_update(txn, arena, entry, &ended, err);
 }

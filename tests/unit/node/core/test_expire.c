@@ -181,6 +181,32 @@ START_TEST(expiry_is_checked_like_any_write)
 }
 END_TEST
 
+/* A record that cannot be read any more keeps nothing else alive. */
+START_TEST(a_damaged_record)
+{
+    char token[64];
+    uint8_t due[sizeof(AREA_EXPIRE) - 1 + 8 + 1 + TOKEN_KEY_SIZE] = AREA_EXPIRE;
+    uint8_t record[sizeof(AREA_TOKEN) - 1 + TOKEN_KEY_SIZE] = AREA_TOKEN;
+    const size_t head = sizeof(AREA_EXPIRE) - 1;
+    set_up();
+    due[head + 7] = 1; /* 1970: before all others */
+    due[head + 8] = 't';
+    memset(due + head + 9, 7, TOKEN_KEY_SIZE);
+    memset(record + sizeof(AREA_TOKEN) - 1, 7, TOKEN_KEY_SIZE);
+    const struct op ops[] = {
+        {OP_PUT, {CLASS_CLUSTER, 0, cf_slice_of(due, sizeof(due))}, CF_SLICE("not sealed")},
+        {OP_PUT, {CLASS_CLUSTER, 0, cf_slice_of(record, sizeof(record))}, CF_SLICE("not sealed")}};
+    struct command command = {.id = COMMAND_WRITE, .ops = ops, .op_count = 2};
+    ck_ok(bench_command(b, &command, NULL));
+    bench_token(b, MOTHER, token);
+    bench_advance(b, 3700);
+    core_background_start(b->core);
+    wait_tokens(2); /* root's, and the damaged one */
+    core_background_stop(b->core);
+    ck_assert_int_eq(use(token), 403);
+}
+END_TEST
+
 /* ---- large trees ---- */
 
 #define MANY 1100
@@ -320,6 +346,7 @@ int main(void)
     const TTest *const tests[] = {what_is_due_goes,
                                   a_renewal_moves_it,
                                   expiry_is_checked_like_any_write,
+                                  a_damaged_record,
                                   a_large_tree_expires_in_bounded_entries,
                                   a_large_tree_is_revoked_at_once_and_deleted_later,
                                   a_small_tree_is_revoked_in_one_entry,
