@@ -161,6 +161,10 @@ cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, const struct
         }
     }
     for (size_t i = 0; i < command.entry_count; i++) {
+        /* Who follows us later asks for what came from above some index. */
+        if (command.entries[i].index <= (i != 0 ? command.entries[i - 1].index : 0)) {
+            return cf_fail(err, CF_CORRUPT, "the primary sent entries out of their order");
+        }
         CF_TRY(check_ops(kind, command.entries[i].ops, command.entries[i].op_count, err));
         total += command.entries[i].op_count;
     }

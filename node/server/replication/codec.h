@@ -31,7 +31,8 @@ CF_CHECKED cf_status codec_encode(const struct codec_batch *batch, struct cf_buf
                                   struct cf_error *err);
 
 /* The receiver: a batch with the own effects added, as a log entry. CF_CORRUPT when it holds a class
- * that must not come. The claim names every key, for the write window. */
+ * that must not come, or entries whose indexes do not rise. The claim names every key, for the write
+ * window. */
 CF_CHECKED cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, const struct op *own,
                                    size_t own_count, struct arena *arena, struct cf_buf *to,
                                    struct window_claim **claim, struct cf_error *err);

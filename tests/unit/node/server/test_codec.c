@@ -248,6 +248,14 @@ START_TEST(what_must_not_come)
     ck_status(receive(REPL_DR, write_of(mixed, 1), &command, &claim), CF_CORRUPT);
     ck_status(receive(REPL_DR, received(), &command, &claim), CF_CORRUPT);
     ck_status(receive(REPL_DR, CF_SLICE("x"), &command, &claim), CF_CORRUPT);
+    /* Indexes rise from 1. */
+    struct source_entry two[] = {{2, 10, 5, mixed, 1}, {2, 11, 5, mixed, 1}};
+    struct command pair = {.id = COMMAND_SHIPPED, .entries = two, .entry_count = 2};
+    ck_ok(receive(REPL_DR, encoded(&pair, 0), &command, &claim));
+    two[1].index = 10;
+    ck_status(receive(REPL_DR, encoded(&pair, 0), &command, &claim), CF_CORRUPT);
+    two[0].index = 0;
+    ck_status(receive(REPL_DR, encoded(&pair, 0), &command, &claim), CF_CORRUPT);
     struct cf_slice good = batch_of(mixed, 1);
     for (size_t size = 1; size < good.size; size++) {
         uint8_t *copy = cf_memdup(good.data, size);
