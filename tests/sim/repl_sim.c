@@ -443,6 +443,11 @@ int main(int argc, char **argv)
     uint64_t first = 1, last = 100, reached = 0;
     bool one = false, trace = false, twice = false, marks = false, sound = true;
     const char *mutant = NULL;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--mutant") == 0) {
+            (void)unsetenv("COFFER_SIM_SEEDS"); /* a hunt needs the seeds that it was given */
+        }
+    }
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'r' || c == 's' || c == '2') {
             one = c == 's';
