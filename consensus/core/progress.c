@@ -3,7 +3,8 @@
 
 void raft_progress_init(struct raft_progress *p, uint64_t id, uint64_t next, size_t window)
 {
-    *p = (struct raft_progress){.id = id, .next = next, .state = RAFT_PROBE};
+    *p = (struct raft_progress){
+        .id = id, .next = next, .state = RAFT_PROBE, .probe_last = UINT64_MAX};
     p->ring = cf_array(window, sizeof(p->ring[0]));
 }
 
@@ -22,6 +23,7 @@ static void enter(struct raft_progress *p, enum raft_peer_state state)
 void raft_progress_probe(struct raft_progress *p, uint64_t next)
 {
     enter(p, RAFT_PROBE);
+    p->probe_last = UINT64_MAX;
     p->next = next > p->match ? next : p->match + 1;
 }
 

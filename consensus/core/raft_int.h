@@ -115,9 +115,10 @@ struct raft_progress {
     uint64_t id;
     enum raft_peer_state state;
     uint64_t match, next;
-    bool paused;      /* probe: one is on its way */
-    bool reader_busy; /* its entries are being fetched */
-    bool acked;       /* something was acknowledged since the last heartbeat reply */
+    uint64_t probe_last; /* probe: the last entry of the message that asks; its answer ends it */
+    bool paused;         /* probe: one is on its way */
+    bool reader_busy;    /* its entries are being fetched */
+    bool acked;          /* something was acknowledged since the last heartbeat reply */
     uint64_t sent_commit;
     uint64_t heard_us; /* of this leadership; starts at the election */
     uint64_t acked_round;

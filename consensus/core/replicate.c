@@ -217,6 +217,9 @@ static bool send_append(struct raft *r, struct raft_progress *p)
         }
         push_append(r, p, before_term, entries, count);
     }
+    if (sends && p->state == RAFT_PROBE) {
+        p->probe_last = p->next - 1 + count;
+    }
     if (count > 0 && p->state == RAFT_REPLICATE) {
         raft_progress_sent(p, &r->options, p->next + count - 1, bytes);
     }
@@ -350,7 +353,9 @@ void raft_replicate_on_append_reply(struct raft *r, const struct raft_msg *m)
     bool moved = m->log_index > p->match;
     raft_progress_acked(p, &r->options, m->log_index);
     uint64_t unused;
-    if (p->state == RAFT_PROBE ||
+    /* Only the answer to the probe itself ends it. Were an older one enough, each rejection that is
+     * still on its way would begin another full window (a storm under reordering). */
+    if ((p->state == RAFT_PROBE && m->log_index >= p->probe_last) ||
         (p->state == RAFT_SNAPSHOT && raft_log_term(&r->log, p->match, &unused))) {
         raft_progress_replicate(p);
     }

@@ -4,6 +4,8 @@
 
 #include "tests/sim/world.h"
 
+#define EVENTS_MAX 1500000 /* the busiest honest runs take a fifth of that */
+
 static void draw_timing(struct world *w)
 {
     struct sim_engine *e = &w->engine;
@@ -151,6 +153,9 @@ static void run_for(struct world *w, uint64_t duration_us, bool load)
     struct sim_event event;
     while (sim_next(&w->engine, until_us, &event)) {
         world_event(w, &event, load);
+        if (w->engine.events > EVENTS_MAX) {
+            SIM_FAIL(w, "L-4", "a storm of messages");
+        }
     }
 }
 

@@ -360,6 +360,41 @@ START_TEST(lost_tail_is_sent_again)
 }
 END_TEST
 
+/* Seed 188 of the simulator: with a window of messages out of order, each rejection that was still
+ * on its way began another full window. An answer older than the probe does not end it. */
+START_TEST(late_answers_begin_no_storm)
+{
+    struct bench *b = bench_new(2);
+    bench_elect(b, 1);
+    bench_run(b, 2 * HEARTBEAT_US);
+    b->hold_msgs = true;
+    for (int i = 0; i < 100; i++) {
+        ck_ok(bench_propose(b, 1, "a", NULL));
+        bench_drain(b, 1);
+    }
+    uint64_t sent = b->sent[RAFT_MSG_APPEND];
+    struct raft_msg reply = {
+        .kind = RAFT_MSG_APPEND_R, .from = 2, .to = 1, .term = 1, .last_index = 1};
+    for (uint64_t i = 0; i < 50; i++) {
+        reply.reject = true; /* of one that overtook another */
+        reply.log_index = 50 + i;
+        reply.hint_index = 2 + i;
+        reply.hint_term = 1;
+        raft_step(bench_raft(b, 1), b->now_us, &reply);
+        bench_drain(b, 1);
+        reply.reject = false; /* and an acknowledgement of an early one */
+        reply.log_index = 2 + i;
+        raft_step(bench_raft(b, 1), b->now_us, &reply);
+        bench_drain(b, 1);
+    }
+    ck_assert_uint_le(b->sent[RAFT_MSG_APPEND] - sent, 60);
+    b->hold_msgs = false;
+    bench_run(b, 4 * HEARTBEAT_US);
+    ck_assert_uint_eq(bench_at(b, 2)->applied, 101);
+    bench_free(b);
+}
+END_TEST
+
 START_TEST(window_is_kept)
 {
     struct bench *b = bench_new(2);
@@ -409,4 +444,5 @@ TEST_MAIN("consensus/core/replicate", proposal_is_applied_everywhere, bad_propos
           acknowledgement_waits_for_the_disk, old_term_is_not_counted, core_append_aba,
           core_truncate_reinstate, committed_is_never_cut, unsound_entries,
           core_commit_beyond_last_recovering, fast_backtracking, back_pressure,
-          lost_tail_is_sent_again, window_is_kept, writes_in_flight_are_bounded)
+          lost_tail_is_sent_again, late_answers_begin_no_storm, window_is_kept,
+          writes_in_flight_are_bounded)
