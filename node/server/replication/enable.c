@@ -99,12 +99,31 @@ static cf_status redeem(struct enabling *enabling, struct cf_error *err)
 
 /* ---- the entry ---- */
 
+/* Asked before the token is redeemed, too: a call on the wrong cluster must not use it up. */
+static cf_status check_free(struct request *rq, enum set_kind kind, struct cf_error *err)
+{
+    struct set_primary primary;
+    struct set_link link;
+    if (set_read_primary(rq, kind, &primary, NULL) == CF_OK) {
+        return cf_fail(err, CF_INVALID, "cluster is a %s primary: demote or disable it first",
+                       set_names[kind]);
+    }
+    if (set_read_link(rq, kind, &link, NULL) == CF_OK &&
+        !cf_slice_is(link.state, "bootstrapping") && !cf_slice_is(link.state, "promoted")) {
+        return cf_fail(err, CF_INVALID, "cluster is a %s secondary already: use update-primary",
+                       set_names[kind]);
+    }
+    if (rq->view->role == ROLE_DR_SECONDARY || rq->view->role == ROLE_PERFORMANCE_SECONDARY) {
+        return cf_fail(err, CF_INVALID, "cluster is a secondary already");
+    }
+    return CF_OK;
+}
+
 static cf_status write_link(struct request *rq, void *context, struct cf_error *err)
 {
     struct enabling *enabling = context;
     struct set_link before;
     struct set_link link = enabling->link;
-    struct set_primary primary;
     enum set_kind kind = enabling->kind;
     bool has_link = set_read_link(rq, kind, &before, NULL) == CF_OK;
     link.started_ns = request_now_ns(rq);
@@ -119,18 +138,7 @@ static cf_status write_link(struct request *rq, void *context, struct cf_error *
         set_write_link(rq, kind, &link);
         return CF_OK;
     }
-    if (set_read_primary(rq, kind, &primary, NULL) == CF_OK) {
-        return cf_fail(err, CF_INVALID, "cluster is a %s primary: demote or disable it first",
-                       set_names[kind]);
-    }
-    if (has_link && !cf_slice_is(before.state, "bootstrapping") &&
-        !cf_slice_is(before.state, "promoted")) {
-        return cf_fail(err, CF_INVALID, "cluster is a %s secondary already: use update-primary",
-                       set_names[kind]);
-    }
-    if (rq->view->role == ROLE_DR_SECONDARY || rq->view->role == ROLE_PERFORMANCE_SECONDARY) {
-        return cf_fail(err, CF_INVALID, "cluster is a secondary already");
-    }
+    CF_TRY(check_free(rq, kind, err));
     link.state = CF_SLICE("bootstrapping");
     set_write_link(rq, kind, &link);
     set_write_role(rq, ROLE_BOOTSTRAPPING, &rq->view->line);
@@ -200,6 +208,9 @@ static cf_status begin(struct request *rq, enum set_kind kind, bool is_update, s
         return cf_fail(err, CF_INVALID, "this is a token for %s replication",
                        set_names[enabling->claims.kind]);
     }
+    if (!is_update) {
+        CF_TRY(check_free(rq, kind, err));
+    }
     cf_status status = CF_OK;
     enabling->target.url = text_field(rq, "primary_api_addr", err, &status);
     enabling->target.ca_file = text_field(rq, "ca_file", err, &status);
@@ -240,6 +251,7 @@ static cf_status move(struct request *rq, void *context, struct cf_error *err)
     struct enabling *enabling = context;
     rq->body = enabling->rq->body;
     rq->relative = enabling->rq->relative;
+    rq->route = enabling->rq->route;
     rq->caller = enabling->rq->caller;
     return repl_set_primary_addresses(rq, enabling->kind, err);
 }

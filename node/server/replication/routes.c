@@ -402,8 +402,9 @@ cf_status repl_authorise_secondary(struct request *rq, enum set_kind kind, struc
     if (rq->view->role == ROLE_DR_SECONDARY) {
         return dr_token_check(rq, err);
     }
-    /* Before the first copy is complete the cluster's own tokens still are the ones that count. */
-    return rq->caller != NULL && rq->caller->is_root
+    /* Before the first copy is complete the cluster's own tokens still are the ones that count: where the
+     * route asks for none (promote), a root token. */
+    return (rq->route->flags & ROUTE_OPEN) == 0 || (rq->caller != NULL && rq->caller->is_root)
                ? CF_OK
                : cf_fail(err, CF_DENIED, "permission denied: this needs a root token");
 }
