@@ -296,6 +296,32 @@ START_TEST(core_commit_beyond_last_recovering)
 }
 END_TEST
 
+/* Before the leader knows, it may still count what this node has lost: its word ends nothing. */
+START_TEST(recovery_ends_when_the_leader_knows)
+{
+    struct bench *b = bench_new(3);
+    b->hold_msgs = true;
+    append_to(b, 1, 2, 0, 0, 0, entry_of(2, 1, "a"));
+    raft_set_condition(bench_raft(b, 1), b->now_us, RAFT_RECOVERING);
+    append_to(b, 1, 2, 1, 2, 1, entry_of(2, 2, "b"));
+    ck_assert_uint_eq(bench_status(b, 1).soft.condition, RAFT_RECOVERING);
+    raft_set_condition(bench_raft(b, 1), b->now_us, 0); /* the host cannot end it, either */
+    ck_assert_uint_eq(bench_status(b, 1).soft.condition, RAFT_RECOVERING);
+    struct raft_msg m = {.kind = RAFT_MSG_APPEND,
+                         .from = 2,
+                         .to = 1,
+                         .term = 2,
+                         .log_index = 2,
+                         .log_term = 2,
+                         .commit = 2,
+                         .flags = RAFT_MSG_RECOVERING};
+    raft_step(bench_raft(b, 1), b->now_us, &m);
+    bench_drain(b, 1);
+    ck_assert_uint_eq(bench_status(b, 1).soft.condition, 0);
+    bench_free(b);
+}
+END_TEST
+
 /* Backtracking costs a round trip for each term, not for each entry. */
 START_TEST(fast_backtracking)
 {
@@ -443,6 +469,6 @@ TEST_MAIN("consensus/core/replicate", proposal_is_applied_everywhere, bad_propos
           core_apply_limit_local_durable, sole_voter_waits_for_its_disk,
           acknowledgement_waits_for_the_disk, old_term_is_not_counted, core_append_aba,
           core_truncate_reinstate, committed_is_never_cut, unsound_entries,
-          core_commit_beyond_last_recovering, fast_backtracking, back_pressure,
-          lost_tail_is_sent_again, late_answers_begin_no_storm, window_is_kept,
-          writes_in_flight_are_bounded)
+          core_commit_beyond_last_recovering, recovery_ends_when_the_leader_knows,
+          fast_backtracking, back_pressure, lost_tail_is_sent_again, late_answers_begin_no_storm,
+          window_is_kept, writes_in_flight_are_bounded)
