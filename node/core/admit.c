@@ -1,5 +1,6 @@
 /* node/core/admit.c: the check at append, the leader's time stamps, and who waits for a ticket. */
 #include "node/base/host.h"
+#include "node/base/log.h"
 #include "node/core/command.h"
 #include "node/core/core_int.h"
 
@@ -59,11 +60,30 @@ static int64_t next_stamp(struct core *core)
     return core->last_stamp_ns;
 }
 
+/* What a DR secondary mirrors has one writer, the receiver (design 3.4): whatever else gets here wrote past
+ * a check that should have stopped it. */
+static bool writes_mirrored(const struct window_claim *claim)
+{
+    for (size_t i = 0; i < claim->write_count; i++) {
+        if (claim->writes[i].class != CLASS_OWN) {
+            return true;
+        }
+    }
+    return false;
+}
+
 cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t index)
 {
     cf_status status = CF_OK;
     struct window_claim *claim = proposal->claim;
     bool ended = false;
+    if (claim != NULL && proposal->check == NULL &&
+        atomic_load_explicit(&core->role_now, memory_order_relaxed) == ROLE_DR_SECONDARY &&
+        writes_mirrored(claim)) {
+        cf_err("core", "ALARM: a write of mirrored data was refused on a DR secondary; report it, "
+                       "with the log of the minute before");
+        return CF_READ_ONLY;
+    }
     pthread_mutex_lock(&core->window_lock);
     if (claim != NULL) {
         status = window_check(core->window, claim, &proposal->retry_index);

@@ -93,6 +93,7 @@ struct core {
     uint64_t role_hash;
 
     struct expirer *expirer;
+    _Atomic int role_now; /* enum cluster_role of the newest view, for the append */
     _Atomic uint64_t entries; /* log entries that requests made */
 };
 

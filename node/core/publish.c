@@ -150,6 +150,7 @@ void core_publish(struct core *core)
     core->state.dirty &= ~(unsigned)DIRTY_REPLICATION;
     pthread_mutex_lock(&core->view_lock);
     struct view *old = core->current;
+    atomic_store_explicit(&core->role_now, (int)view->role, memory_order_relaxed);
     core->current = view;
     pthread_mutex_unlock(&core->view_lock);
     view_unref(old);
