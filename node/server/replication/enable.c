@@ -253,6 +253,7 @@ static cf_status move(struct request *rq, void *context, struct cf_error *err)
     rq->relative = enabling->rq->relative;
     rq->route = enabling->rq->route;
     rq->caller = enabling->rq->caller;
+    rq->route = enabling->rq->route; /* what it was authorised by */
     return repl_set_primary_addresses(rq, enabling->kind, err);
 }
 

@@ -403,8 +403,9 @@ cf_status repl_authorise_secondary(struct request *rq, enum set_kind kind, struc
         return dr_token_check(rq, err);
     }
     /* Before the first copy is complete the cluster's own tokens still are the ones that count: where the
-     * route asks for none (promote), a root token. */
-    return (rq->route->flags & ROUTE_OPEN) == 0 || (rq->caller != NULL && rq->caller->is_root)
+     * route asks for none (promote), a root token. Runs of the node itself have no route. */
+    bool was_asked = rq->route != NULL && (rq->route->flags & ROUTE_OPEN) == 0;
+    return was_asked || (rq->caller != NULL && rq->caller->is_root)
                ? CF_OK
                : cf_fail(err, CF_DENIED, "permission denied: this needs a root token");
 }

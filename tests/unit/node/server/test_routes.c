@@ -4,6 +4,7 @@
 #include "node/crypto/box.h"
 #include "node/format/encode.h"
 #include "node/server/dr_token.h"
+#include "node/server/replication/routes.h"
 #include "repl_world.h"
 #include "replication/core/lineage.h"
 
@@ -327,6 +328,38 @@ START_TEST(half_a_copy_is_not_promoted)
 }
 END_TEST
 
+static cf_status become_bootstrapping(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    set_write_role(rq, ROLE_BOOTSTRAPPING, &rq->view->line);
+    return CF_OK;
+}
+
+/* As update-primary does it: a run of the node itself, with the caller of the request but no route.
+ */
+static cf_status authorise_without_route(struct request *rq, struct cf_error *err)
+{
+    const struct route *route = rq->route;
+    const struct token_entry *caller = rq->caller;
+    (void)err;
+    rq->route = NULL;
+    ck_ok(repl_authorise_secondary(rq, SET_DR, NULL));
+    rq->caller = NULL;
+    ck_status(repl_authorise_secondary(rq, SET_DR, NULL), CF_DENIED);
+    rq->caller = caller;
+    rq->route = route;
+    return CF_OK;
+}
+
+START_TEST(authority_while_bootstrapping)
+{
+    set_up();
+    ck_run(become_bootstrapping);
+    ck_run(authorise_without_route);
+    tear_down();
+}
+END_TEST
+
 START_TEST(disable_forgets)
 {
     memset(&lineage, 0, sizeof(lineage));
@@ -343,4 +376,5 @@ END_TEST
 
 TEST_MAIN("node/server/replication/routes", enable_once, ids_of_secondaries, revoked_and_made_anew,
           redeemed_by_one_cluster, redeem_is_over_once_active, redeem_malformed, promote_demote,
-          promoted_then_disabled, half_a_copy_is_not_promoted, disable_forgets)
+          promoted_then_disabled, half_a_copy_is_not_promoted, authority_while_bootstrapping,
+          disable_forgets)
