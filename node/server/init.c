@@ -199,9 +199,26 @@ static cf_status make_keys(struct init_operation *op, struct cf_error *err)
     return shamir_split(secret_slice(op->share_key), op->shape, core_random(), op->shares, err);
 }
 
+/* Once consensus has begun there is no way back: the first entry must find room. The limits are a little
+ * above those from which on the driver takes no entries. */
+static cf_status check_space(struct node *node, struct cf_error *err)
+{
+    const uint64_t least = (uint64_t)72 << 20, low = (uint64_t)512 << 20;
+    uint64_t left = 0, total = 0;
+    if (kv_space(node->kv, &left, &total, NULL) != CF_OK ||
+        (left >= least && (left >= low || left >= total / 20))) {
+        return CF_OK;
+    }
+    return cf_fail(err, CF_NO_SPACE,
+                   "the data directory's disk is almost full (%llu MiB left): make room, then "
+                   "initialise again",
+                   (unsigned long long)(left >> 20));
+}
+
 static cf_status begin(struct init_operation *op, struct cf_error *err)
 {
     struct node *node = op->node;
+    CF_TRY(check_space(node, err));
     if (atomic_load(&node->is_initialized) || node->init != NULL ||
         !cluster_give_up_joining(node)) {
         return cf_fail(err, CF_INVALID, "Vault is already initialized");
