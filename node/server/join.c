@@ -49,8 +49,9 @@ struct cf_slice join_identity(struct arena *arena, struct cf_slice name, uint64_
                               struct cf_slice address, const uint8_t key_hash[32])
 {
     CF_BUF(text) = {0};
-    cf_buf_addf(&text, "%016llx|%.*s|%.*s|", (unsigned long long)id, CF_SHOW(name),
-                CF_SHOW(address));
+    /* Sizes in front: no name can pass for the end of another field. */
+    cf_buf_addf(&text, "%016llx|%zu:%.*s|%zu:%.*s|", (unsigned long long)id, name.size,
+                CF_SHOW(name), address.size, CF_SHOW(address));
     encode_hex(&text, cf_slice_of(key_hash, 32));
     return arena_copy(arena, cf_buf_slice(&text));
 }

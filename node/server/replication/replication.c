@@ -243,9 +243,7 @@ static void link_hash(const struct set_link *link, uint8_t digest[32])
     cf_buf_add_slice(&bytes, link->set_id);
     cf_buf_add_slice(&bytes, link->cert);
     cf_buf_add_slice(&bytes, link->key);
-    if (link->address_count != 0) {
-        cf_buf_add_slice(&bytes, link->addresses[0]);
-    }
+    cf_buf_add_u64(&bytes, (uint64_t)link->started_ns); /* moves with each call of an operator */
     hash_sha256(cf_buf_slice(&bytes), digest);
 }
 

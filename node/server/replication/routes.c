@@ -493,6 +493,7 @@ cf_status repl_set_primary_addresses(struct request *rq, enum set_kind kind, str
         size_t scheme = cf_slice_starts(one, CF_SLICE("https://")) ? 8 : 0;
         link.addresses[i] = cf_slice_from(one, scheme);
     }
+    link.started_ns = request_now_ns(rq);
     set_write_link(rq, kind, &link);
     response_warn(rq, "The new addresses are tried in their order; see "
                       "sys/replication/%s/status.",
