@@ -110,6 +110,9 @@ def forwarding(t, a, b):
     with t.check("what only the primary may do is refused on B"):
         equal(b.any().ask("POST", "sys/replication/performance/primary/secondary-token", {"id": "z"})[0], 400)
         equal(b.any().ask("POST", "sys/replication/dr/secondary/promote", {"dr_operation_token": "x"})[0], 400)
+        for node in b.nodes:
+            code, body, _ = node.ask("PUT", "sys/rotate")
+            equal((code, body.get("errors")), (400, ["cannot rotate on a replication secondary"]), node.name)
 
 
 def disaster(t, a, c):
@@ -201,6 +204,10 @@ def failover(t, a, b, c):
     with t.check("the ceremony with C's own shares, and the promotion"):
         equal(raised_status(lambda: c.any().put_kv("x", "1", token=a.root)), 400)
         token = replicas.operation_token(c)
+        for given, expected in ((token, 200), ("wrong", 403), ("", 403)):
+            code, body, _ = c.standbys()[0].ask("POST", "sys/storage/raft/configuration",
+                                                {"dr_operation_token": given}, token="")
+            equal(code, expected, body)
         replicas.promote_dr(c, token)
         c.root = a.root
         c.active()

@@ -209,7 +209,7 @@ def step_down(t, cluster):
         writers = writers_of(cluster, 2, "down")
         for writer in writers:
             writer.until(5)
-        old.call("PUT", "sys/step-down")
+        equal(cluster.standbys()[0].ask("PUT", "sys/step-down")[0], 204)
         new = wait_for("another leader", lambda: cluster.active(other_than=old), 30)
         true(new is not old, "the same node leads")
         for writer in writers:
