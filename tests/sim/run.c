@@ -172,7 +172,9 @@ static void run_phases(struct world *w)
     if (!faults_begin_liveness(w)) {
         return;
     }
-    run_for(w, 10 * t, true);
+    /* A sync that takes seconds may have begun before everything healed. */
+    run_for(w, 10 * t + (w->options.fsync_spike_permille != 0 ? w->options.fsync_spike_us : 0),
+            true);
     faults_check_settled(w);
     /* A change that was begun may still end the leadership of who is removed by it; and who fell
      * behind may have had its snapshot refused. */
