@@ -312,10 +312,11 @@ class Cluster:
         def find():
             for node in self.running():
                 try:
-                    status, body = node.health()
-                    if status in (200, 472) and node.call("GET", "sys/leader", token="", timeout=3)["is_self"]:
+                    # Not by the status of health: a fenced primary has a leader, and says 503.
+                    _, body = node.health()
+                    if not body["sealed"] and node.call("GET", "sys/leader", token="", timeout=3)["is_self"]:
                         return node
-                except (OSError, http.client.HTTPException, Refused):
+                except (OSError, http.client.HTTPException, Refused, KeyError):
                     continue
             return None
         return wait_for("an active node in cluster %s" % self.name.upper(), find, seconds)

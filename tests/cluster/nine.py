@@ -272,6 +272,17 @@ def old_primary_returns(t, a, b, c):
         c.active().put_kv("after-return", "1")
         wait_for("the write on B", lambda: b.any().get_kv("after-return") == "1", 20)
         true(raised_status(lambda: c.active().get_kv("split")) == 404, "a write of the fenced A is on C")
+    with t.check("it stays fenced after a restart of all its nodes"):
+        for node in a.nodes:
+            node.stop()
+        a.start()
+        for node in a.nodes:
+            a.unseal(node)
+        wait_for("a leader of A", lambda: any(n.leader()["is_self"] for n in a.nodes), 30)
+        for node in a.nodes:
+            true(raised_status(lambda: node.put_kv("split", "later", timeout=10)) >= 400, "A took a write")
+        wait_for("the state", lambda: status(a.any(), "dr")["state"] == "fenced", 20)
+        t.note("health of the nodes of a fenced primary: %s" % [n.health() for n in a.nodes])
     with t.check("A's status says why"):
         seen = str(a.any().ask("GET", "sys/replication/status", token="")[1])
         true("fenc" in seen or "diverged" in seen, seen)
