@@ -95,11 +95,10 @@ void reads_result(struct raft_driver *driver, const struct raft_read_result *res
 }
 
 /* All reads that came since the last wake share one round. */
-static void on_reads(void *arg)
+static void take_reads(struct raft_driver *driver, bool from_task)
 {
-    struct raft_driver *driver = arg;
     pthread_mutex_lock(&driver->read_lock);
-    driver->read_posted = false;
+    driver->read_posted = driver->read_posted && !from_task;
     struct raft_read *reads = driver->reads, *answers = driver->answers;
     driver->reads = driver->answers = NULL;
     driver->reads_tail = &driver->reads;
@@ -131,6 +130,11 @@ static void on_reads(void *arg)
     batch->next = driver->read_batches;
     driver->read_batches = batch;
     driver_pump(driver);
+}
+
+static void on_reads(void *arg)
+{
+    take_reads(arg, true);
 }
 
 /* Puts a read on one of the two lists of the loop. */
@@ -189,7 +193,7 @@ void reads_fail_all(struct raft_driver *driver)
         fail_reads(batch->reads, CF_UNAVAILABLE);
         cf_free(batch);
     }
-    on_reads(driver);
+    take_reads(driver, false); /* the task may still stand in the loop's queue */
 }
 
 void reads_done(struct raft_driver *driver)
