@@ -14,6 +14,7 @@
  * - no compression: everything in here is ciphertext;
  * - table_cache_numshardbits: open files are spread over 2^n shards with a share of max_open_files
  *   each; with the default (64 shards) two files in one shard would close each other all the time;
+ * - memtable_whole_key_filtering: a look-up that ends in a file does not walk the skip lists first;
  * - compaction_readahead_size: otherwise a compaction reads block by block, a system call each;
  * - statistics dumps off: they cost wake-ups and nobody reads them. */
 static const char fixed_options[] =
@@ -27,6 +28,7 @@ static const char fixed_options[] =
     "compression=kNoCompression;bottommost_compression=kNoCompression;"
     "force_consistency_checks=true;level_compaction_dynamic_level_bytes=true;"
     "max_write_buffer_number=2;arena_block_size=131072;"
+    "memtable_whole_key_filtering=true;memtable_prefix_bloom_size_ratio=0.05;"
     "target_file_size_base=16777216;max_bytes_for_level_base=67108864";
 
 static const struct kv_options defaults = {
