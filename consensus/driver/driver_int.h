@@ -256,6 +256,7 @@ void propose_lost(struct raft_driver *driver, uint64_t commit);
 /* Applier: these entries are applied. */
 void propose_applied(struct raft_driver *driver, struct raft_entry *const *run, size_t count);
 void driver_leadership(struct raft_driver *driver); /* loop: recompute accepting and read_now */
+bool driver_is_sole_voter(const struct raft_driver *driver); /* loop */
 void propose_close(struct raft_driver *driver);     /* loop: refuse all from now on */
 
 /* reads.c */

@@ -7,16 +7,19 @@
 #define SPACE_LOW ((uint64_t)512 << 20) /* too little when it is below 5 % as well */
 #define STALL_EXIT_US ((uint64_t)30 * 1000 * 1000)
 
-/* consensus.md 13.2: a node whose disk hangs must not lead, and one that hangs for long must end. A
- * pause of the whole process (SIGSTOP) is no stall: time counts only while we tick. */
+/* A node whose disk hangs must not lead, and one that hangs for long must end (hashicorp/raft#503).
+ * A pause of the whole process (SIGSTOP) is no stall: time counts only while we tick. A sole voter
+ * goes on leading: nobody could take over, and giving up would leave clients without an answer to
+ * writes that the disk is about to take. */
 static void check_stall(struct raft_driver *driver, uint64_t now_us)
 {
     uint64_t busy = atomic_load(&driver->writer.busy_since_us);
     uint64_t tick = now_us - driver->last_tick_us;
     bool slow = busy != 0 && now_us > busy && now_us - busy > driver->options.election_us;
     driver->stalled_us = slow ? driver->stalled_us + (tick < 2 * TICK_US ? tick : 2 * TICK_US) : 0;
-    uint32_t condition = (driver->condition & ~RAFT_STALLED) |
-                         (driver->stalled_us > driver->options.election_us ? RAFT_STALLED : 0);
+    bool stalled =
+        driver->stalled_us > driver->options.election_us && !driver_is_sole_voter(driver);
+    uint32_t condition = (driver->condition & ~RAFT_STALLED) | (stalled ? RAFT_STALLED : 0);
     if (condition != driver->condition) {
         driver->condition = condition;
         cf_warn("raft", condition & RAFT_STALLED

@@ -247,7 +247,7 @@ cf_status raft_driver_propose(struct raft_driver *driver, struct raft_proposal *
 
 /* ---- leadership, as proposals and reads see it */
 
-static bool is_sole_voter(const struct raft_driver *driver)
+bool driver_is_sole_voter(const struct raft_driver *driver)
 {
     const struct raft_membership *members = raft_membership(driver->raft);
     unsigned voters = 0;
@@ -278,7 +278,7 @@ void driver_leadership(struct raft_driver *driver)
         }
     }
     atomic_store(&driver->accepting, accepting);
-    atomic_store(&driver->read_now, accepting && is_sole_voter(driver));
+    atomic_store(&driver->read_now, accepting && driver_is_sole_voter(driver));
 }
 
 /* ---- start and end */

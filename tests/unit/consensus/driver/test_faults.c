@@ -108,6 +108,27 @@ START_TEST(hung_disk_loses_leadership)
 }
 END_TEST
 
+/* On its own it waits for the disk, and whoever wrote learns what became of it. */
+START_TEST(hung_disk_of_a_sole_voter)
+{
+    begin();
+    node_start(one, NODE_BOOTSTRAP | NODE_MEMORY);
+    wait_until(&c, raft_driver_is_leader(one->driver));
+    ck_assert_int_eq(put(one, "a=1"), CF_OK);
+    uint64_t term = status_of(one).term;
+    atomic_store(&hang, true);
+    struct write stuck;
+    write_begin(one, &stuck, "b=1");
+    wait_until(&c, status_of(one).oldest_write_us > (uint64_t)900 * 1000); /* 6 election timeouts */
+    ck_assert_int_eq(look(one), CF_OK);
+    atomic_store(&hang, false);
+    write_wait(&stuck);
+    ck_assert_int_eq(stuck.status, CF_OK);
+    ck_assert_uint_eq(status_of(one).term, term);
+    cluster_end(&c);
+}
+END_TEST
+
 /* All clocks of one machine agree: three voters, heard within seconds. */
 START_TEST(clocks_of_voters)
 {
@@ -122,4 +143,4 @@ START_TEST(clocks_of_voters)
 END_TEST
 
 TEST_MAIN("consensus/driver/faults", failed_sync_ends_the_process, full_disk_refuses_writes,
-          hung_disk_loses_leadership, clocks_of_voters)
+          hung_disk_loses_leadership, hung_disk_of_a_sole_voter, clocks_of_voters)
