@@ -173,7 +173,7 @@ cf_status token_load(struct txn *txn, struct arena *arena, const uint8_t key[TOK
         CF_TRY(view_get(view, record_key, arena, &record, NULL, err));
         struct cached_token *cached = cf_new(struct cached_token);
         cache_object_init(&cached->object, cached_token_destroy);
-        cached->arena = arena_new(2048);
+        cached->arena = arena_new(3072); /* most tokens fit, in half of what two blocks take */
         cached->key = hash;
         cached->object.keys = &cached->key;
         cached->object.key_count = 1;
