@@ -12,6 +12,7 @@ import fnmatch
 import glob
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -45,7 +46,9 @@ def is_free(base):
 def port_bases(count):
     """Below the ephemeral ports, so that no outgoing connection takes one of them."""
     found = []
-    for base in range(21000, 32000, PORTS_EACH):
+    bases = list(range(21000, 32000, PORTS_EACH))
+    random.shuffle(bases)  # several runs on one machine rarely look at the same range
+    for base in bases:
         if len(found) < count and is_free(base):
             found.append(base)
     if len(found) < count:
