@@ -287,8 +287,11 @@ int command_bench(struct cli *cli, char *const *argv)
         {"preallocate", FLAG_BOOL, &b.preallocate, NULL, "disk: the file has its size before."},
         {"kill-leader", FLAG_BOOL, &b.kill_leader, NULL,
          "failover: kill -9 the leader among -servers=ADDRESS=PID."},
+        {"terminate", FLAG_BOOL, &b.terminate, NULL,
+         "failover: end the leader among -servers with SIGTERM."},
+        {"step-down", FLAG_BOOL, &b.step_down, NULL, "failover: ask the leader to step down."},
         {"kill-pid", FLAG_LIST, &b.pid_texts, &b.kill_leader, "failover: kill -9 this process."},
-        {"kill-after", FLAG_SECONDS, &b.kill_after, NULL, "failover: when to kill (1s)."},
+        {"kill-after", FLAG_SECONDS, &b.kill_after, NULL, "failover: when (1s)."},
         {"read-address", FLAG_STRING, &b.read_address, NULL, "lag: where to look."},
         {"read-token", FLAG_STRING, &b.read_token, NULL, "lag: token for there."},
     };

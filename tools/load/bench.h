@@ -19,7 +19,7 @@ struct bench {
     const char *token_text, *mount, *duration, *warmup, *read_address, *read_token, *directory;
     const char *kill_after, *timeout, *connection_texts;
     int64_t count, keys, size;
-    bool setup, kill_leader, preallocate;
+    bool setup, kill_leader, step_down, terminate, preallocate;
     /* from the flags */
     const char *token;
     struct conn_target targets[BENCH_NODES_MAX]; /* what requests go to */

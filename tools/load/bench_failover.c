@@ -1,6 +1,10 @@
 /* tools/load/bench_failover.c: writes through every node all the time, and tells how long there was
- * no acknowledged write (from a kill of its own, or from the last acknowledgement before any gap),
- * and at the end whether each acknowledged write is still there. */
+ * no acknowledged write, and at the end whether each acknowledged write is still there. With a kill
+ * of its own the outage lasts from the kill to the next acknowledgement of a write that was sent
+ * after it. A planned end of leadership (step-down, SIGTERM) has no such moment, since the old
+ * leader may go on for a while: there it is the longest time without any acknowledgement within
+ * PLANNED_US. A write that fails is sent once more, to the next node; what fails again is counted,
+ * as a client that retries once would see it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -20,11 +24,13 @@
 #define KEYS 16u /* of each slot */
 #define VERIFY_TRIES 100u
 #define OUTAGES_MAX 64u
+#define PLANNED_US 3000000u /* as long as a hand-over may show */
 
 struct writer {
     uint64_t sequence;    /* the one that is out */
     uint64_t acked[KEYS]; /* newest acknowledged sequence of each key */
     uint64_t not_before_us;
+    bool again; /* the one that failed goes out once more */
 };
 
 struct failover {
@@ -33,11 +39,14 @@ struct failover {
     struct writer *writers;
     unsigned writer_count;
     uint64_t start_us, end_us, killed_us, last_ack_us;
+    uint64_t planned_gap_us; /* the longest since killed_us */
     pid_t killed;
+    int leader; /* index of the target that was told to step down */
+    bool told;
     uint64_t outages_us[OUTAGES_MAX];
     unsigned outages;
     bool kill_answered;
-    uint64_t acknowledged, errors, lost;
+    uint64_t acknowledged, errors, failed_again, lost;
     struct histogram latency;
     struct cf_buf path, body;
 };
@@ -53,15 +62,42 @@ static void make_path(struct failover *f, unsigned slot, uint64_t key)
     cf_buf_addf(&f->path, "/v1/%s/data/failover/%u-%" PRIu64, f->mount, slot, key);
 }
 
+static bool is_planned(const struct failover *f)
+{
+    return f->bench->step_down || f->bench->terminate;
+}
+
+/* The slot behind the writers' carries the one step-down. */
+static enum wire_next next_of_operator(struct failover *f, struct wire_slot *slot,
+                                       struct cf_buf *out)
+{
+    if (f->killed_us == 0 || f->told || f->leader < 0) {
+        slot->wake_us = now_us() + RETRY_US;
+        return WIRE_WAIT;
+    }
+    if (slot->target != &f->bench->targets[f->leader]) {
+        slot->target = &f->bench->targets[f->leader];
+        slot->wake_us = 0; /* at once, on a connection there */
+        return WIRE_WAIT;
+    }
+    f->told = true;
+    conn_write_request(out, slot->target, "PUT", CF_SLICE("/v1/sys/step-down"),
+                       cf_slice_str(f->bench->token), CF_SLICE_EMPTY, CF_SLICE_EMPTY);
+    return WIRE_SEND;
+}
+
 static enum wire_next on_next(void *context, struct wire_slot *slot, struct cf_buf *out)
 {
     struct failover *f = context;
+    if (slot->number == f->writer_count) {
+        return next_of_operator(f, slot, out);
+    }
     struct writer *writer = &f->writers[slot->number];
     if (writer->not_before_us > now_us()) {
         slot->wake_us = writer->not_before_us;
         return WIRE_WAIT;
     }
-    writer->sequence++;
+    writer->sequence += writer->again ? 0 : 1;
     make_path(f, slot->number, writer->sequence % KEYS);
     cf_buf_reset(&f->body);
     cf_buf_addf(&f->body, "{\"data\":{\"value\":%" PRIu64 "}}", writer->sequence);
@@ -77,6 +113,35 @@ static void note_outage(struct failover *f, uint64_t us)
     }
 }
 
+/* Once more, at the next node; what fails then has failed. */
+static void on_failure(struct failover *f, struct wire_slot *slot)
+{
+    struct writer *writer = &f->writers[slot->number];
+    size_t target = (size_t)(slot->target - f->bench->targets);
+    f->errors++;
+    f->failed_again += writer->again ? 1 : 0;
+    writer->again = !writer->again;
+    writer->not_before_us = now_us() + RETRY_US;
+    slot->target = &f->bench->targets[(target + 1) % f->bench->target_count];
+}
+
+static void note_gap(struct failover *f, uint64_t sent_us, uint64_t now)
+{
+    uint64_t gap = f->last_ack_us != 0 ? now - f->last_ack_us : 0;
+    if (is_planned(f) && f->killed_us != 0 && now <= f->killed_us + PLANNED_US) {
+        f->planned_gap_us = gap > f->planned_gap_us ? gap : f->planned_gap_us;
+        f->kill_answered = f->kill_answered || sent_us > f->killed_us;
+    } else if (f->killed_us != 0 && !f->kill_answered) {
+        /* Only a write that was sent after the kill says that writes go on. */
+        if (sent_us > f->killed_us) {
+            f->kill_answered = true;
+            note_outage(f, now - f->killed_us);
+        }
+    } else if (gap > OUTAGE_US) {
+        note_outage(f, gap);
+    }
+}
+
 static void on_answer(void *context, struct wire_slot *slot, int status, struct cf_slice body,
                       uint64_t latency_us)
 {
@@ -84,23 +149,19 @@ static void on_answer(void *context, struct wire_slot *slot, int status, struct 
     struct writer *writer = &f->writers[slot->number];
     uint64_t now = now_us();
     (void)body;
+    if (slot->number == f->writer_count) {
+        f->killed = status == 204 ? f->killed : 0;
+        return;
+    }
     if (status != 200 && status != 204) {
-        f->errors++;
-        writer->not_before_us = now + RETRY_US;
+        on_failure(f, slot);
         return;
     }
     f->acknowledged++;
     histogram_add(&f->latency, latency_us);
     writer->acked[writer->sequence % KEYS] = writer->sequence;
-    if (f->killed_us != 0 && !f->kill_answered) {
-        /* Only a write that was sent after the kill says that writes go on. */
-        if (slot->sent_us > f->killed_us) {
-            f->kill_answered = true;
-            note_outage(f, now - f->killed_us);
-        }
-    } else if (f->last_ack_us != 0 && now - f->last_ack_us > OUTAGE_US) {
-        note_outage(f, now - f->last_ack_us);
-    }
+    writer->again = false;
+    note_gap(f, slot->sent_us, now);
     f->last_ack_us = now;
 }
 
@@ -108,8 +169,10 @@ static void on_lost(void *context, struct wire_slot *slot, const struct cf_error
 {
     struct failover *f = context;
     (void)err;
-    f->errors++;
-    f->writers[slot->number].not_before_us = now_us() + RETRY_US;
+    if (slot->number == f->writer_count) {
+        return; /* a leader that leaves may cut the operator off */
+    }
+    on_failure(f, slot);
 }
 
 /* The server among -servers=ADDRESS=PID that says it leads; with a single one, that. */
@@ -129,26 +192,40 @@ static pid_t find_leader(struct failover *f)
                                 CF_SLICE_EMPTY, NULL);
         if (status == 200 && json_parse(arena, conn_body(conn), NULL, &answer, NULL) == CF_OK &&
             json_bool(json_get(answer, "is_self"), &leads) && leads) {
+            f->leader = target;
             return bench->servers[i].pid;
         }
     }
     return 0;
 }
 
+static bool wants_end(const struct bench *bench)
+{
+    return bench->kill_leader || bench->step_down || bench->terminate;
+}
+
+/* Ends the leadership, the way that was asked for. */
+static bool end_leader(struct failover *f)
+{
+    const struct bench *bench = f->bench;
+    f->killed = find_leader(f);
+    f->killed_us = now_us();
+    int sig = bench->step_down ? 0 : bench->terminate ? SIGTERM : SIGKILL;
+    if (f->killed <= 1 || kill(f->killed, sig) != 0) {
+        cli_error(bench->cli, "failover: no leader to end: %s",
+                  f->killed <= 1 ? "none of -servers leads" : strerror(errno));
+        f->killed = 0;
+        return false;
+    }
+    return true;
+}
+
 static bool on_tick(void *context, uint64_t now)
 {
     struct failover *f = context;
-    struct bench *bench = f->bench;
-    bool due = now >= f->start_us + (uint64_t)bench->kill_after_ms * 1000;
-    if (bench->kill_leader && f->killed_us == 0 && due) {
-        f->killed = find_leader(f);
-        f->killed_us = now_us();
-        if (f->killed <= 1 || kill(f->killed, SIGKILL) != 0) {
-            cli_error(bench->cli, "failover: no process to kill: %s",
-                      f->killed <= 1 ? "none of -servers leads" : strerror(errno));
-            f->killed = 0;
-            return false;
-        }
+    bool due = now >= f->start_us + (uint64_t)f->bench->kill_after_ms * 1000;
+    if (wants_end(f->bench) && f->killed_us == 0 && due && !end_leader(f)) {
+        return false;
     }
     return now < f->end_us;
 }
@@ -205,6 +282,9 @@ static void report(struct failover *f)
     struct json *row = json_object_new(arena);
     struct json *all = json_array_new(arena);
     uint64_t longest = 0;
+    if (is_planned(f)) {
+        note_outage(f, f->planned_gap_us);
+    }
     for (unsigned i = 0; i < f->outages; i++) {
         json_array_add(arena, all, json_from_uint(arena, f->outages_us[i] / 1000));
         longest = f->outages_us[i] > longest ? f->outages_us[i] : longest;
@@ -214,7 +294,8 @@ static void report(struct failover *f)
     json_set_int(arena, row, "operations", (int64_t)f->acknowledged);
     bench_add_latency(bench, row, &f->latency);
     json_set_int(arena, row, "errors", (int64_t)f->errors);
-    json_set_int(arena, row, "killed_pid", f->killed);
+    json_set_int(arena, row, "failed_after_retry", (int64_t)f->failed_again);
+    json_set_int(arena, row, bench->step_down ? "stepped_down_pid" : "killed_pid", f->killed);
     json_set_int(arena, row, "outages", f->outages);
     json_set_int(arena, row, "outage_ms", (int64_t)(longest / 1000));
     json_set_int(arena, row, "lost_writes", (int64_t)f->lost);
@@ -230,7 +311,7 @@ static int run(struct failover *f)
     struct wire_setup wire = {
         .targets = bench->targets,
         .target_count = bench->target_count,
-        .slots = f->writer_count,
+        .slots = f->writer_count + (bench->step_down ? 1 : 0),
         .timeout_ms = bench->timeout_ms > 0 ? (unsigned)bench->timeout_ms : TIMEOUT_MS,
     };
     f->start_us = now_us();
@@ -240,10 +321,10 @@ static int run(struct failover *f)
     }
     verify(f);
     report(f);
-    bool missing_kill = bench->kill_leader && (f->killed == 0 || !f->kill_answered);
+    bool missing_kill = wants_end(bench) && (f->killed == 0 || !f->kill_answered);
     if (missing_kill && f->killed != 0) {
         cli_error(bench->cli,
-                  "failover: no write was acknowledged after the kill within -duration");
+                  "failover: no write was acknowledged after the end of the leader within -duration");
     }
     return f->lost == 0 && f->acknowledged > 0 && !missing_kill ? CLI_FINE : CLI_REFUSED;
 }
@@ -259,8 +340,13 @@ int bench_failover(struct bench *bench)
         f->writer_count = bench->target_count; /* one at least through every node */
     }
     f->writers = cf_array(f->writer_count, sizeof(struct writer));
-    if (bench->kill_leader && bench->server_count == 0) {
-        cli_error(bench->cli, "-kill-leader needs -servers=ADDRESS=PID");
+    f->leader = -1;
+    if (wants_end(bench) && bench->server_count == 0) {
+        cli_error(bench->cli, "-kill-leader, -terminate and -step-down need -servers=ADDRESS=PID");
+        code = CLI_USAGE;
+    }
+    if (bench->kill_leader + bench->step_down + bench->terminate > 1) {
+        cli_error(bench->cli, "one of -kill-leader, -terminate and -step-down at a time");
         code = CLI_USAGE;
     }
     if (code == CLI_FINE && bench->setup) {

@@ -17,7 +17,8 @@ enum lane_state { LANE_READY, LANE_SENT, LANE_WAITING, LANE_STOPPED };
 struct lane {
     struct wire_slot slot;
     struct conn *conn;
-    int watched; /* the descriptor that epoll knows, or -1 */
+    const struct conn_target *connected; /* where conn goes */
+    int watched;                         /* the descriptor that epoll knows, or -1 */
     enum lane_state state;
 };
 
@@ -76,10 +77,22 @@ static cf_status lane_send(struct wire *wire, struct lane *lane, struct cf_error
     return lane_watch(wire, lane, err);
 }
 
+/* The user wants its next request to go elsewhere. */
+static void lane_turn(struct lane *lane)
+{
+    lane_close(lane);
+    conn_free(lane->conn);
+    lane->conn = load_conn_new(lane->slot.target);
+    lane->connected = lane->slot.target;
+}
+
 /* Asks what to do next until a request is out or the lane rests. */
 static void lane_next(struct wire *wire, struct lane *lane)
 {
     struct cf_error err = {0};
+    if (lane->connected != lane->slot.target) {
+        lane_turn(lane);
+    }
     enum wire_next next = wire->ops->next(wire->context, &lane->slot, conn_request(lane->conn));
     switch (next) {
     case WIRE_SEND:
@@ -207,6 +220,7 @@ cf_status wire_run(const struct wire_setup *setup, const struct wire_ops *ops, v
         lane->slot.number = i;
         lane->slot.target = &setup->targets[i % setup->target_count];
         lane->conn = load_conn_new(lane->slot.target);
+        lane->connected = lane->slot.target;
         lane->watched = -1;
     }
     cf_status status = loop(&wire, err);

@@ -25,7 +25,7 @@ enum wire_next {
 
 struct wire_slot {
     unsigned number;
-    const struct conn_target *target;
+    const struct conn_target *target; /* `answer` and `lost` may name another for what follows */
     uint64_t sent_us; /* when the request that is out was sent (monotonic) */
     uint64_t wake_us;
     void *user; /* the caller's */

@@ -387,6 +387,12 @@ START_TEST(bench_counts)
     ck_assert_int_eq(RUN("bench", "nothing"), 1);
     ck_assert_int_eq(RUN("bench", "-count=3", "-dir", home, "disk"), 0);
     ck_assert_int_eq(RUN("bench", "-kill-leader", "failover"), 1);
+    ck_assert_ptr_nonnull(strstr(err, "-servers=ADDRESS=PID"));
+    ck_assert_int_eq(RUN("bench", "-step-down", "failover"), 1);
+    ck_assert_int_eq(RUN("bench", "-terminate", "failover"), 1);
+    ck_assert_int_eq(
+        RUN("bench", "-terminate", "-step-down", "-servers=999999", "failover"), 1);
+    ck_assert_ptr_nonnull(strstr(err, "at a time"));
     tear_down();
 }
 END_TEST
