@@ -53,7 +53,8 @@ static cf_status apply_run(struct raft_driver *driver, struct raft_entry *const 
     kv_batch_reset(apply->batch);
     CF_TRY(add_run(driver, run, count, &membership, &has_membership, err));
     raft_store_add_applied(apply->batch, apply->state, at, has_membership ? &membership : NULL);
-    CF_TRY(kv_commit(raft_store_kv(driver->store), apply->batch, KV_NO_WAL, err));
+    CF_TRY(kv_commit(raft_store_kv(driver->store), apply->batch,
+                     raft_store_state_durability(driver->store), err));
     atomic_fetch_add(&driver->unflushed_bytes, kv_batch_size(apply->batch));
     apply->at = at;
     driver->applier.applied(driver->applier.context, at.index, at.term);

@@ -306,6 +306,7 @@ cf_status raft_driver_start(const struct raft_driver_options *options, struct ra
     driver->store = options->store;
     driver->applier = options->applier;
     driver->condition = options->condition;
+    raft_store_set_state_wal(driver->store, options->state_wal);
     driver->identity = raft_store_identity(options->store);
     cf_prng_seed(&driver->prng, options->seed);
     driver->incarnation = cf_prng_next(&driver->prng);

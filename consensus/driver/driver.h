@@ -47,6 +47,7 @@ struct raft_driver_options {
     uint64_t flush_bytes, flush_us; /* state is flushed after 256 MiB of log, or 60 s when dirty */
     uint64_t tail_entries, tail_bytes; /* hot tail in memory: 8192 and 16 MiB */
     uint64_t snapshot_chunk_bytes;     /* 1 MiB */
+    bool state_wal;                    /* the state goes through the WAL, too (consensus.md 11, A) */
     /* Called instead of ending the process; for tests. It must not return to the driver's business:
      * nothing more may be answered. */
     void (*fatal)(void *context, int exit_status, const struct cf_error *err);

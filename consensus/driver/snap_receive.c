@@ -189,7 +189,8 @@ static void chunk_run(struct raft_job *job)
         last = key;
     }
     cf_buf_add_slice(&chunk->last_key, last);
-    chunk->status = data.size == 0 ? kv_commit(kv, batch, KV_NO_WAL, NULL) : CF_CORRUPT;
+    enum kv_durability durability = raft_store_state_durability(receive->driver->store);
+    chunk->status = data.size == 0 ? kv_commit(kv, batch, durability, NULL) : CF_CORRUPT;
 }
 
 static void chunk_done(struct raft_job *job)

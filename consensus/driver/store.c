@@ -422,6 +422,16 @@ void raft_store_add_applied(struct kv_batch *batch, struct kv_family *state,
     }
 }
 
+void raft_store_set_state_wal(struct raft_store *store, bool state_wal)
+{
+    store->state_wal = state_wal;
+}
+
+enum kv_durability raft_store_state_durability(const struct raft_store *store)
+{
+    return store->state_wal ? KV_WAL : KV_NO_WAL;
+}
+
 static cf_status decode_applied(cf_status got, const struct kv_value *value,
                                 struct raft_applied *ret, struct cf_error *err)
 {

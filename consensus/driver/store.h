@@ -139,6 +139,11 @@ void raft_store_add_applied(struct kv_batch *batch, struct kv_family *state,
 /* {0, 0} when the family has none yet. view: now, or a snapshot. CF_CORRUPT. */
 CF_CHECKED cf_status raft_store_read_applied(struct kv_view view, struct kv_family *state,
                                              struct raft_applied *ret, struct cf_error *err);
+/* How batches of effects are to be committed: KV_NO_WAL, or KV_WAL with `state_wal` (option A of
+ * consensus.md 11, the reference when the other is under suspicion). Set before anything is
+ * applied; may differ from one start to the next, as an open leaves nothing in memory. */
+void raft_store_set_state_wal(struct raft_store *store, bool state_wal);
+enum kv_durability raft_store_state_durability(const struct raft_store *store);
 /* As raft_store_read_applied, of what is on disk. */
 CF_CHECKED cf_status raft_store_flushed(struct raft_store *store, struct raft_applied *ret,
                                         struct cf_error *err);

@@ -16,7 +16,7 @@ struct raft_store {
     pthread_mutex_t lock; /* guards state: the log writer switches it under readers */
     struct kv_family *state;
     uint64_t state_number;
-    bool has_identity;
+    bool has_identity, state_wal;
     struct raft_identity identity;
     atomic_uint_fast64_t last_index; /* highest key of the log: bounds a deletion of all */
 };

@@ -174,6 +174,7 @@ static const struct known storage_keys[] = {
     {"retry_join", read_join, 0},
     {"performance_multiplier", NULL, 0},
     {"trailing_logs", read_int, IN_CONFIG(trailing_logs)},
+    {"state_wal", read_bool, IN_CONFIG(state_wal)},
     {"snapshot_threshold", NULL, 0},
     {"snapshot_interval", read_duration, IN_CONFIG(snapshot_interval_s)},
     {"max_entry_size", NULL, 0},

@@ -40,6 +40,7 @@ struct config {
     /* How many entries of log stay for a node that comes back, and how long the state may be behind on
      * disk, which the log can't be cut before. 0: the driver's own. */
     int64_t trailing_logs, snapshot_interval_s;
+    bool state_wal; /* the state goes through the WAL, too: slower; to rule out a suspicion */
     struct config_join joins[CONFIG_JOINS_MAX];
     size_t join_count;
     struct config_listener listeners[CONFIG_LISTENERS_MAX];

@@ -164,6 +164,7 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
         .seed = seed,
         .features = RPC_FEATURE_LEVEL,
         .condition = RAFT_SEALED,
+        .state_wal = node->config->state_wal,
         .flush_us = (uint64_t)cf_max(0, node->config->snapshot_interval_s) * 1000000,
     };
     if (node->config->trailing_logs > 0) {

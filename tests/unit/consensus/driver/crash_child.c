@@ -2,7 +2,8 @@
  *
  * The victim of test_crash.c: opens a node, says which of the earlier writes are missing (none may
  * be), then writes from eight threads, tells each acknowledged number on descriptor 3, and ends
- * without any warning after so many of them. crash_child DIRECTORY ACKNOWLEDGED MORE
+ * without any warning after so many of them, or when its disk (tests/lib/disk_shim.c) kills it.
+ * crash_child DIRECTORY ACKNOWLEDGED MORE STATE_WAL
  */
 #include "tests/unit/consensus/driver/cluster.h"
 
@@ -57,6 +58,7 @@ START_TEST(dies)
         &(struct kv_options){.write_buffer_bytes = 64 << 10, .all_write_buffers_bytes = 128 << 10},
         &one->kv, NULL));
     c.tune.flush_us = 1;
+    c.tune.state_wal = arguments[4][0] == '1';
     c.tune.trailing_entries = 200;
     c.tune.trailing_bytes = 1;
     node_start(one, NODE_BOOTSTRAP);
@@ -87,5 +89,5 @@ int main(int argc, char **argv)
 {
     const TTest *const tests[] = {dies};
     arguments = argv;
-    return argc == 4 ? test_run("crash_child", tests, 1) : 2;
+    return argc == 5 ? test_run("crash_child", tests, 1) : 2;
 }
