@@ -12,7 +12,11 @@ struct pending {
     uint64_t hash;
     struct cf_slice value;
     bool is_plain;
+    uint32_t older; /* number + 1 of an older one in the same bucket (of prefixes: the prefix before) */
 };
+
+/* From here on own writes are found by a table: a request that revokes a tree writes thousands. */
+#define INDEXED_MIN ((size_t)16)
 
 /* The last few reads: what decides whether a request creates or updates is read again by its handler.
  * The view stands still, so that an answer stays the answer. */
@@ -40,6 +44,9 @@ struct txn {
     size_t range_count, range_room;
     struct pending *writes;
     size_t write_count, write_room;
+    uint32_t *buckets; /* number + 1 of the newest; NULL: there are few */
+    size_t bucket_count;
+    uint32_t newest_prefix; /* number + 1 of the last deleted prefix */
     struct kept *kept;
     struct recent recent[RECENT_MAX];
     size_t recent_count; /* ever noted; the newest is at (recent_count - 1) % RECENT_MAX */
@@ -86,20 +93,76 @@ static bool same_space(struct key a, struct key b)
     return a.class == b.class && a.ns == b.ns;
 }
 
-/* The last of our own writes that decides the key, or NULL. */
-static const struct pending *own_write(const struct txn *txn, struct key key)
+/* ---- own writes: a table of chains from newer to older, so that a rollback takes heads off ---- */
+
+static uint32_t *bucket_of(const struct txn *txn, uint64_t hash)
 {
-    uint64_t hash = txn->write_count != 0 ? key_hash(key) : 0;
-    for (size_t i = txn->write_count; i-- > 0;) {
-        const struct pending *write = &txn->writes[i];
-        bool decides = write->kind == OP_DELETE_PREFIX
-                           ? cf_slice_starts(key.name, write->key.name)
-                           : write->hash == hash && cf_slice_eq(key.name, write->key.name);
-        if (decides && same_space(write->key, key)) {
+    return &txn->buckets[(hash ^ hash >> 32) & (txn->bucket_count - 1)];
+}
+
+static void index_write(struct txn *txn, size_t i)
+{
+    struct pending *write = &txn->writes[i];
+    uint32_t *head =
+        write->kind == OP_DELETE_PREFIX ? &txn->newest_prefix : bucket_of(txn, write->hash);
+    write->older = *head;
+    *head = (uint32_t)i + 1;
+}
+
+/* Doubles with the writes; before INDEXED_MIN only prefixes are chained. */
+static void index_grow(struct txn *txn)
+{
+    if (txn->write_count < INDEXED_MIN || txn->write_count <= txn->bucket_count) {
+        return;
+    }
+    txn->bucket_count = cf_max(2 * txn->bucket_count, 4 * INDEXED_MIN);
+    txn->buckets = arena_alloc(txn->arena, txn->bucket_count * sizeof(*txn->buckets));
+    txn->newest_prefix = 0;
+    for (size_t i = 0; i < txn->write_count; i++) {
+        index_write(txn, i);
+    }
+}
+
+static const struct pending *last_put_or_delete(const struct txn *txn, struct key key)
+{
+    uint64_t hash = key_hash(key);
+    if (txn->buckets == NULL) {
+        for (size_t i = txn->write_count; i-- > 0;) {
+            const struct pending *write = &txn->writes[i];
+            if (write->kind != OP_DELETE_PREFIX && write->hash == hash &&
+                same_space(write->key, key) && cf_slice_eq(key.name, write->key.name)) {
+                return write;
+            }
+        }
+        return NULL;
+    }
+    for (uint32_t at = *bucket_of(txn, hash); at != 0; at = txn->writes[at - 1].older) {
+        const struct pending *write = &txn->writes[at - 1];
+        if (write->hash == hash && same_space(write->key, key) &&
+            cf_slice_eq(key.name, write->key.name)) {
             return write;
         }
     }
     return NULL;
+}
+
+/* The last of our own writes that decides the key, or NULL. */
+static const struct pending *own_write(const struct txn *txn, struct key key)
+{
+    if (txn->write_count == 0) {
+        return NULL;
+    }
+    const struct pending *last = last_put_or_delete(txn, key);
+    for (uint32_t at = txn->newest_prefix; at != 0; at = txn->writes[at - 1].older) {
+        const struct pending *prefix = &txn->writes[at - 1];
+        if (last != NULL && prefix < last) {
+            break;
+        }
+        if (same_space(prefix->key, key) && cf_slice_starts(key.name, prefix->key.name)) {
+            return prefix;
+        }
+    }
+    return last;
 }
 
 static const struct recent *find_recent(const struct txn *txn, struct key key, uint64_t hash)
@@ -163,6 +226,10 @@ static void add_write(struct txn *txn, enum op_kind kind, struct key key, struct
                          .hash = kind == OP_DELETE_PREFIX ? 0 : key_hash(key),
                          .value = kind == OP_PUT ? arena_copy(txn->arena, value) : CF_SLICE_EMPTY,
                          .is_plain = is_plain};
+    if (txn->buckets != NULL || kind == OP_DELETE_PREFIX) {
+        index_write(txn, txn->write_count - 1);
+    }
+    index_grow(txn);
 }
 
 void txn_put(struct txn *txn, struct key key, struct cf_slice value)
@@ -341,7 +408,14 @@ size_t txn_mark(const struct txn *txn)
 
 void txn_rollback(struct txn *txn, size_t mark)
 {
-    txn->write_count = cf_min(mark, txn->write_count);
+    while (txn->write_count > mark) {
+        const struct pending *write = &txn->writes[--txn->write_count];
+        if (write->kind == OP_DELETE_PREFIX) {
+            txn->newest_prefix = write->older;
+        } else if (txn->buckets != NULL) {
+            *bucket_of(txn, write->hash) = write->older;
+        }
+    }
 }
 
 cf_status txn_seal(struct txn *txn, struct op **ret, size_t *ret_count, struct cf_error *err)

@@ -191,11 +191,13 @@ START_TEST(agrees_with_a_model)
 {
     static const char *const names[] = {"a", "a/1", "a/2", "b", "b/1", "b/x/1", "b/x/2", "c"};
     static const char *const prefixes[] = {"a/", "b/", "b/x/", ""};
-    bool model[CF_LENGTH(names)] = {0};
+    bool model[CF_LENGTH(names)] = {0}, before[CF_LENGTH(names)];
     struct cf_prng prng;
     cf_prng_seed(&prng, 5);
     set_up();
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 300; round++) {
+        size_t mark = txn_mark(txn);
+        memcpy(before, model, sizeof(before));
         for (uint64_t steps = cf_prng_below(&prng, 6); steps > 0; steps--) {
             size_t i = cf_prng_below(&prng, CF_LENGTH(names));
             CF_BUF(name) = {0};
@@ -224,7 +226,11 @@ START_TEST(agrees_with_a_model)
             }
             ck_assert_str_eq(scan("m/", "", 0), cf_buf_text(&want));
         }
-        if (cf_prng_below(&prng, 3) == 0) {
+        if (cf_prng_below(&prng, 4) == 0) {
+            txn_rollback(txn, mark);
+            memcpy(model, before, sizeof(model));
+        }
+        if (cf_prng_below(&prng, 20) == 0) { /* write sets large enough for their table, and small ones */
             commit();
         }
     }
