@@ -30,6 +30,9 @@ static void note_key(struct core *core, struct key key, uint64_t index)
 /* A prefix delete over an area that the caches or tables are made from. */
 static void note_prefix(struct core *core, struct key prefix, uint64_t index)
 {
+    if (cf_slice_starts(prefix.name, CF_SLICE(AREA_REQUEST))) {
+        return; /* nobody keeps those */
+    }
     if (prefix.name.size == 0 || memchr("mprst", prefix.name.data[0], 5) != NULL) {
         cache_changed_all(core->cache, index);
         core->state.next_dirty |= DIRTY_ALL;

@@ -116,6 +116,9 @@ CF_CHECKED cf_status authorize_acl(struct txn *txn, struct arena *arena,
                                    const struct token_entry *entry, struct acl **ret,
                                    struct cf_error *err);
 
+/* once_record.c: adds the deletion of old request records to the write set, as far as there are any. */
+CF_CHECKED cf_status once_drop_old(struct txn *txn, struct cf_error *err);
+
 /* work.c */
 struct work_pool *work_pool_new(unsigned threads);
 void work_pool_free(struct work_pool *pool); /* finishes what is queued */

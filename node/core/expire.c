@@ -17,12 +17,16 @@
 /* Tokens that one round deletes, those below the ones that are due included. */
 #define TOKENS_MAX ((size_t)500)
 
+/* A busy expiry drops old request records every so many rounds. */
+#define RECORDS_EVERY 16
+
 struct expirer {
     struct core *core;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool running, stopping, is_started;
+    unsigned rounds;
     /* of the proposal in flight */
     struct proposal proposal;
     bool done;
@@ -152,6 +156,9 @@ static bool round_of(struct expirer *expirer)
         struct due *due = arena_new_object(arena, struct due);
         txn_note_read(txn, core->role_hash);
         cf_status status = revoke_all(txn, arena, due, &more, &err);
+        if (status == CF_OK && (!txn_has_writes(txn) || expirer->rounds++ % RECORDS_EVERY == 0)) {
+            status = once_drop_old(txn, &err);
+        }
         if (status == CF_OK && txn_has_writes(txn)) {
             status = propose_and_wait(expirer, txn, &err);
             more = more && status == CF_OK;

@@ -311,9 +311,13 @@ static bool belongs_to_active(const struct run *run)
            (rq->caller != NULL && rq->caller->num_uses > 0);
 }
 
-static bool writes_replicated(const struct txn *txn)
+/* Does a performance secondary have to ask its primary? A retry that finds nothing to write here may find
+ * the effect of its own first try, which has come back from there: only the primary knows. */
+static bool is_the_primarys(const struct request *rq)
 {
-    return (txn_write_classes(txn) & 1u << class_number(CLASS_REPLICATED)) != 0;
+    return rq->view->role == ROLE_PERFORMANCE_SECONDARY &&
+           ((txn_write_classes(rq->txn) & 1u << class_number(CLASS_REPLICATED)) != 0 ||
+            (once_is_retry(rq) && request_writes(rq) && !txn_has_writes(rq->txn)));
 }
 
 static void after_handler(void *arg)
@@ -321,7 +325,7 @@ static void after_handler(void *arg)
     struct run *run = arg;
     struct request *rq = run->rq;
     struct cf_error audit_error = {0};
-    if (rq->view->role == ROLE_PERFORMANCE_SECONDARY && writes_replicated(rq->txn)) {
+    if (is_the_primarys(rq)) {
         /* What the primary will answer is not known yet. A use of the token is spent here first. */
         txn_rollback(rq->txn, run->mark);
         if (txn_has_writes(rq->txn)) {
@@ -335,6 +339,12 @@ static void after_handler(void *arg)
     if (audit_record(run->core->audit, AUDIT_RESPONSE, rq, &audit_error) != CF_OK) {
         rq->error = audit_error;
         finish(run, CF_INTERNAL);
+        return;
+    }
+    cf_status recorded = step_record(rq, &audit_error);
+    if (recorded != CF_OK) {
+        rq->error = audit_error;
+        finish(run, recorded);
         return;
     }
     if (!txn_has_writes(rq->txn)) {
@@ -435,8 +445,13 @@ static void run_once(struct run *run)
 {
     struct request *rq = run->rq;
     struct cf_error audit_error = {0};
-    bool hand_on = false;
+    bool hand_on = false, is_done = false;
     if (!begin(run)) {
+        return;
+    }
+    run->status = step_once(rq, &is_done, &rq->error);
+    if (is_done || run->status != CF_OK) { /* what ran was recorded and authorised where it ran */
+        finish(run, run->status);
         return;
     }
     run->status = prepare(run, &hand_on);

@@ -21,6 +21,14 @@ CF_CHECKED cf_status step_handler(const struct request *rq, struct cf_error *err
 /* After a handler's success: warnings, the token of a login, response wrapping. */
 CF_CHECKED cf_status step_decorate(struct request *rq, struct cf_error *err);
 
+/* once_record.c. A forwarded request with an id: *is_done when it is not to be run; its answer or error is
+ * then filled in (a replay, an outcome that is unknown, a group to ask again under). */
+CF_CHECKED cf_status step_once(struct request *rq, bool *is_done, struct cf_error *err);
+/* Adds the record of the settled answer to the write set, if it needs one. */
+CF_CHECKED cf_status step_record(struct request *rq, struct cf_error *err);
+/* An earlier try of this request may have run. */
+bool once_is_retry(const struct request *rq);
+
 bool request_is_host(const struct request *rq);
 /* By its method: whether it is expected to change something. */
 bool request_writes(const struct request *rq);

@@ -43,7 +43,7 @@ enum key_class {
 #define AREA_ROLE "tokenrole/"      /* r: token roles */
 #define AREA_CONFIG "config/"       /* r: shared settings */
 #define AREA_SALT "salt"            /* c: the salt of token and accessor HMACs */
-#define AREA_REQUEST "request/"     /* c: <8 bytes stamp><request id>: records of forwarded requests */
+#define AREA_REQUEST "request/"     /* c: <8 bytes group><request id>: records of forwarded requests; floor */
 #define AREA_REPL "repl/"           /* c: performance set: CA, registry; o: role, lineage, link */
 #define AREA_POSITION "replpos/"   /* c, o: where a link has got to in its primary's log */
 #define AREA_SEAL "seal/"           /* o, plain: config, wrapped root key, wrapped keyring */

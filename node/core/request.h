@@ -16,6 +16,7 @@
 #include "node/base/slice.h"
 #include "node/base/status.h"
 #include "node/core/key.h"
+#include "node/core/once.h"
 #include "node/core/txn.h"
 #include "node/format/json.h"
 
@@ -109,6 +110,7 @@ struct request {
                                           wrapping from here. NULL: everybody else */
     uint64_t required_index; /* X-Vault-Index: wait until applied */
     uint64_t deadline_us;
+    struct once once; /* of a forwarded request: its id, under which it has one effect at most */
     const struct cf_random *random;
 
     /* Made by the frame for this run: */

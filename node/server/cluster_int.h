@@ -49,8 +49,12 @@ CF_CHECKED cf_status cluster_read_ca(struct request *rq, struct cf_buf *cert, st
 void cluster_refresh_leader(struct cluster *cluster);
 
 void join_free(struct joining *joining);
-/* forward.c: handlers of forwarded requests. */
+/* forward_serve.c: handlers of forwarded requests. */
 void forward_serve(struct cluster *cluster);
+/* Main loop: serves one of this node's own, which leads by now; done later, on the main loop. */
+void forward_here(struct node *node, struct cf_slice request, uint64_t deadline_us, rpc_done_fn done,
+                  void *arg);
+/* forward.c */
 /* Main loop: from now on requests go to that node. */
 void forward_follow(struct cluster *cluster, uint64_t leader, const char *address);
 

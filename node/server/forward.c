@@ -1,17 +1,18 @@
 /* node/server/forward.c: requests on their way from a standby to the active node.
  *
- *   reactor of the standby --post--> its main loop --RPC--> main loop of the active node --> worker pool:
- *   the whole frame (token, policy, handler, commit) --> back the same way; the standby answers once its
- *   own state has reached the index that came back, so that the client reads its own writes here.
+ *   reactor of the standby --post--> its main loop --RPC--> main loop of the active node (forward_serve.c) -->
+ *   worker pool: the whole frame (token, policy, handler, commit) --> back the same way; the standby answers
+ *   once its own state has reached the index that came back, so that the client reads its own writes here.
  *
- * A request that was provably not sent is tried again while a leader is sought; one that may have been sent
- * is not, unless it only reads: its outcome is unknown (504). */
+ * A request carries an id (node/core/once.h), so that one whose answer did not come is sent again, to whoever
+ * leads by then, and has one effect at most. What has no id and may have been sent is not sent again (504),
+ * unless it only reads. */
 #include <stdio.h>
 
 #include "node/base/log.h"
 #include "node/base/memory.h"
-#include "node/core/envelope.h"
 #include "node/server/cluster_int.h"
+#include "node/server/once.h"
 #include "node/server/replication.h"
 #include "proto/forward.pb-c.h"
 #include "proto/message.h"
@@ -19,18 +20,16 @@
 #define RETRY_US ((uint64_t)50 * 1000)
 #define FORMER_US ((uint64_t)2 * 1000000)
 #define SEEK_LEADER_US ((uint64_t)5 * 1000000)
-#define REQUEST_MAX_US ((uint64_t)90 * 1000000)
 
 struct forwarded {
     struct node *node;
     struct request *rq;
     struct loop_timer *retry;
-    uint64_t seek_until_us;
+    uint64_t seek_until_us, outcome_until_us;
+    unsigned regroups;
     struct index_wait wait;
     cf_status status;
 };
-
-/* ---- the standby's side ---- */
 
 static void finish(struct forwarded *forwarded, cf_status status)
 {
@@ -57,19 +56,54 @@ static void reached(struct index_wait *wait, bool is_reached)
     loop_post(forwarded->node->loop, end, forwarded);
 }
 
+/* By its method and by its route: a read that makes credentials is none. */
 static bool only_reads(const struct request *rq)
 {
-    return !rq->is_write_method && rq->operation != OPERATION_PATCH &&
+    bool writes = rq->route != NULL && (rq->route->flags & (ROUTE_WRITE | ROUTE_HOST)) != 0;
+    return !writes && !rq->is_write_method && rq->operation != OPERATION_PATCH &&
            rq->operation != OPERATION_DELETE;
+}
+
+/* What comes back may have ended the wait for a leader: a client is not kept waiting for longer than it would
+ * wait itself. */
+static void failed(struct forwarded *forwarded, cf_status status, bool sent)
+{
+    struct request *rq = forwarded->rq;
+    switch (once_failed(&rq->once, status, sent, only_reads(rq), loop_now_us(),
+                        forwarded->seek_until_us, forwarded->outcome_until_us)) {
+    case ONCE_TRY_AGAIN:
+        loop_timer_set(forwarded->retry, loop_now_us() + RETRY_US);
+        return;
+    case ONCE_UNTOUCHED:
+        finish(forwarded, CF_UNAVAILABLE);
+        return;
+    case ONCE_UNKNOWN:
+        finish(forwarded, CF_UNKNOWN_OUTCOME);
+        return;
+    case ONCE_REFUSED:
+        finish(forwarded, status);
+        return;
+    }
 }
 
 static void take_response(struct forwarded *forwarded, struct cf_slice bytes)
 {
     struct request *rq = forwarded->rq;
     Coffer__Forward__Response *response;
-    if (message_unpack(coffer__forward__response, bytes, rq->arena, &response, NULL) != CF_OK ||
-        response->status < 200 || response->status > 599) {
-        finish(forwarded, CF_UNKNOWN_OUTCOME);
+    if (message_unpack(coffer__forward__response, bytes, rq->arena, &response, NULL) != CF_OK) {
+        failed(forwarded, CF_UNKNOWN_OUTCOME, true);
+        return;
+    }
+    if (response->regroup != 0) {
+        if (once_regroup(&rq->once, response->regroup, &forwarded->regroups)) {
+            loop_timer_set(forwarded->retry, loop_now_us());
+        } else {
+            finish(forwarded, rq->once.tries > 1 ? CF_UNKNOWN_OUTCOME : CF_UNAVAILABLE);
+        }
+        return;
+    }
+    if (response->status < 200 || response->status > 599) {
+        failed(forwarded, CF_UNKNOWN_OUTCOME, true);
         return;
     }
     rq->response = (struct response){.status = (int)response->status};
@@ -87,16 +121,6 @@ static void take_response(struct forwarded *forwarded, struct cf_slice bytes)
     core_wait_index(forwarded->node->core, &forwarded->wait);
 }
 
-static void try_later(struct forwarded *forwarded, cf_status status)
-{
-    uint64_t now = loop_now_us();
-    if (now > forwarded->seek_until_us || now > forwarded->rq->deadline_us) {
-        finish(forwarded, status);
-        return;
-    }
-    loop_timer_set(forwarded->retry, now + RETRY_US);
-}
-
 static void answered(void *arg, const struct rpc_result *result)
 {
     struct forwarded *forwarded = arg;
@@ -104,16 +128,13 @@ static void answered(void *arg, const struct rpc_result *result)
         take_response(forwarded, result->response);
         return;
     }
-    bool untouched = result->status == CF_UNAVAILABLE || result->status == CF_NOT_LEADER ||
-                     result->status == CF_BUSY || (result->status == CF_TIMEOUT && !result->sent);
-    if (untouched || only_reads(forwarded->rq)) {
-        try_later(forwarded, CF_UNAVAILABLE);
-        return;
+    if (result->status != CF_UNAVAILABLE && result->status != CF_NOT_LEADER) {
+        forwarded->rq->error = *result->err; /* should it be the last word */
     }
-    finish(forwarded, result->status == CF_TIMEOUT ? CF_UNKNOWN_OUTCOME : result->status);
+    failed(forwarded, result->status, result->sent);
 }
 
-static void pack_request(const struct request *rq, struct cf_buf *to)
+static void pack_request(struct request *rq, struct cf_buf *to)
 {
     Coffer__Forward__Request message = COFFER__FORWARD__REQUEST__INIT;
     CF_BUF(query) = {.secret = true};
@@ -132,6 +153,7 @@ static void pack_request(const struct request *rq, struct cf_buf *to)
     message.remote_port = rq->remote_port;
     message.peer_certificate = message_bytes(rq->peer_certificate);
     message.ns = rq->ns;
+    once_pack(&rq->once, &message);
     message_pack(&message.base, to);
 }
 
@@ -139,24 +161,28 @@ static void send_on(void *arg)
 {
     struct forwarded *forwarded = arg;
     struct node *node = forwarded->node;
+    struct request *rq = forwarded->rq;
     struct rpc_client *client = node->cluster->forward_client;
-    if (client == NULL) {
-        try_later(forwarded, CF_UNAVAILABLE);
+    struct cf_buf bytes;
+    if (raft_driver_is_leader(node->driver)) {
+        cf_buf_init_secret(&bytes, 0);
+        pack_request(rq, &bytes);
+        forward_here(node, cf_buf_slice(&bytes), rq->deadline_us, answered, forwarded);
+        cf_buf_done(&bytes);
         return;
     }
-    struct cf_buf bytes;
+    if (client == NULL) {
+        failed(forwarded, CF_UNAVAILABLE, false);
+        return;
+    }
     cf_buf_init_secret(&bytes, 0);
-    pack_request(forwarded->rq, &bytes);
+    pack_request(rq, &bytes);
     enum rpc_traffic traffic = bytes.size > 256 * 1024 ? RPC_BULK : RPC_LATENCY;
-    cf_status status =
-        rpc_client_call(client, traffic, RPC_FORWARD, cf_buf_slice(&bytes),
-                        forwarded->rq->deadline_us, answered, forwarded, NULL,
-                        &forwarded->rq->error);
+    cf_status status = rpc_client_call(client, traffic, RPC_FORWARD, cf_buf_slice(&bytes),
+                                       rq->deadline_us, answered, forwarded, NULL, &rq->error);
     cf_buf_done(&bytes);
-    if (status == CF_TOO_LARGE) {
-        finish(forwarded, status);
-    } else if (status != CF_OK) {
-        try_later(forwarded, CF_UNAVAILABLE);
+    if (status != CF_OK) { /* not queued */
+        failed(forwarded, status == CF_TOO_LARGE ? status : CF_UNAVAILABLE, false);
     }
 }
 
@@ -170,177 +196,21 @@ static void start(void *arg)
 void cluster_forward(void *context, struct request *rq, bool to_primary)
 {
     struct node *node = context;
+    once_begin(node, rq);
     if (to_primary) {
         node_replication_forward(node, rq);
         return;
     }
     struct forwarded *forwarded = cf_new(struct forwarded);
+    uint64_t now = loop_now_us();
     forwarded->node = node;
     forwarded->rq = rq;
-    forwarded->seek_until_us = loop_now_us() + SEEK_LEADER_US;
+    forwarded->seek_until_us = cf_min(now + SEEK_LEADER_US, rq->deadline_us);
+    forwarded->outcome_until_us = cf_min(now + ONCE_OUTCOME_US, rq->deadline_us);
     loop_post(node->loop, start, forwarded);
 }
 
-/* ---- the active node's side ---- */
-
-struct serving {
-    struct node *node;
-    struct rpc_call *call;
-    struct request rq;
-};
-
-static void on_worker(struct request *rq, void (*run)(void *), void *arg)
-{
-    core_work(rq->core, run, arg);
-}
-
-/* Trying again soon would not help the standby's client: it is the primary that is away, not this node. */
-static bool lacks_primary(const struct serving *serving)
-{
-    struct view *view = core_view(serving->node->core);
-    bool lacks = view != NULL && view->role == ROLE_PERFORMANCE_SECONDARY &&
-                 serving->rq.error.status == CF_UNAVAILABLE &&
-                 raft_driver_is_leader(serving->node->driver);
-    view_unref(view);
-    return lacks;
-}
-
-static void reply(void *arg)
-{
-    struct serving *serving = arg;
-    struct request *rq = &serving->rq;
-    struct cf_buf body, bytes;
-    cf_buf_init_secret(&body, 0);
-    cf_buf_init_secret(&bytes, 0);
-    Coffer__Forward__Response message = COFFER__FORWARD__RESPONSE__INIT;
-    message.status = (uint32_t)envelope_status(rq);
-    envelope_body(rq, &body);
-    message.body = message_bytes(cf_buf_slice(&body));
-    if (rq->response.content_type != NULL) {
-        message.content_type = message_bytes(cf_slice_str(rq->response.content_type));
-    }
-    message.index = rq->index;
-    bool not_here = rq->error.status == CF_NOT_LEADER ||
-                    (rq->error.status == CF_UNAVAILABLE && !lacks_primary(serving));
-    if (not_here) {
-        rpc_fail(serving->call, &rq->error);
-    } else {
-        message_pack(&message.base, &bytes);
-        rpc_reply(serving->call, cf_buf_slice(&bytes));
-    }
-    cf_buf_done(&body);
-    cf_buf_done(&bytes);
-    arena_free(rq->arena);
-    cf_free(serving);
-}
-
-static void served(struct request *rq)
-{
-    struct serving *serving = rq->transport;
-    loop_post(serving->node->loop, reply, serving);
-}
-
-static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct cf_error *err)
-{
-    struct request *rq = &serving->rq;
-    Coffer__Forward__Request *message;
-    CF_TRY(message_unpack(coffer__forward__request, bytes, rq->arena, &message, err));
-    if (message->operation >= OPERATION_COUNT) {
-        return cf_fail(err, CF_INVALID, "malformed forwarded request");
-    }
-    struct cf_slice id = cf_slice_first(message_slice(message->id), sizeof(rq->id) - 1);
-    memcpy(rq->id, id.data, id.size);
-    rq->operation = (enum operation)message->operation;
-    rq->path = message_slice(message->path);
-    rq->token = message_slice(message->token);
-    rq->token_is_malformed = message->token_is_malformed;
-    rq->raw_body = message_slice(message->body);
-    rq->wrap_ttl_s = message->wrap_ttl_s;
-    rq->remote_address = message_slice(message->remote_address);
-    rq->remote_port = (uint16_t)message->remote_port;
-    rq->peer_certificate = message_slice(message->peer_certificate);
-    rq->ns = message->ns;
-    if (message->query.len != 0) {
-        CF_TRY(json_parse(rq->arena, message_slice(message->query), NULL, &rq->query, err));
-    }
-    bool writes = rq->operation == OPERATION_CREATE || rq->operation == OPERATION_UPDATE ||
-                  rq->operation == OPERATION_PATCH;
-    if (writes && rq->raw_body.size != 0 && rq->raw_body.data[0] == '{') {
-        CF_TRY(json_parse(rq->arena, rq->raw_body, NULL, &rq->body, err));
-    }
-    return CF_OK;
-}
-
-static void submit(void *arg)
-{
-    struct serving *serving = arg;
-    core_submit(serving->node->core, &serving->rq);
-}
-
-static void handle(void *ctx, struct rpc_link *link, struct cf_slice request, struct rpc_call *call)
-{
-    struct cluster *cluster = ctx;
-    struct node *node = cluster->node;
-    struct cf_error err = {0};
-    (void)link;
-    if (call == NULL) {
-        return;
-    }
-    if (!raft_driver_is_leader(node->driver)) {
-        cf_fail(&err, CF_NOT_LEADER, "this node is not the active one");
-        rpc_fail(call, &err);
-        return;
-    }
-    struct serving *serving = cf_new(struct serving);
-    serving->node = node;
-    serving->call = call;
-    serving->rq.arena = arena_new(8192);
-    serving->rq.random = core_random();
-    serving->rq.post = on_worker;
-    serving->rq.done = served;
-    serving->rq.transport = serving;
-    serving->rq.is_forwarded = true;
-    uint64_t deadline = rpc_call_deadline(call);
-    serving->rq.deadline_us = deadline != 0 ? deadline : loop_now_us() + REQUEST_MAX_US;
-    if (unpack(serving, request, &err) != CF_OK) {
-        rpc_fail(call, &err);
-        arena_free(serving->rq.arena);
-        cf_free(serving);
-        return;
-    }
-    core_work(node->core, submit, serving);
-}
-
 /* ---- connections ---- */
-
-static cf_status authorise(void *ctx, const struct rpc_peer *peer, struct cf_error *err)
-{
-    struct cluster *cluster = ctx;
-    struct node *node = cluster->node;
-    char own[37];
-    uint64_t id;
-    node_cluster_id(node, own);
-    if (strcmp(peer->identity.cluster, own) != 0 ||
-        strcmp(peer->identity.role, IDENTITY_NODE) != 0 ||
-        !cluster_id_parse(peer->identity.id, &id)) {
-        return cf_fail(err, CF_DENIED, "the certificate is not one of a node of this cluster");
-    }
-    return CF_OK;
-}
-
-void forward_serve(struct cluster *cluster)
-{
-    struct cf_error err = {0};
-    struct rpc_serving serving = {.alpn = TLS_ALPN_FORWARD,
-                                  .who = RPC_BY_FORWARD,
-                                  .tls = cluster->tls,
-                                  .authorise = authorise,
-                                  .ctx = cluster};
-    rpc_handle(cluster->rpc, RPC_FORWARD, handle, cluster);
-    if (rpc_serve(cluster->rpc, &serving, &err) != CF_OK) {
-        cf_err("server", "requests of standbys are not served: %s", err.message);
-    }
-}
 
 static void leader_up(void *ctx, struct rpc_link *link)
 {

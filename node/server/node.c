@@ -384,6 +384,7 @@ int node_run(struct config *config)
     node->config = config;
     node->progress = seal_progress_new();
     node->started_ns = cf_wall_ns(cf_host_clock());
+    cf_random_fill(core_random(), &node->incarnation, sizeof(node->incarnation));
     atomic_init(&node->is_sealed, true);
     pthread_mutex_init(&node->seal_lock, NULL);
     loop_process_init();

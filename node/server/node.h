@@ -49,6 +49,8 @@ struct node {
     _Atomic(struct raft_driver *) driver_shared; /* as driver, once it runs */
     _Atomic bool wants_unseal; /* an unseal key waits for the state to arrive */
     _Atomic int64_t active_since_ns;
+    uint64_t incarnation; /* random at each start: in ids of forwarded requests */
+    _Atomic uint64_t once_sequence;
 
     /* Guarded by seal_lock. */
     pthread_mutex_t seal_lock;

@@ -12,11 +12,13 @@
 #include "node/core/system.h"
 #include "node/core/token.h"
 #include "node/server/cluster.h"
+#include "node/server/once.h"
 #include "node/server/replication/repl_int.h"
 #include "proto/forward.pb-c.h"
 #include "proto/message.h"
 
 #define POLICIES_MAX 1000
+#define RETRY_US ((uint64_t)100 * 1000)
 #define ARRIVAL_US ((uint64_t)2 * 1000000) /* best_effort_wal_wait_duration */
 
 /* ---- the secondary's side ---- */
@@ -26,8 +28,9 @@ struct call {
     struct node_replication *replication;
     struct request *rq;
     struct repl_position until;
-    uint64_t until_us;
-    struct loop_timer *timer;
+    uint64_t outcome_until_us;
+    unsigned regroups;
+    struct loop_timer *timer, *retry;
 };
 
 static void finish(struct call *call, cf_status status)
@@ -35,6 +38,7 @@ static void finish(struct call *call, cf_status status)
     struct request *rq = call->rq;
     cf_list_remove(&call->link);
     loop_timer_free(call->timer);
+    loop_timer_free(call->retry);
     atomic_store(&call->replication->has_waiting, !cf_list_empty(&call->replication->waiting));
     if (status != CF_OK && rq->error.status != status) {
         cf_fail(&rq->error, status, "%s", cf_status_text(status));
@@ -114,14 +118,27 @@ static void wrapped_here(void *context, cf_status status, uint64_t index,
     loop_post(call->replication->node->loop, wrapped_on_loop, wrapped);
 }
 
+static void failed(struct call *call, cf_status status, bool sent, const struct cf_error *why);
+
 static void take_answer(struct call *call, struct cf_slice bytes)
 {
     struct request *rq = call->rq;
     Coffer__Forward__CallResponse *answer;
     if (message_unpack(coffer__forward__call_response, bytes, rq->arena, &answer, NULL) != CF_OK ||
-        answer->response == NULL || answer->response->status < 200 ||
-        answer->response->status > 599) {
-        finish(call, CF_UNKNOWN_OUTCOME);
+        answer->response == NULL) {
+        failed(call, CF_UNKNOWN_OUTCOME, true, NULL);
+        return;
+    }
+    if (answer->response->regroup != 0) {
+        if (once_regroup(&rq->once, answer->response->regroup, &call->regroups)) {
+            loop_timer_set(call->retry, loop_now_us());
+        } else {
+            finish(call, rq->once.tries > 1 ? CF_UNKNOWN_OUTCOME : CF_UNAVAILABLE);
+        }
+        return;
+    }
+    if (answer->response->status < 200 || answer->response->status > 599) {
+        failed(call, CF_UNKNOWN_OUTCOME, true, NULL);
         return;
     }
     rq->response = (struct response){.status = (int)answer->response->status,
@@ -159,25 +176,41 @@ static void not_reached(struct call *call, const char *why)
     finish(call, CF_UNAVAILABLE);
 }
 
-static void called(void *arg, const struct repl_call_result *result)
+/* The primary is not sought here: its addresses were all tried. What may have run there is asked for again,
+ * also of a cluster that was promoted meanwhile: records are among what its DR secondaries have. */
+static void failed(struct call *call, cf_status status, bool sent, const struct cf_error *why)
 {
-    struct call *call = arg;
-    cf_status status = result->status;
-    if (status == CF_OK) {
-        take_answer(call, result->response);
-    } else if (status == CF_UNAVAILABLE || status == CF_NOT_LEADER || status == CF_BUSY) {
-        not_reached(call, result->err->message);
-    } else if (status == CF_TIMEOUT && !result->sent) {
-        finish(call, CF_UNAVAILABLE);
-    } else if (status == CF_TIMEOUT || status == CF_UNKNOWN_OUTCOME) {
+    struct request *rq = call->rq;
+    switch (once_failed(&rq->once, status, sent, false, loop_now_us(), 0, call->outcome_until_us)) {
+    case ONCE_TRY_AGAIN:
+        loop_timer_set_in(call->retry, RETRY_US);
+        return;
+    case ONCE_UNTOUCHED:
+        not_reached(call, why != NULL ? why->message : "");
+        return;
+    case ONCE_UNKNOWN:
         finish(call, CF_UNKNOWN_OUTCOME);
-    } else {
-        call->rq->error = *result->err;
+        return;
+    case ONCE_REFUSED:
+        if (why != NULL) {
+            rq->error = *why;
+        }
         finish(call, status);
+        return;
     }
 }
 
-static void pack_call(const struct request *rq, struct cf_buf *to)
+static void called(void *arg, const struct repl_call_result *result)
+{
+    struct call *call = arg;
+    if (result->status == CF_OK) {
+        take_answer(call, result->response);
+    } else {
+        failed(call, result->status, result->sent, result->err);
+    }
+}
+
+static void pack_call(struct request *rq, struct cf_buf *to)
 {
     Coffer__Forward__Call message = COFFER__FORWARD__CALL__INIT;
     Coffer__Forward__Request request = COFFER__FORWARD__REQUEST__INIT;
@@ -194,6 +227,7 @@ static void pack_call(const struct request *rq, struct cf_buf *to)
     request.remote_address = message_bytes(rq->remote_address);
     request.remote_port = rq->remote_port;
     request.ns = rq->ns;
+    once_pack(&rq->once, &request);
     message.request = &request;
     if (rq->caller != NULL) {
         policies = arena_alloc(rq->arena, (rq->caller->policy_count + 1) * sizeof(*policies));
@@ -209,28 +243,33 @@ static void pack_call(const struct request *rq, struct cf_buf *to)
     message_pack(&message.base, to);
 }
 
-static void start(void *arg)
+static void send_on(void *arg)
 {
     struct call *call = arg;
     struct request *rq = call->rq;
     struct repl_secondary *secondary = call->replication->sides[REPL_PERFORMANCE].secondary;
+    struct cf_error err = {0};
     struct cf_buf bytes;
     if (secondary == NULL) {
-        cf_fail(&rq->error, CF_UNAVAILABLE,
-                "this cluster has no link to its primary now: nothing was written");
-        finish(call, CF_UNAVAILABLE);
+        cf_fail(&err, CF_UNAVAILABLE, "this cluster has no link to its primary now");
+        failed(call, CF_UNAVAILABLE, false, &err);
         return;
     }
     cf_buf_init_secret(&bytes, 0);
     pack_call(rq, &bytes);
     cf_status status = repl_secondary_call(secondary, cf_buf_slice(&bytes), rq->deadline_us, called,
-                                           call, &rq->error);
+                                           call, &err);
     cf_buf_done(&bytes);
-    if (status == CF_TOO_LARGE) {
-        finish(call, status);
-    } else if (status != CF_OK) {
-        not_reached(call, rq->error.message);
+    if (status != CF_OK) { /* not queued */
+        failed(call, status == CF_TOO_LARGE ? status : CF_UNAVAILABLE, false, &err);
     }
+}
+
+static void start(void *arg)
+{
+    struct call *call = arg;
+    call->retry = loop_timer_new(call->replication->node->loop, send_on, call);
+    send_on(call);
 }
 
 void node_replication_forward(struct node *node, struct request *rq)
@@ -238,6 +277,7 @@ void node_replication_forward(struct node *node, struct request *rq)
     struct call *call = cf_new(struct call);
     call->replication = node->replication;
     call->rq = rq;
+    call->outcome_until_us = cf_min(loop_now_us() + ONCE_OUTCOME_US, rq->deadline_us);
     cf_list_init(&call->link);
     loop_post(node->loop, start, call);
 }
@@ -265,12 +305,13 @@ static void reply(void *arg)
     CF_BUF(where) = {0};
     cf_buf_init_secret(&body, 0);
     cf_buf_init_secret(&bytes, 0);
-    bool not_here = rq->error.status == CF_NOT_LEADER || rq->error.status == CF_UNAVAILABLE;
+    bool not_here = rq->once.regroup == 0 &&
+                    (rq->error.status == CF_NOT_LEADER || rq->error.status == CF_UNAVAILABLE);
     if (not_here) {
         struct cluster_peer leader = {0};
         cf_ignore(!cluster_leader(serving->replication->node, rq->arena, &leader), "then unknown");
         repl_reply_not_leader(serving->reply, arena_text(rq->arena, leader.cluster_addr));
-    } else if (rq->error.status == CF_UNKNOWN_OUTCOME) {
+    } else if (rq->error.status == CF_UNKNOWN_OUTCOME && !rq->once.is_final) {
         repl_reply_fail(serving->reply, &rq->error);
     } else {
         Coffer__Forward__CallResponse message = COFFER__FORWARD__CALL_RESPONSE__INIT;
@@ -282,6 +323,7 @@ static void reply(void *arg)
             response.content_type = message_bytes(cf_slice_str(rq->response.content_type));
         }
         response.index = rq->index;
+        response.regroup = rq->once.regroup;
         message.response = &response;
         if (rq->index != 0 &&
             repl_own_position(serving->replication, rq->index, &position)) {
@@ -321,6 +363,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     rq->remote_address = message_slice(request->remote_address);
     rq->remote_port = (uint16_t)request->remote_port;
     rq->ns = request->ns;
+    CF_TRY(once_unpack(request, &rq->once, err));
     if (request->query.len != 0) {
         CF_TRY(json_parse(rq->arena, message_slice(request->query), NULL, &rq->query, err));
     }

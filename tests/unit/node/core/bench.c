@@ -277,7 +277,10 @@ struct call *bench_start(struct bench *bench, const char *token, const char *ope
     rq->post = post;
     rq->done = done;
     rq->transport = call;
+    rq->once = bench->once;
+    rq->is_forwarded = bench->once.is_present;
     if (body != NULL) {
+        rq->raw_body = arena_copy(call->arena, cf_slice_str(body));
         cf_status parsed = json_parse(call->arena, arena_copy(call->arena, cf_slice_str(body)),
                                       NULL, &rq->body, NULL);
         assert(parsed == CF_OK);

@@ -35,6 +35,7 @@ struct bench {
     bool holds_entries; /* entries are appended and not applied */
     cf_status refusal;  /* CF_OK: none; else the answer to every proposal */
     int64_t wrap_ttl_s; /* of requests that start */
+    struct once once;   /* of requests that start, which are then forwarded ones */
     bool is_passive;    /* a standby: not active, reads ask */
     unsigned reads_asked;
     int64_t ahead_ns;    /* added to stamps */
