@@ -1,13 +1,11 @@
 /* consensus/driver/change.c
  *
  * Membership and leadership: one change at a time, told to its caller once it is applied here.
- * Learners that keep up become voters by themselves.
+ * autopilot.c asks for some of them by itself.
  */
 #include <string.h>
 
 #include "consensus/driver/driver_int.h"
-
-#define CAUGHT_UP_ENTRIES 1000 /* consensus.md 9: max_trailing_logs */
 
 static void tell(raft_change_fn *done, void *context, cf_status status, const struct cf_error *err)
 {
@@ -53,6 +51,14 @@ void change_stop(struct raft_driver *driver)
     tell(&driver->transfer_done, driver->transfer_context, CF_UNAVAILABLE, NULL);
 }
 
+/* Of the configuration in force. */
+static uint64_t config_index(struct raft_driver *driver)
+{
+    struct raft_status status;
+    raft_status(driver->raft, &status);
+    return status.config_index;
+}
+
 static cf_status begin_change(struct raft_driver *driver, const struct raft_membership *target,
                               raft_change_fn done, void *context, struct cf_error *err)
 {
@@ -80,7 +86,12 @@ cf_status raft_driver_add(struct raft_driver *driver, uint64_t id, const char *a
     const struct raft_member *known = raft_membership_find(&target, id);
     uint8_t role = known != NULL ? known->role : RAFT_LEARNER;
     CF_TRY(raft_membership_set(&target, id, role, features, address, name, err));
-    return begin_change(driver, &target, done, context, err);
+    cf_status status = begin_change(driver, &target, done, context, err);
+    if (status == CF_EXISTS) { /* asked again after a lost answer */
+        driver->change = (struct change){done, context, cf_max(config_index(driver), 1)};
+        return CF_OK;
+    }
+    return status;
 }
 
 cf_status raft_driver_promote(struct raft_driver *driver, uint64_t id, raft_change_fn done,
@@ -110,6 +121,27 @@ cf_status raft_driver_remove(struct raft_driver *driver, uint64_t id, raft_chang
     return begin_change(driver, &target, done, context, err);
 }
 
+cf_status raft_driver_replace(struct raft_driver *driver, uint64_t old, uint64_t id,
+                              const char *address, const char *name, uint32_t features,
+                              bool as_learner, raft_change_fn done, void *context,
+                              struct cf_error *err)
+{
+    struct raft_membership target = current(driver);
+    const struct raft_member *gone = raft_membership_find(&target, old);
+    if (gone == NULL) {
+        return cf_fail(err, CF_NOT_FOUND, "the cluster has no such member");
+    }
+    if (raft_membership_find(&target, id) != NULL || old == driver->identity.node_id) {
+        return cf_fail(err, CF_INVALID, "one member replaces another one");
+    }
+    /* With the vote of the one that it replaces: the cluster can't do without fewer members than
+     * before, and is never of an even size on the way (consensus.md 9). */
+    uint8_t role = (gone->role & RAFT_VOTER) != 0 && !as_learner ? RAFT_VOTER : RAFT_LEARNER;
+    (void)raft_membership_remove(&target, old);
+    CF_TRY(raft_membership_set(&target, id, role, features, address, name, err));
+    return begin_change(driver, &target, done, context, err);
+}
+
 cf_status raft_driver_transfer(struct raft_driver *driver, uint64_t to, raft_change_fn done,
                                void *context, struct cf_error *err)
 {
@@ -133,34 +165,6 @@ void raft_driver_set_sealed(struct raft_driver *driver, bool sealed)
     }
 }
 
-/* ---- learners that keep up */
-
-static bool keeps_up(const struct raft_driver *driver, const struct raft_peer_status *peer,
-                     uint64_t last, uint64_t now_us)
-{
-    return peer->state == RAFT_REPLICATE && peer->match + CAUGHT_UP_ENTRIES >= last &&
-           peer->heard_us != 0 && now_us - peer->heard_us <= 2 * driver->options.election_us &&
-           !(peer->condition & (RAFT_STALLED | RAFT_RECOVERING));
-}
-
-/* The first learner that keeps up; 0: none. */
-static uint64_t candidate(struct raft_driver *driver, uint64_t now_us)
-{
-    struct raft_peer_status peers[RAFT_MEMBERS_MAX];
-    size_t count = raft_peers(driver->raft, peers, RAFT_MEMBERS_MAX);
-    struct raft_status status;
-    raft_status(driver->raft, &status);
-    for (size_t i = 0; i < count && i < RAFT_MEMBERS_MAX; i++) {
-        const struct raft_member *member =
-            raft_membership_find(raft_membership(driver->raft), peers[i].id);
-        if (member != NULL && (member->role & RAFT_LEARNER) &&
-            keeps_up(driver, &peers[i], status.last_index, now_us)) {
-            return peers[i].id;
-        }
-    }
-    return 0;
-}
-
 void change_tick(struct raft_driver *driver, uint64_t now_us)
 {
     if (driver->transfer_done != NULL) {
@@ -173,14 +177,5 @@ void change_tick(struct raft_driver *driver, uint64_t now_us)
         }
     }
     change_applied(driver, atomic_load(&driver->applied));
-    uint64_t id = atomic_load(&driver->accepting) ? candidate(driver, now_us) : 0;
-    if (id == 0 || id != driver->promote_id) {
-        driver->promote_id = id;
-        driver->promote_since_us = now_us;
-        return;
-    }
-    if (now_us - driver->promote_since_us >= driver->options.promote_after_us) {
-        cf_ignore(raft_driver_promote(driver, id, NULL, NULL, NULL),
-                  "a change is under way: the next tick tries again");
-    }
+    autopilot_tick(driver, now_us);
 }

@@ -188,7 +188,6 @@ static void fill_defaults(struct raft_driver_options *options)
 {
     or_default(&options->heartbeat_us, 50 * 1000);
     or_default(&options->election_us, 500 * 1000);
-    or_default(&options->promote_after_us, 2 * 1000 * 1000);
     or_default(&options->trailing_entries, 20000);
     or_default(&options->trailing_bytes, (uint64_t)64 << 20);
     or_default(&options->log_bytes_max, (uint64_t)1 << 30);
@@ -264,6 +263,11 @@ static cf_status check_alone(struct raft_driver *driver, const struct raft_loade
 
 static void start_all(struct raft_driver *driver, const struct raft_loaded *loaded)
 {
+    autopilot_config_default(&driver->autopilot.config);
+    if (driver->options.promote_after_us != 0) {
+        driver->autopilot.config.stabilization_us = driver->options.promote_after_us;
+        driver->autopilot.config.quick_us = driver->options.promote_after_us;
+    }
     struct raft_applied at = {loaded->applied, loaded->applied_term};
     CF_OWNED(kv_family) state = raft_store_state(driver->store);
     driver->applier.state_changed(driver->applier.context, state, at.index, at.term,

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "consensus/core/autopilot.h"
 #include "consensus/core/raft.h"
 #include "consensus/driver/applier.h"
 #include "consensus/driver/store.h"
@@ -39,8 +40,9 @@ struct raft_driver_options {
     uint32_t condition;       /* RAFT_SEALED at the start? */
     /* The rest may be 0: defaults. */
     uint64_t heartbeat_us, election_us; /* 50 ms, 500 ms */
-    uint64_t promote_after_us;          /* a learner that kept up that long becomes a voter; 2 s.
-                                           UINT64_MAX: never by itself */
+    /* A learner that kept up that long becomes a voter. 0: nothing is promoted or removed before
+     * raft_driver_set_autopilot() was called in this leadership; UINT64_MAX: never by itself. */
+    uint64_t promote_after_us;
     uint64_t trailing_entries,
         trailing_bytes;             /* of log kept: 20,000 and 64 MiB, whichever is more */
     uint64_t log_bytes_max;         /* hard cap that beats the floor: 1 GiB */
@@ -115,6 +117,7 @@ struct raft_peer_info {
     uint64_t match, last_index;
     uint64_t heard_us; /* loop_now_us() of the last message; 0: never */
     uint32_t condition, features;
+    bool is_non_voter; /* a learner that is to stay one */
     enum raft_peer_state state;
 };
 
@@ -160,8 +163,8 @@ uint64_t raft_driver_leader(const struct raft_driver *driver);
  * err: borrowed for the call, may be NULL. On the loop, never from inside the call. */
 typedef void (*raft_change_fn)(void *context, cf_status status, const struct cf_error *err);
 
-/* Adds a node as a learner; once it has kept up for promote_after_us it becomes a voter by itself.
- * A known id: address and name are replaced. Immediate refusals: CF_NOT_LEADER, CF_BUSY (another
+/* Adds a node as a learner; autopilot makes it a voter. A known id: address and name are replaced,
+ * and never its role; what is in force already is CF_OK once it is applied. Immediate refusals: CF_NOT_LEADER, CF_BUSY (another
  * change is pending), CF_INVALID; then done does not come. */
 CF_CHECKED cf_status raft_driver_add(struct raft_driver *driver, uint64_t id, const char *address,
                                      const char *name, uint32_t features, raft_change_fn done,
@@ -172,6 +175,19 @@ CF_CHECKED cf_status raft_driver_promote(struct raft_driver *driver, uint64_t id
 /* CF_NOT_FOUND; CF_INVALID for the last voter; and as raft_driver_add. */
 CF_CHECKED cf_status raft_driver_remove(struct raft_driver *driver, uint64_t id,
                                         raft_change_fn done, void *context, struct cf_error *err);
+/* In one (joint) change: `old` goes, and the node `id` comes with its vote, or as a learner. For a
+ * node that lost its disk: the caller has made sure that `old` will never be back. As
+ * raft_driver_add, and CF_NOT_FOUND. */
+CF_CHECKED cf_status raft_driver_replace(struct raft_driver *driver, uint64_t old, uint64_t id,
+                                         const char *address, const char *name, uint32_t features,
+                                         bool as_learner, raft_change_fn done, void *context,
+                                         struct cf_error *err);
+/* What autopilot works with from now on, and the members that must never vote (count at most
+ * RAFT_MEMBERS_MAX). A leader is told anew in each leadership. */
+void raft_driver_set_autopilot(struct raft_driver *driver, const struct autopilot_config *config,
+                               const uint64_t *non_voters, size_t count);
+/* Any thread: what it last saw; since_us is 0 where this node does not lead. */
+void raft_driver_autopilot(struct raft_driver *driver, struct autopilot *ret);
 /* Hands leadership over (to 0: the best voter). done: CF_OK when this node does not lead any more,
  * CF_TIMEOUT when it still does after the election timeout. CF_NOT_LEADER, CF_UNAVAILABLE (nobody
  * would do), CF_BUSY, CF_INVALID: done does not come. */

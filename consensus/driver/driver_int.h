@@ -11,6 +11,7 @@
  *   apply.c     the applier thread
  *   retention.c flushing, cutting, reading the log
  *   change.c    membership and leadership changes
+ *   autopilot.c which of them the leader makes by itself
  *   status.c    what others may see
  *   snap_send.c, snap_receive.c   snapshots
  */
@@ -20,6 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "consensus/core/autopilot.h"
 #include "consensus/driver/driver.h"
 #include "consensus/driver/tail.h"
 #include "consensus/driver/wire.h"
@@ -188,7 +190,12 @@ struct raft_driver {
     struct change change;         /* loop */
     raft_change_fn transfer_done; /* loop */
     void *transfer_context;
-    uint64_t promote_id, promote_since_us;
+    /* Loop; since_us 0: this node does not lead. */
+    struct autopilot autopilot;
+    bool autopilot_told; /* raft_driver_set_autopilot() came in this leadership */
+    uint64_t non_voters[RAFT_MEMBERS_MAX];
+    size_t non_voter_count;
+    struct autopilot autopilot_now; /* guarded by status_lock */
 
     struct snap_send *sends[SNAP_SENDS_MAX];
     struct snap_receive *receive;
@@ -292,6 +299,9 @@ void change_applied(struct raft_driver *driver, uint64_t applied);
 void change_lost(struct raft_driver *driver);
 void change_tick(struct raft_driver *driver, uint64_t now_us);
 void change_stop(struct raft_driver *driver);
+
+/* autopilot.c */
+void autopilot_tick(struct raft_driver *driver, uint64_t now_us);
 
 /* status.c */
 void status_publish(struct raft_driver *driver);

@@ -18,6 +18,9 @@ static void fill_peers(struct raft_driver *driver, struct raft_driver_status *re
         struct raft_peer_info *peer = &ret->peers[i];
         *peer = (struct raft_peer_info){
             .id = member->id, .role = member->role, .features = member->features};
+        for (size_t n = 0; n < driver->non_voter_count; n++) {
+            peer->is_non_voter |= driver->non_voters[n] == member->id;
+        }
         copy_text(peer->address, member->address);
         copy_text(peer->name, member->name);
         if (member->id == ret->leader) {
