@@ -7,12 +7,15 @@
 #include "node/crypto/x509.h"
 #include "node/format/encode.h"
 #include "node/server/admit.h"
+#include "node/server/autopilot.h"
 #include "node/server/cluster_int.h"
 #include "node/server/join.h"
 #include "node/server/seal.h"
 
 #define PENDING_MAX 16
 #define PENDING_US ((uint64_t)30 * 1000000)
+#define CHANCE_US ((uint64_t)5 * 1000000)
+#define CSR_MAX 16384
 
 struct candidate {
     bool is_used;
@@ -20,6 +23,8 @@ struct candidate {
     char nonce[ENCODE_UUID_TEXT + 1];
     uint8_t expected[32];
     uint64_t node_id;
+    uint32_t features;
+    bool is_non_voter;
     char name[RAFT_NAME_MAX], address[RAFT_ADDRESS_MAX];
     struct cf_buf public_key;
 };
@@ -54,17 +59,30 @@ void admissions_free(struct admissions *admissions)
     cf_free(admissions);
 }
 
-/* The lock is held. A free place, or one whose time is up; NULL when all are taken. */
-static struct candidate *place(struct admissions *admissions)
+/* The lock is held. The same node's earlier place, a free one, one whose time is up, or the oldest if it
+ * had its chance (whoever means it answers at once); NULL when all are taken. */
+static struct candidate *place(struct admissions *admissions, uint64_t node_id)
 {
+    struct candidate *found = NULL;
+    uint64_t now_us = loop_now_us();
     for (size_t i = 0; i < PENDING_MAX; i++) {
         struct candidate *candidate = &admissions->candidates[i];
-        if (!candidate->is_used || loop_now_us() > candidate->until_us) {
-            forget(candidate);
-            return candidate;
+        if (candidate->is_used && candidate->node_id == node_id) {
+            found = candidate;
+            break;
+        }
+        if (!candidate->is_used || now_us > candidate->until_us) {
+            found = candidate;
+        } else if (now_us > candidate->until_us - PENDING_US + CHANCE_US &&
+                   (found == NULL ||
+                    (found->is_used && candidate->until_us < found->until_us))) {
+            found = candidate;
         }
     }
-    return NULL;
+    if (found != NULL) {
+        forget(found);
+    }
+    return found;
 }
 
 /* ---- the challenge ---- */
@@ -73,12 +91,16 @@ static cf_status read_candidate(struct request *rq, struct candidate *candidate,
                                 struct x509_info *info, struct cf_error *err)
 {
     struct cf_slice name, id, address, csr;
+    int64_t features;
     CF_TRY(request_string(rq, "server_id", &name, err));
     CF_TRY(request_string(rq, "internal_id", &id, err));
     CF_TRY(request_string(rq, "cluster_address", &address, err));
     CF_TRY(request_string(rq, "csr", &csr, err));
+    CF_TRY(request_bool(rq, "non_voter", false, &candidate->is_non_voter, err));
+    CF_TRY(request_int(rq, "feature_level", RPC_FEATURE_LEVEL, &features, err));
+    candidate->features = features > 0 ? (uint32_t)cf_min(features, INT32_MAX) : 0;
     if (name.size == 0 || name.size >= sizeof(candidate->name) || address.size == 0 ||
-        address.size >= sizeof(candidate->address) || csr.size > 16384 ||
+        address.size >= sizeof(candidate->address) || csr.size > CSR_MAX ||
         !cluster_id_parse(arena_text(rq->arena, id), &candidate->node_id)) {
         return cf_fail(err, CF_INVALID, "malformed request to join: is the joining node of the "
                                         "same version?");
@@ -101,30 +123,34 @@ static cf_status challenge(struct node *node, struct request *rq, struct json **
     CF_TRY(seal_unseal_key(node, &key, err));
     CF_TRY(seal_config_of(node, &config, err));
     CF_TRY(seal_config_dump(&config, &dump, err));
-    pthread_mutex_lock(&admissions->lock);
-    struct candidate *candidate = place(admissions);
-    cf_status status =
-        candidate == NULL
-            ? cf_fail(err, CF_RATE_LIMITED, "too many nodes are joining: try again in 30 seconds")
-            : read_candidate(rq, candidate, &info, err);
+    struct candidate fresh = {0};
+    cf_status status = read_candidate(rq, &fresh, &info, err);
     if (status == CF_OK) {
         struct cf_slice identity =
-            join_identity(rq->arena, cf_slice_str(candidate->name), candidate->node_id,
-                          cf_slice_str(candidate->address), info.public_key_hash);
+            join_identity(rq->arena, cf_slice_str(fresh.name), fresh.node_id,
+                          cf_slice_str(fresh.address), info.public_key_hash);
         status = seal_challenge_new(secret_slice(key), identity, rq->random, &sealed,
-                                    candidate->expected, err);
+                                    fresh.expected, err);
     }
-    if (status == CF_OK) {
-        candidate->is_used = true;
-        candidate->until_us = loop_now_us() + PENDING_US;
-        encode_uuid_text(encode_uuid_new(rq->random), candidate->nonce);
-        *ret = json_object_new(rq->arena);
-        json_set_text(rq->arena, *ret, "nonce", candidate->nonce);
-    } else if (candidate != NULL) {
-        forget(candidate);
+    if (status != CF_OK) {
+        forget(&fresh);
+        return status;
+    }
+    fresh.is_used = true;
+    fresh.until_us = loop_now_us() + PENDING_US;
+    encode_uuid_text(encode_uuid_new(rq->random), fresh.nonce);
+    *ret = json_object_new(rq->arena);
+    json_set_text(rq->arena, *ret, "nonce", fresh.nonce);
+    pthread_mutex_lock(&admissions->lock);
+    struct candidate *candidate = place(admissions, fresh.node_id);
+    if (candidate != NULL) {
+        *candidate = fresh; /* with its buffer */
     }
     pthread_mutex_unlock(&admissions->lock);
-    CF_TRY(status);
+    if (candidate == NULL) {
+        forget(&fresh);
+        return cf_fail(err, CF_RATE_LIMITED, "too many nodes are joining: try again in 30 seconds");
+    }
     encode_base64(&text, cf_buf_slice(&sealed));
     json_set_string(rq->arena, *ret, "challenge", cf_buf_slice(&text));
     cf_buf_reset(&text);
@@ -182,19 +208,64 @@ static void added(void *context, cf_status status, const struct cf_error *err)
 {
     struct admission *admission = context;
     if (status == CF_OK) {
-        cf_info("server", "node \"%s\" at %s joined as a learner", admission->candidate.name,
-                admission->candidate.address);
+        cf_info("server", "node \"%s\" at %s joined%s", admission->candidate.name,
+                admission->candidate.address,
+                admission->candidate.is_non_voter ? ", never to vote" : "");
     }
     admission_end(admission, status, err);
+}
+
+/* A join may bring a node or replace one that is gone, and change nothing about those that are there: not
+ * their vote, not their address (CVE-2022-36129). */
+static cf_status enrol(struct admission *admission, struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(16384);
+    struct raft_driver *driver = admission->node->driver;
+    const struct candidate *candidate = &admission->candidate;
+    struct raft_driver_status *status = arena_new_object(arena, struct raft_driver_status);
+    uint64_t now_us = loop_now_us(), contact_us = autopilot_last_contact_us(admission->node);
+    raft_driver_status(driver, status);
+    for (size_t i = 0; i < status->peer_count; i++) {
+        const struct raft_peer_info *peer = &status->peers[i];
+        if (peer->id == candidate->node_id) {
+            /* It asks again after a lost answer, or somebody pretends to. */
+            if (peer->id == status->id || peer->match != 0 ||
+                strcmp(peer->name, candidate->name) != 0 ||
+                strcmp(peer->address, candidate->address) != 0) {
+                return cf_fail(err, CF_INVALID, "the id %016llx belongs to a member already",
+                               (unsigned long long)peer->id);
+            }
+            continue;
+        }
+        if (strcmp(peer->name, candidate->name) != 0) {
+            continue;
+        }
+        uint64_t silent_us = peer->heard_us < now_us ? now_us - peer->heard_us : 0;
+        if (peer->id == status->id || silent_us <= contact_us) {
+            return cf_fail(err, CF_INVALID,
+                           "\"%s\" is a member that was heard %.1f s ago: give the new node a "
+                           "node_id of its own, or stop the other and try again %.0f s later",
+                           peer->name, peer->id == status->id ? 0.0 : (double)silent_us / 1e6,
+                           (double)contact_us / 1e6);
+        }
+        cf_info("server", "\"%s\" (%016llx) was not heard for %.1f s: %016llx takes its place",
+                peer->name, (unsigned long long)peer->id, (double)silent_us / 1e6,
+                (unsigned long long)candidate->node_id);
+        return raft_driver_replace(driver, peer->id, candidate->node_id, candidate->address,
+                                   candidate->name, candidate->features, candidate->is_non_voter,
+                                   added, admission, err);
+    }
+    return raft_driver_add(driver, candidate->node_id, candidate->address, candidate->name,
+                           candidate->features, added, admission, err);
 }
 
 static void add(void *arg)
 {
     struct admission *admission = arg;
-    const struct candidate *candidate = &admission->candidate;
-    cf_status status = raft_driver_add(admission->node->driver, candidate->node_id,
-                                       candidate->address, candidate->name, RPC_FEATURE_LEVEL,
-                                       added, admission, &admission->err);
+    if (admission->candidate.is_non_voter && raft_driver_is_leader(admission->node->driver)) {
+        autopilot_feed_start(admission->node); /* it must know before there is somebody to promote */
+    }
+    cf_status status = enrol(admission, &admission->err);
     if (status != CF_OK) {
         admission_end(admission, status, &admission->err);
     }
@@ -209,7 +280,13 @@ static cf_status issue(struct request *rq, void *context, struct cf_error *err)
     cf_buf_reset(&admission->ca);
     cf_buf_reset(&admission->cert);
     CF_TRY(cluster_read_ca(rq, &admission->ca, &key, err));
-    return cluster_issue(cf_buf_slice(&admission->ca), key,
+    if (admission->candidate.is_non_voter) {
+        struct raft_driver_status *members = arena_new_object(rq->arena, struct raft_driver_status);
+        raft_driver_status(admission->node->driver, members);
+        CF_TRY(autopilot_note_member(rq, admission->candidate.node_id,
+                                     cf_slice_str(admission->candidate.name), true, members, err));
+    }
+    return cluster_issue(admission->node, cf_buf_slice(&admission->ca), key,
                          cf_buf_slice(&admission->candidate.public_key), id,
                          admission->candidate.node_id, &admission->cert, err);
 }

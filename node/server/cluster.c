@@ -11,6 +11,7 @@
 #include "node/crypto/x509.h"
 #include "node/format/encode.h"
 #include "node/server/admit.h"
+#include "node/server/autopilot.h"
 #include "node/server/cluster_int.h"
 #include "node/server/init.h"
 #include "node/server/replication.h"
@@ -44,7 +45,7 @@ static struct x509_validity life(int64_t seconds)
     return (struct x509_validity){now - CLOCK_SLACK_S, now + seconds};
 }
 
-cf_status cluster_issue(struct cf_slice ca_cert, const struct secret *ca_key,
+cf_status cluster_issue(struct node *node, struct cf_slice ca_cert, const struct secret *ca_key,
                         struct cf_slice public_key, const char *cluster_id, uint64_t node_id,
                         struct cf_buf *cert, struct cf_error *err)
 {
@@ -56,7 +57,8 @@ cf_status cluster_issue(struct cf_slice ca_cert, const struct secret *ca_key,
     identity_uri(&identity, uri);
     struct x509_names names = {.common_name = cf_slice_str(id), .uri = cf_slice_str(uri)};
     struct x509_issuer issuer = {ca_cert, ca_key};
-    return x509_issue(&issuer, public_key, &names, life(CERT_LIFE_S), cert, err);
+    int64_t ttl_s = node->config->node_cert_ttl_s != 0 ? node->config->node_cert_ttl_s : CERT_LIFE_S;
+    return x509_issue(&issuer, public_key, &names, life(ttl_s), cert, err);
 }
 
 /* One record: lengths and bytes of certificate, CA and key. The one exception to promise 7. */
@@ -145,7 +147,7 @@ cf_status cluster_bootstrap(struct node *node, struct cf_error *err)
                        &cluster->ca_cert, err));
     CF_TRY(x509_key_new(&node_key, err));
     CF_TRY(x509_key_public(node_key, &public_key, err));
-    CF_TRY(cluster_issue(cf_buf_slice(&cluster->ca_cert), cluster->ca_key,
+    CF_TRY(cluster_issue(node, cf_buf_slice(&cluster->ca_cert), cluster->ca_key,
                          cf_buf_slice(&public_key), id_text, identity.node_id, &cert, err));
     CF_TRY(cluster_install_tls(node, cf_buf_slice(&cert), node_key,
                                cf_buf_slice(&cluster->ca_cert), err));
@@ -282,6 +284,14 @@ struct cf_slice cluster_peer_api(struct node *node, struct arena *arena, uint64_
                                 : CF_SLICE_EMPTY;
 }
 
+struct cf_slice cluster_peer_version(struct node *node, struct arena *arena, uint64_t id)
+{
+    struct leader_search search = {.id = id};
+    (void)rpc_each_link(node->cluster->rpc, each_link, &search);
+    return search.found != NULL ? arena_copy(arena, cf_slice_str(search.found->version))
+                                : CF_SLICE_EMPTY;
+}
+
 /* Whose addresses cluster_leader() answers: copied out, so that reactors need not visit the loop. */
 void cluster_refresh_leader(struct cluster *cluster)
 {
@@ -334,6 +344,7 @@ void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term,
         atomic_store(&node->active_since_ns, 0);
         core_background_stop(node->core);
         tick_stop(node);
+        autopilot_feed_stop(node);
     }
     forward_follow(node->cluster, leader, leader_address);
     cluster_refresh_leader(node->cluster);
@@ -349,6 +360,7 @@ void cluster_became_active(struct node *node)
     atomic_store(&node->active_since_ns, cf_wall_ns(cf_host_clock()));
     init_leader_ready(node);
     tick_start(node);
+    autopilot_feed_start(node);
     if (!atomic_load(&node->is_sealed)) {
         core_background_start(node->core);
     }

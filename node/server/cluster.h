@@ -57,6 +57,8 @@ bool cluster_handle_bootstrap(struct node *node, struct http_exchange *x, struct
 bool cluster_leader(struct node *node, struct arena *arena, struct cluster_peer *ret);
 /* Main loop: the API address of the member `id` as it said over a link to here; empty without a link. */
 struct cf_slice cluster_peer_api(struct node *node, struct arena *arena, uint64_t id);
+/* The same for its software's version. */
+struct cf_slice cluster_peer_version(struct node *node, struct arena *arena, uint64_t id);
 /* Any thread: core_host's forward. */
 void cluster_forward(void *context, struct request *rq, bool to_primary);
 /* Reactor threads: the same for a node route's exchange, whose rq is sent as it is. */

@@ -39,10 +39,12 @@ bool cluster_id_parse(const char *text, uint64_t *ret);
 CF_CHECKED cf_status cluster_install_tls(struct node *node, struct cf_slice cert,
                                          const struct secret *key, struct cf_slice ca,
                                          struct cf_error *err);
-/* A certificate for a node of this cluster over its public key. */
-CF_CHECKED cf_status cluster_issue(struct cf_slice ca_cert, const struct secret *ca_key,
-                                   struct cf_slice public_key, const char *cluster_id,
-                                   uint64_t node_id, struct cf_buf *cert, struct cf_error *err);
+/* A certificate for a node of this cluster over its public key; it lasts as long as this node's
+ * configuration says. */
+CF_CHECKED cf_status cluster_issue(struct node *node, struct cf_slice ca_cert,
+                                   const struct secret *ca_key, struct cf_slice public_key,
+                                   const char *cluster_id, uint64_t node_id, struct cf_buf *cert,
+                                   struct cf_error *err);
 /* CA certificate and key from the store, through the request's txn. */
 CF_CHECKED cf_status cluster_read_ca(struct request *rq, struct cf_buf *cert, struct secret **key,
                                      struct cf_error *err);

@@ -159,8 +159,11 @@ static const struct known join_keys[] = {
     {"leader_ca_cert_file", read_text, IN_JOIN(ca_cert_file)},
     {"leader_client_cert_file", read_text, IN_JOIN(client_cert_file)},
     {"leader_client_key_file", read_text, IN_JOIN(client_key_file)},
+    {"leader_ca_cert", read_text, IN_JOIN(ca_cert)},
+    {"leader_client_cert", read_text, IN_JOIN(client_cert)},
+    {"leader_client_key", read_text, IN_JOIN(client_key)},
     {"leader_tls_servername", read_text, IN_JOIN(tls_servername)},
-    {"auto_join", NULL, 0},
+    {"auto_join", read_text, IN_JOIN(auto_join)},
     {"auto_join_scheme", NULL, 0},
     {"auto_join_port", NULL, 0},
 };
@@ -181,7 +184,8 @@ static const struct known storage_keys[] = {
     {"max_transaction_size", NULL, 0},
     {"autopilot_reconcile_interval", NULL, 0},
     {"autopilot_update_interval", NULL, 0},
-    {"retry_join_as_non_voter", NULL, 0},
+    {"retry_join_as_non_voter", read_bool, IN_CONFIG(join_as_non_voter)},
+    {"node_cert_ttl", read_duration, IN_CONFIG(node_cert_ttl_s)},
 };
 
 static const struct known seal_keys[] = {
@@ -342,6 +346,16 @@ static cf_status read_join(struct reading *reading, const struct hcl_value *valu
         }
         struct config_join *join = &config->joins[config->join_count++];
         CF_TRY(read_object(reading, one, join_keys, CF_LENGTH(join_keys), join));
+        if (join->auto_join != NULL) {
+            return cf_fail(reading->err, CF_INVALID,
+                           "auto_join is not supported: list the members by leader_api_addr (a DNS "
+                           "name that has all their addresses will do)");
+        }
+        if ((join->client_cert != NULL) != (join->client_key != NULL) ||
+            (join->client_cert_file != NULL) != (join->client_key_file != NULL)) {
+            return cf_fail(reading->err, CF_INVALID,
+                           "a client certificate needs its key, and the other way round");
+        }
         if (join->leader_api_addr == NULL) {
             return cf_fail(reading->err, CF_INVALID, "needs leader_api_addr");
         }

@@ -28,7 +28,9 @@ struct config_listener {
 
 struct config_join {
     const char *leader_api_addr, *ca_cert_file, *client_cert_file, *client_key_file;
+    const char *ca_cert, *client_cert, *client_key; /* PEM texts, instead of files */
     const char *tls_servername;
+    const char *auto_join; /* refused, with words */
 };
 
 struct config {
@@ -43,6 +45,8 @@ struct config {
     bool state_wal; /* the state goes through the WAL, too: slower; to rule out a suspicion */
     struct config_join joins[CONFIG_JOINS_MAX];
     size_t join_count;
+    bool join_as_non_voter;
+    int64_t node_cert_ttl_s; /* how long this cluster's node certificates last; 0: 90 days */
     struct config_listener listeners[CONFIG_LISTENERS_MAX];
     size_t listener_count;
     const char *api_addr, *cluster_addr, *cluster_name;

@@ -13,9 +13,10 @@
 #include "node/core/system.h"
 #include "node/core/token.h"
 #include "node/format/timefmt.h"
+#include "node/server/autopilot.h"
 #include "node/server/cluster.h"
-#include "node/server/dr_token.h"
 #include "node/server/metrics.h"
+#include "node/server/raft_routes.h"
 #include "node/server/replication/enable.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"
@@ -24,12 +25,6 @@
 static struct node *node_of(struct request *rq)
 {
     return core_host_context(rq->core);
-}
-
-/* Routes with ROUTE_DR_TOKEN: nobody was authenticated on a DR secondary, the token in the body counts. */
-static cf_status check_dr_token(struct request *rq, struct cf_error *err)
-{
-    return rq->view->role == ROLE_DR_SECONDARY ? dr_token_check(rq, err) : CF_OK;
 }
 
 /* ---- sys/seal and sys/step-down: on the main loop, answered from there ---- */
@@ -44,7 +39,7 @@ static void seal_run(void *arg)
 
 static cf_status handle_seal(struct request *rq, struct cf_error *err)
 {
-    CF_TRY(check_dr_token(rq, err));
+    CF_TRY(raft_check_dr_token(rq, err));
     loop_post(node_of(rq)->loop, seal_run, rq);
     return CF_OK;
 }
@@ -62,7 +57,7 @@ static void step_down_run(void *arg)
 
 static cf_status handle_step_down(struct request *rq, struct cf_error *err)
 {
-    CF_TRY(check_dr_token(rq, err));
+    CF_TRY(raft_check_dr_token(rq, err));
     loop_post(node_of(rq)->loop, step_down_run, rq);
     return CF_OK;
 }
@@ -124,180 +119,6 @@ static cf_status handle_rotate(struct request *rq, struct cf_error *err)
     return CF_OK;
 }
 
-/* ---- sys/storage/raft ---- */
-
-static struct raft_driver_status *driver_status(struct request *rq)
-{
-    struct raft_driver_status *status = arena_new_object(rq->arena, struct raft_driver_status);
-    raft_driver_status(atomic_load(&node_of(rq)->driver_shared), status);
-    return status;
-}
-
-static cf_status want_raft(struct request *rq, struct cf_error *err)
-{
-    if (node_of(rq)->config->storage != STORAGE_RAFT) {
-        return cf_fail(err, CF_NOT_FOUND, "1 error occurred:\n\t* unsupported path\n\n");
-    }
-    return CF_OK;
-}
-
-static const char *peer_name(struct request *rq, const struct raft_peer_info *peer)
-{
-    return peer->name[0] != '\0'
-               ? peer->name
-               : arena_printf(rq->arena, "%016llx", (unsigned long long)peer->id);
-}
-
-static cf_status handle_configuration(struct request *rq, struct cf_error *err)
-{
-    CF_TRY(check_dr_token(rq, err));
-    CF_TRY(want_raft(rq, err));
-    const struct raft_driver_status *status = driver_status(rq);
-    struct json *servers = json_array_new(rq->arena);
-    for (size_t i = 0; i < status->peer_count; i++) {
-        const struct raft_peer_info *peer = &status->peers[i];
-        struct json *server = json_object_new(rq->arena);
-        json_set_text(rq->arena, server, "node_id", peer_name(rq, peer));
-        json_set_text(rq->arena, server, "address", peer->address);
-        json_set_bool(rq->arena, server, "leader", peer->id == status->leader);
-        json_set_bool(rq->arena, server, "voter", peer->role != RAFT_LEARNER);
-        json_set_text(rq->arena, server, "protocol_version", "3");
-        json_set_int(rq->arena, server, "match_index", (int64_t)peer->match);
-        json_set_int(rq->arena, server, "lag_entries",
-                     (int64_t)(status->last_index > peer->match && peer->match != 0
-                                   ? status->last_index - peer->match
-                                   : 0));
-        json_array_add(rq->arena, servers, server);
-    }
-    struct json *config = json_object_new(rq->arena);
-    json_set_int(rq->arena, config, "index", (int64_t)status->applied);
-    json_set(rq->arena, config, "servers", servers);
-    json_set(rq->arena, response_data(rq), "config", config);
-    core_host_done(rq, CF_OK);
-    return CF_OK;
-}
-
-struct removal {
-    struct request *rq;
-    uint64_t id;
-};
-
-static void removed(void *context, cf_status status, const struct cf_error *err)
-{
-    struct removal *removal = context;
-    if (status != CF_OK && err != NULL) {
-        removal->rq->error = *err;
-    }
-    core_host_done(removal->rq, status);
-}
-
-static void remove_run(void *arg)
-{
-    struct removal *removal = arg;
-    struct node *node = node_of(removal->rq);
-    cf_status status =
-        raft_driver_remove(node->driver, removal->id, removed, removal, &removal->rq->error);
-    if (status != CF_OK) {
-        core_host_done(removal->rq, status);
-    }
-}
-
-static cf_status handle_remove_peer(struct request *rq, struct cf_error *err)
-{
-    struct cf_slice name;
-    CF_TRY(check_dr_token(rq, err));
-    CF_TRY(want_raft(rq, err));
-    CF_TRY(request_string(rq, "server_id", &name, err));
-    const struct raft_driver_status *status = driver_status(rq);
-    for (size_t i = 0; i < status->peer_count; i++) {
-        if (cf_slice_is(name, peer_name(rq, &status->peers[i]))) {
-            struct removal *removal = arena_new_object(rq->arena, struct removal);
-            *removal = (struct removal){rq, status->peers[i].id};
-            loop_post(node_of(rq)->loop, remove_run, removal);
-            return CF_OK;
-        }
-    }
-    return cf_fail(err, CF_INVALID, "no server \"%.*s\" in this cluster: see "
-                                    "sys/storage/raft/configuration",
-                   CF_SHOW(name));
-}
-
-static bool is_healthy(const struct raft_driver_status *status, const struct raft_peer_info *peer)
-{
-    const uint64_t contact_us = 10 * 1000000;
-    return peer->id == status->leader ||
-           (peer->heard_us != 0 && loop_now_us() - peer->heard_us < contact_us &&
-            status->last_index - peer->match <= 1000);
-}
-
-static cf_status handle_autopilot_state(struct request *rq, struct cf_error *err)
-{
-    CF_TRY(check_dr_token(rq, err));
-    CF_TRY(want_raft(rq, err));
-    const struct raft_driver_status *status = driver_status(rq);
-    struct json *servers = json_object_new(rq->arena);
-    struct json *voters = json_array_new(rq->arena);
-    struct json *data = response_data(rq);
-    unsigned voter_count = 0, healthy_voters = 0;
-    bool all_healthy = true;
-    for (size_t i = 0; i < status->peer_count; i++) {
-        const struct raft_peer_info *peer = &status->peers[i];
-        const char *name = peer_name(rq, peer);
-        bool leads = peer->id == status->leader;
-        bool healthy = is_healthy(status, peer);
-        bool votes = peer->role != RAFT_LEARNER;
-        struct json *server = json_object_new(rq->arena);
-        json_set_text(rq->arena, server, "id", name);
-        json_set_text(rq->arena, server, "name", name);
-        json_set_text(rq->arena, server, "address", peer->address);
-        json_set_text(rq->arena, server, "node_status", "alive");
-        json_set_text(rq->arena, server, "status",
-                      leads ? "leader" : votes ? "voter" : "non-voter");
-        json_set_bool(rq->arena, server, "healthy", healthy);
-        json_set_int(rq->arena, server, "last_term", (int64_t)status->last_term);
-        json_set_int(rq->arena, server, "last_index",
-                     (int64_t)(leads ? status->last_index : peer->match));
-        json_set_text(rq->arena, server, "last_contact",
-                      leads ? "0s"
-                            : arena_printf(rq->arena, "%lldms",
-                                           (long long)((loop_now_us() - peer->heard_us) / 1000)));
-        json_object_set(rq->arena, servers, cf_slice_str(name), server);
-        if (votes) {
-            json_array_add(rq->arena, voters, json_from_text(rq->arena, name));
-            voter_count++;
-            healthy_voters += healthy;
-        }
-        if (leads) {
-            json_set_text(rq->arena, data, "leader", name);
-        }
-        all_healthy = all_healthy && healthy;
-    }
-    unsigned quorum = voter_count / 2 + 1;
-    json_set_bool(rq->arena, data, "healthy", all_healthy);
-    json_set_int(rq->arena, data, "failure_tolerance",
-                 healthy_voters > quorum ? healthy_voters - quorum : 0);
-    json_set(rq->arena, data, "voters", voters);
-    json_set(rq->arena, data, "servers", servers);
-    core_host_done(rq, CF_OK);
-    return CF_OK;
-}
-
-/* What this build does: fixed, and told so. */
-static cf_status handle_autopilot_configuration(struct request *rq, struct cf_error *err)
-{
-    struct json *data = response_data(rq);
-    CF_TRY(want_raft(rq, err));
-    json_set_bool(rq->arena, data, "cleanup_dead_servers", false);
-    json_set_bool(rq->arena, data, "disable_upgrade_migration", true);
-    json_set_text(rq->arena, data, "dead_server_last_contact_threshold", "24h0m0s");
-    json_set_text(rq->arena, data, "last_contact_threshold", "10s");
-    json_set_int(rq->arena, data, "max_trailing_logs", 1000);
-    json_set_int(rq->arena, data, "min_quorum", 0);
-    json_set_text(rq->arena, data, "server_stabilization_time", "10s");
-    core_host_done(rq, CF_OK);
-    return CF_OK;
-}
-
 /* ---- sys/ha-status ---- */
 
 static void ha_status_run(void *arg)
@@ -315,7 +136,7 @@ static void ha_status_run(void *arg)
     json_set(rq->arena, self, "last_echo", json_null());
     json_set_text(rq->arena, self, "version", COFFER_VERSION);
     json_array_add(rq->arena, nodes, self);
-    const struct raft_driver_status *status = driver_status(rq);
+    const struct raft_driver_status *status = raft_status_of(rq);
     for (size_t i = 0; i < status->peer_count; i++) {
         const struct raft_peer_info *peer = &status->peers[i];
         if (peer->id == status->id) {
@@ -325,14 +146,15 @@ static void ha_status_run(void *arg)
         int64_t ago_us = peer->heard_us != 0 ? (int64_t)(loop_now_us() - peer->heard_us) : 0;
         timefmt_text(cf_wall_ns(cf_host_clock()) - ago_us * 1000, time);
         struct json *other = json_object_new(rq->arena);
-        json_set_text(rq->arena, other, "hostname", peer_name(rq, peer));
+        json_set_text(rq->arena, other, "hostname", raft_peer_name(rq, peer));
         json_set_string(rq->arena, other, "api_address",
                         cluster_peer_api(node, rq->arena, peer->id));
         json_set_text(rq->arena, other, "cluster_address",
                       arena_printf(rq->arena, "https://%s", peer->address));
         json_set_bool(rq->arena, other, "active_node", false);
         json_set_text(rq->arena, other, "last_echo", peer->heard_us != 0 ? time : NULL);
-        json_set_text(rq->arena, other, "version", COFFER_VERSION);
+        json_set_string(rq->arena, other, "version",
+                        cluster_peer_version(node, rq->arena, peer->id));
         json_array_add(rq->arena, nodes, other);
     }
     json_set(rq->arena, response_data(rq), "nodes", nodes);
@@ -367,15 +189,16 @@ const struct route host_routes[] = {
      .help = "Makes a new data key; older ones go on decrypting."},
     {.pattern = "rotate/keyring", .write = handle_rotate,
      .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .help = "As sys/rotate."},
-    {.pattern = "storage/raft/configuration", .read = handle_configuration,
-     .write = handle_configuration, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "The members of this cluster."},
-    {.pattern = "storage/raft/remove-peer", .write = handle_remove_peer,
+    {.pattern = "storage/raft/configuration", .read = raft_read_configuration,
+     .write = raft_read_configuration, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "The members of this cluster."},
+    {.pattern = "storage/raft/remove-peer", .write = raft_remove_peer,
      .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN,
      .help = "Removes a member of this cluster."},
-    {.pattern = "storage/raft/autopilot/state", .read = handle_autopilot_state,
-     .write = handle_autopilot_state, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "Health of the members of this cluster."},
-    {.pattern = "storage/raft/autopilot/configuration", .read = handle_autopilot_configuration,
-     .flags = ROUTE_HOST | ROUTE_ACTIVE, .help = "When a member counts as healthy."},
+    {.pattern = "storage/raft/autopilot/state", .read = autopilot_read_state,
+     .write = autopilot_read_state, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "Health of the members of this cluster."},
+    {.pattern = "storage/raft/autopilot/configuration", .read = autopilot_read_configuration,
+     .write = autopilot_write_configuration,
+     .flags = ROUTE_ACTIVE | ROUTE_ANY_ROLE | ROUTE_DR_TOKEN, .help = "When a member counts as healthy."},
     {.pattern = "ha-status", .read = handle_ha_status, .flags = ROUTE_HOST | ROUTE_ACTIVE,
      .help = "The nodes of this cluster and when they were last heard."},
     {.pattern = "metrics", .read = handle_metrics, .flags = ROUTE_HOST,

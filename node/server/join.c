@@ -18,8 +18,11 @@
 #include "node/server/outgoing.h"
 #include "node/server/seal.h"
 
-#define RETRY_US ((uint64_t)1000000)
+#define RETRY_MIN_US ((uint64_t)500 * 1000)
+#define RETRY_MAX_US ((uint64_t)4 * 1000 * 1000)
 #define TIMEOUT_MS 10000
+#define ADDRESSES_MAX 8 /* of one name */
+#define PEM_MAX ((size_t)64 << 10)
 
 struct joining {
     struct node *node;
@@ -33,6 +36,9 @@ struct joining {
     bool is_busy;     /* a worker has it */
     bool is_answered; /* at least one challenge came */
     bool is_given_up; /* sys/init came first; the worker still has it */
+    bool is_non_voter;
+    bool retries; /* goes on by itself after a failure */
+    unsigned failures; /* in a row */
     struct secret *unseal_key;
     /* sys/storage/raft/join waits for the first challenge: */
     struct http_exchange *x;
@@ -86,6 +92,9 @@ static struct outgoing_target target_of(const struct config_join *join)
                                     .ca_file = join->ca_cert_file,
                                     .cert_file = join->client_cert_file,
                                     .key_file = join->client_key_file,
+                                    .ca_pem = join->ca_cert,
+                                    .cert_pem = join->client_cert,
+                                    .key_pem = join->client_key,
                                     .server_name = join->tls_servername};
 }
 
@@ -124,6 +133,8 @@ static cf_status ask(struct joining *joining, const struct outgoing_target *targ
     json_set_text(arena, body, "internal_id", id);
     json_set_text(arena, body, "cluster_address", own_address(node));
     json_set_string(arena, body, "csr", cf_buf_slice(&joining->csr));
+    json_set_bool(arena, body, "non_voter", joining->is_non_voter);
+    json_set_int(arena, body, "feature_level", RPC_FEATURE_LEVEL);
     CF_TRY(post(target, "sys/storage/raft/bootstrap/challenge", body, arena, ret, err));
     CF_BUF(config) = {0};
     CF_TRY(decode_field(*ret, "seal_config", &config, err));
@@ -171,18 +182,59 @@ static cf_status prove(struct joining *joining, const struct outgoing_target *ta
 
 static void back_on_loop(void *arg);
 
+/* One address of one stanza. CF_INVALID and CF_DENIED: it answered, and refused. */
+static cf_status try_one(struct joining *joining, const struct outgoing_target *target,
+                         struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(4096);
+    struct json *challenge;
+    CF_TRY(ask(joining, target, arena, &challenge, err));
+    return joining->unseal_key != NULL ? prove(joining, target, challenge, arena, err) : CF_OK;
+}
+
+/* Names are looked up at every try, and each of their addresses counts: the name of a whole cluster may
+ * lead to a node that is sealed, or gone. */
+static cf_status try_target(struct joining *joining, const struct config_join *join,
+                            struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(1024);
+    struct outgoing_target target = target_of(join);
+    const char *addresses[ADDRESSES_MAX];
+    size_t count;
+    CF_TRY(outgoing_resolve(target.url, arena, addresses, CF_LENGTH(addresses), &count, err));
+    cf_status status = cf_fail(err, CF_UNAVAILABLE, "\"%s\" has no address", target.url);
+    for (size_t i = 0; i < count && status != CF_OK; i++) {
+        target.address = addresses[i];
+        status = try_one(joining, &target, err);
+        if (status != CF_OK) {
+            cf_debug("server", "joining by %s (%s): %s", target.url, addresses[i], err->message);
+        }
+    }
+    return status;
+}
+
+/* What is told in the end: a refusal by a member says more than an address where nobody was. */
+static bool says_more(const struct cf_error *than, const struct cf_error *now)
+{
+    return than->status == CF_OK || than->status == CF_UNAVAILABLE ||
+           (now->status == CF_DENIED && than->status != CF_DENIED);
+}
+
 static void on_worker(void *arg)
 {
     struct joining *joining = arg;
+    struct cf_error best = {0};
     joining->status = CF_UNAVAILABLE;
     for (size_t i = 0; i < joining->target_count && joining->status != CF_OK; i++) {
-        CF_OWNED(arena) arena = arena_new(4096);
-        struct outgoing_target target = target_of(&joining->targets[i]);
-        struct json *challenge;
-        joining->status = ask(joining, &target, arena, &challenge, &joining->err);
-        if (joining->status == CF_OK && joining->unseal_key != NULL) {
-            joining->status = prove(joining, &target, challenge, arena, &joining->err);
+        struct cf_error err = {0};
+        joining->status = try_target(joining, &joining->targets[i], &err);
+        if (joining->status != CF_OK && says_more(&best, &err)) {
+            best = err;
         }
+    }
+    if (joining->status != CF_OK) {
+        joining->status = best.status;
+        joining->err = best;
     }
     loop_post(joining->node->loop, back_on_loop, joining);
 }
@@ -263,6 +315,16 @@ static void go(void *arg)
     }
 }
 
+/* Doubles, and differs from node to node, so that a cluster that starts at once does not ask at once. */
+static uint64_t pause_us(unsigned failures)
+{
+    uint32_t draw;
+    cf_random_fill(core_random(), &draw, sizeof(draw));
+    uint64_t pause = RETRY_MIN_US << cf_min(failures - 1, 8u);
+    pause = cf_min(pause, RETRY_MAX_US);
+    return pause - draw % (pause / 4);
+}
+
 static void back_on_loop(void *arg)
 {
     struct joining *joining = arg;
@@ -274,7 +336,8 @@ static void back_on_loop(void *arg)
         pthread_mutex_unlock(&cluster->lock);
         joining->is_answered = true;
     } else {
-        cf_warn("server", "joining: %s", joining->err.message);
+        cf_warn("server", "joining: %s%s", joining->err.message,
+                joining->retries ? "; trying again" : "");
     }
     tell(joining);
     if (joining->is_given_up) {
@@ -296,13 +359,13 @@ static void back_on_loop(void *arg)
         secret_free(joining->unseal_key); /* the shares were another cluster's: they are asked anew */
         joining->unseal_key = NULL;
     }
-    if (joining->status != CF_OK && joining->target_count != 0 && !joining->is_answered &&
-        joining->node->config->join_count == 0) {
+    if (joining->status != CF_OK && !joining->is_answered && !joining->retries) {
         end(cluster); /* sys/storage/raft/join is not tried again by itself */
         return;
     }
+    joining->failures = joining->status == CF_OK ? 0 : joining->failures + 1;
     if (joining->status != CF_OK) {
-        loop_timer_set_in(joining->timer, RETRY_US);
+        loop_timer_set_in(joining->timer, pause_us(joining->failures));
     } else if (joining->unseal_key != NULL) {
         go(joining); /* the key came while the challenge was under way */
     }
@@ -386,6 +449,8 @@ void cluster_start_joining(struct node *node)
         return;
     }
     struct joining *joining = node->cluster->joining;
+    joining->is_non_voter = node->config->join_as_non_voter;
+    joining->retries = true;
     for (size_t i = 0; i < node->config->join_count; i++) {
         joining->targets[joining->target_count++] = node->config->joins[i];
     }
@@ -398,6 +463,7 @@ struct join_order {
     struct node *node;
     struct http_exchange *x;
     struct config_join target;
+    bool is_non_voter, retries;
 };
 
 static void refuse(struct join_order *order, const char *text)
@@ -406,6 +472,14 @@ static void refuse(struct join_order *order, const char *text)
     refusal->x = order->x;
     cf_fail(&refusal->err, CF_INVALID, "%s", text);
     loop_post(http_loop(order->x), answer_refusal, refusal);
+}
+
+static void answer_later(void *arg)
+{
+    struct http_exchange *x = arg;
+    struct json *body = json_object_new(http_arena(x));
+    json_set_bool(http_arena(x), body, "joined", false);
+    api_answer_json(x, 200, body);
 }
 
 static void order_run(void *arg)
@@ -431,8 +505,8 @@ static void order_run(void *arg)
     }
     /* Copied: the exchange's arena does not outlive its answer. */
     struct config_join copy = order->target;
-    const char **texts[] = {&copy.leader_api_addr, &copy.ca_cert_file, &copy.client_cert_file,
-                            &copy.client_key_file, &copy.tls_servername};
+    const char **texts[] = {&copy.leader_api_addr, &copy.ca_cert,     &copy.client_cert,
+                            &copy.client_key,      &copy.tls_servername};
     for (size_t i = 0; i < CF_LENGTH(texts); i++) {
         if (*texts[i] != NULL) {
             *texts[i] = arena_text(joining->arena, cf_slice_str(*texts[i]));
@@ -440,15 +514,56 @@ static void order_run(void *arg)
     }
     joining->targets[0] = copy;
     joining->target_count = cf_max(joining->target_count, 1);
-    joining->x = order->x;
+    joining->is_non_voter = order->is_non_voter || node->config->join_as_non_voter;
+    joining->retries = joining->retries || order->retries;
+    if (order->retries) { /* goes on in the background */
+        loop_post(http_loop(order->x), answer_later, order->x);
+    } else {
+        joining->x = order->x;
+    }
     go(joining);
+}
+
+/* Empty is as good as absent. */
+static cf_status text_field(struct request *rq, const char *name, const char **ret,
+                            struct cf_error *err)
+{
+    struct cf_slice text;
+    CF_TRY(request_string(rq, name, &text, err));
+    if (text.size > PEM_MAX) {
+        return cf_fail(err, CF_TOO_LARGE, "\"%s\" is too long", name);
+    }
+    *ret = text.size != 0 ? arena_text(rq->arena, text) : NULL;
+    return CF_OK;
+}
+
+static cf_status read_order(struct request *rq, struct join_order *order, struct cf_error *err)
+{
+    struct config_join *target = &order->target;
+    CF_TRY(text_field(rq, "auto_join", &target->auto_join, err));
+    if (target->auto_join != NULL) {
+        return cf_fail(err, CF_INVALID, "auto_join is not supported: give leader_api_addr");
+    }
+    CF_TRY(text_field(rq, "leader_api_addr", &target->leader_api_addr, err));
+    CF_TRY(text_field(rq, "leader_ca_cert", &target->ca_cert, err));
+    CF_TRY(text_field(rq, "leader_client_cert", &target->client_cert, err));
+    CF_TRY(text_field(rq, "leader_client_key", &target->client_key, err));
+    CF_TRY(text_field(rq, "leader_tls_servername", &target->tls_servername, err));
+    CF_TRY(request_bool(rq, "non_voter", false, &order->is_non_voter, err));
+    CF_TRY(request_bool(rq, "retry", false, &order->retries, err));
+    if (target->leader_api_addr == NULL) {
+        return cf_fail(err, CF_INVALID, "leader_api_addr is required");
+    }
+    if ((target->client_cert == NULL) != (target->client_key == NULL)) {
+        return cf_fail(err, CF_INVALID, "leader_client_cert and leader_client_key go together");
+    }
+    return CF_OK;
 }
 
 void cluster_handle_join(struct node *node, struct http_exchange *x)
 {
     struct request *rq;
     struct cf_error err = {0};
-    struct cf_slice address, ca;
     if (!api_read_request(node->api, x, &rq)) {
         return;
     }
@@ -456,22 +571,12 @@ void cluster_handle_join(struct node *node, struct http_exchange *x)
         http_respond_error(x, 404, "1 error occurred:\n\t* unsupported path\n\n");
         return;
     }
-    cf_status status = request_string(rq, "leader_api_addr", &address, &err);
-    if (status == CF_OK) {
-        status = request_string(rq, "leader_ca_cert", &ca, &err);
-    }
-    if (status == CF_OK && address.size == 0) {
-        status = cf_fail(&err, CF_INVALID, "leader_api_addr is required");
-    }
-    if (status == CF_OK && ca.size != 0) {
-        status = cf_fail(&err, CF_INVALID, "leader_ca_cert is not taken over the API: set "
-                                           "leader_ca_cert_file in a retry_join block");
-    }
+    struct join_order *order = arena_new_object(rq->arena, struct join_order);
+    *order = (struct join_order){.node = node, .x = x};
+    cf_status status = read_order(rq, order, &err);
     if (status != CF_OK) {
         api_answer_error(x, status, &err);
         return;
     }
-    struct join_order *order = arena_new_object(rq->arena, struct join_order);
-    *order = (struct join_order){node, x, {.leader_api_addr = arena_text(rq->arena, address)}};
     loop_post(node->loop, order_run, order);
 }

@@ -42,6 +42,20 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         requests += stats.requests;
         connections += stats.connections;
     }
+    struct autopilot *autopilot = arena_new_object(arena, struct autopilot);
+    unsigned voters = 0, healthy_voters = 0;
+    bool all_healthy = true;
+    if (driver != NULL) {
+        raft_driver_autopilot(driver, autopilot);
+    }
+    for (size_t i = 0; i < autopilot->count && i < raft->peer_count; i++) {
+        const struct autopilot_health *health = autopilot_find(autopilot, raft->peers[i].id);
+        bool healthy = health != NULL && health->is_healthy;
+        bool votes = raft->peers[i].role != RAFT_LEARNER;
+        voters += votes;
+        healthy_voters += votes && healthy;
+        all_healthy = all_healthy && healthy;
+    }
     const struct metric all[] = {
         {"coffer_storage_syncs", "fsyncs of the write-ahead log", true, kv.syncs},
         {"coffer_storage_commits", "batches written", true, kv.commits},
@@ -61,6 +75,11 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         {"coffer_raft_last_index", "last log index", false, raft->last_index},
         {"coffer_raft_is_leader", "1 on the active node", false,
          driver != NULL && raft_driver_is_leader(driver)},
+        {"coffer_autopilot_healthy", "1 on the active node when all members are well", false,
+         autopilot->count != 0 && all_healthy},
+        {"coffer_autopilot_failure_tolerance", "voters that may fail, as the active node sees it",
+         false, autopilot_tolerance(voters, healthy_voters)},
+        {"coffer_autopilot_voters", "voters, as the active node sees it", false, voters},
         {"coffer_core_unsealed", "1 when unsealed", false, !atomic_load(&node->is_sealed)},
     };
     for (size_t i = 0; i < CF_LENGTH(all); i++) {

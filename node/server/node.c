@@ -13,6 +13,7 @@
 #include "node/base/memory.h"
 #include "node/format/encode.h"
 #include "node/http/parser.h"
+#include "node/server/autopilot.h"
 #include "node/server/ceremony.h"
 #include "node/server/cluster.h"
 #include "node/server/host.h"
@@ -357,6 +358,7 @@ static void destroy(struct node *node)
     api_free(node->api);
     node_replication_free(node->replication);
     tick_free(node->ticker);
+    autopilot_feed_free(node->autopilot);
     cluster_free(node->cluster);
     ceremony_free(node->ceremony);
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {

@@ -39,6 +39,7 @@ struct node {
     struct node_replication *replication;
     struct init_operation *init; /* sys/init under way */
     struct ticker *ticker;       /* tick.h */
+    struct autopilot_feed *autopilot; /* autopilot.h */
     bool is_stopping;
     int exit_status;
     int64_t started_ns;

@@ -2,6 +2,8 @@
 #include "node/server/outgoing.h"
 
 #include <curl/curl.h>
+#include <netdb.h>
+#include <sys/socket.h>
 
 #include "node/base/memory.h"
 
@@ -28,6 +30,107 @@ static const char *join_url(struct arena *arena, const char *base, const char *p
     return arena_printf(arena, "%.*s/v1/%s", (int)size, base, path);
 }
 
+/* ---- where a URL leads ---- */
+
+struct place {
+    char *host, *port;
+};
+
+static void place_done(struct place *place)
+{
+    curl_free(place->host);
+    curl_free(place->port);
+}
+
+static cf_status place_of(const char *url, struct place *ret, struct cf_error *err)
+{
+    CURLU *parsed = curl_url();
+    *ret = (struct place){0};
+    bool fine = parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                curl_url_get(parsed, CURLUPART_HOST, &ret->host, 0) == CURLUE_OK &&
+                curl_url_get(parsed, CURLUPART_PORT, &ret->port, CURLU_DEFAULT_PORT) == CURLUE_OK;
+    curl_url_cleanup(parsed);
+    if (!fine) {
+        place_done(ret);
+        return cf_fail(err, CF_INVALID, "\"%s\" is no address such as \"https://host:8200\"", url);
+    }
+    return CF_OK;
+}
+
+cf_status outgoing_resolve(const char *url, struct arena *arena, const char **ret, size_t max,
+                           size_t *ret_count, struct cf_error *err)
+{
+    struct place place;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    CF_TRY(place_of(url, &place, err));
+    size_t size = strlen(place.host);
+    if (place.host[0] == '[' && size > 2) { /* an IPv6 address */
+        memmove(place.host, place.host + 1, size - 2);
+        place.host[size - 2] = '\0';
+    }
+    int code = getaddrinfo(place.host, place.port, &hints, &found);
+    cf_status status = CF_OK;
+    if (code != 0) {
+        status = cf_fail(err, CF_UNAVAILABLE, "cannot look up \"%s\": %s", place.host,
+                         gai_strerror(code));
+    }
+    *ret_count = 0;
+    for (struct addrinfo *at = found; at != NULL && *ret_count < max; at = at->ai_next) {
+        char text[NI_MAXHOST];
+        bool known = getnameinfo(at->ai_addr, at->ai_addrlen, text, sizeof(text), NULL, 0,
+                                 NI_NUMERICHOST) != 0;
+        for (size_t i = 0; i < *ret_count && !known; i++) {
+            known = strcmp(ret[i], text) == 0;
+        }
+        if (!known) {
+            ret[(*ret_count)++] = arena_printf(arena, "%s", text);
+        }
+    }
+    if (found != NULL) {
+        freeaddrinfo(found);
+    }
+    place_done(&place);
+    return status;
+}
+
+/* What is verified (server_name) and where it connects to (address) may both differ from the URL's host.
+ * *url is replaced; the list is the caller's. */
+static cf_status steer(const struct outgoing_target *target, struct arena *arena, const char **url,
+                       struct curl_slist **ret, struct cf_error *err)
+{
+    struct place place;
+    *ret = NULL;
+    if (target->server_name == NULL && target->address == NULL) {
+        return CF_OK;
+    }
+    CF_TRY(place_of(*url, &place, err));
+    const char *shown = target->server_name != NULL ? target->server_name : place.host;
+    const char *address = target->address != NULL ? target->address : place.host;
+    bool brackets = strchr(address, ':') != NULL && address[0] != '[';
+    *ret = curl_slist_append(NULL, arena_printf(arena, "%s:%s:%s%s%s:%s", shown, place.port,
+                                                brackets ? "[" : "", address, brackets ? "]" : "",
+                                                place.port));
+    if (target->server_name != NULL) {
+        CURLU *parsed = curl_url();
+        char *text = NULL;
+        if (curl_url_set(parsed, CURLUPART_URL, *url, 0) == CURLUE_OK &&
+            curl_url_set(parsed, CURLUPART_HOST, shown, 0) == CURLUE_OK &&
+            curl_url_get(parsed, CURLUPART_URL, &text, 0) == CURLUE_OK) {
+            *url = arena_printf(arena, "%s", text);
+        }
+        curl_free(text);
+        curl_url_cleanup(parsed);
+    }
+    place_done(&place);
+    return CF_OK;
+}
+
+static void set_pem(CURL *curl, CURLoption option, const char *pem)
+{
+    struct curl_blob blob = {(void *)(uintptr_t)pem, strlen(pem), CURL_BLOB_COPY};
+    (void)curl_easy_setopt(curl, option, &blob);
+}
+
 static void set_options(CURL *curl, const struct outgoing_target *target, const char *url,
                         int timeout_ms, struct cf_buf *answer)
 {
@@ -52,6 +155,13 @@ static void set_options(CURL *curl, const struct outgoing_target *target, const 
         (void)curl_easy_setopt(curl, CURLOPT_SSLCERT, target->cert_file);
         (void)curl_easy_setopt(curl, CURLOPT_SSLKEY, target->key_file);
     }
+    if (target->ca_pem != NULL) {
+        set_pem(curl, CURLOPT_CAINFO_BLOB, target->ca_pem);
+    }
+    if (target->cert_pem != NULL && target->key_pem != NULL) {
+        set_pem(curl, CURLOPT_SSLCERT_BLOB, target->cert_pem);
+        set_pem(curl, CURLOPT_SSLKEY_BLOB, target->key_pem);
+    }
 }
 
 cf_status outgoing_post(const struct outgoing_target *target, const char *path, const char *token,
@@ -73,6 +183,14 @@ cf_status outgoing_post(const struct outgoing_target *target, const char *path, 
         headers = curl_slist_append(headers, arena_printf(arena, "X-Vault-Token: %s", token));
     }
     const char *url = join_url(arena, target->url, path);
+    struct curl_slist *connect_to;
+    cf_status steered = steer(target, arena, &url, &connect_to, err);
+    if (steered != CF_OK) {
+        curl_slist_free_all(headers);
+        curl_easy_cleanup(curl);
+        return steered;
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_CONNECT_TO, connect_to);
     set_options(curl, target, url, timeout_ms, &answer);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -82,6 +200,7 @@ cf_status outgoing_post(const struct outgoing_target *target, const char *path, 
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
+    curl_slist_free_all(connect_to);
     if (code != CURLE_OK) {
         return cf_fail(err, CF_UNAVAILABLE, "cannot reach %s: %s", target->url,
                        reason[0] != '\0' ? reason : curl_easy_strerror(code));

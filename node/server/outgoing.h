@@ -9,7 +9,11 @@
 
 struct outgoing_target {
     const char *url; /* scheme, host, port: "https://n1:8200"; a closing slash is tolerated */
-    const char *ca_file, *ca_path, *cert_file, *key_file, *server_name; /* NULL: none */
+    /* PEM files, or (instead) PEM texts; NULL: the system's CAs, no client certificate. */
+    const char *ca_file, *ca_path, *cert_file, *key_file;
+    const char *ca_pem, *cert_pem, *key_pem;
+    const char *server_name; /* the certificate's name, when it is not the URL's host */
+    const char *address;     /* numeric: connect there instead of looking the host up; NULL */
 };
 
 /* Once, before threads. */
@@ -23,5 +27,10 @@ CF_CHECKED cf_status outgoing_post(const struct outgoing_target *target, const c
                                    struct cf_error *err);
 /* The texts of an error answer, joined; "" when there are none. Arena's. */
 const char *outgoing_errors(struct arena *arena, const struct json *answer);
+
+/* Blocks. The numeric addresses that the URL's host has right now, each once, at most `max`, in the arena.
+ * CF_INVALID for a malformed URL, CF_UNAVAILABLE when the name does not resolve. */
+CF_CHECKED cf_status outgoing_resolve(const char *url, struct arena *arena, const char **ret,
+                                      size_t max, size_t *ret_count, struct cf_error *err);
 
 #endif
