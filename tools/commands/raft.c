@@ -20,6 +20,15 @@ static void use_dr_token(struct cli *cli, struct call *call, const char *dr_toke
     }
 }
 
+/* Other servers' answers lack these. */
+static struct cf_slice number_text(struct cli *cli, const struct json *number)
+{
+    int64_t value = 0;
+    return json_int64(number, &value)
+               ? cf_slice_str(arena_printf(cli->arena, "%lld", (long long)value))
+               : CF_SLICE("-");
+}
+
 int command_raft_list_peers(struct cli *cli, char *const *argv)
 {
     const char *dr_token = NULL;
@@ -53,6 +62,8 @@ int command_raft_list_peers(struct cli *cli, char *const *argv)
     table_cell(&table, CF_SLICE("Address"));
     table_cell(&table, CF_SLICE("State"));
     table_cell(&table, CF_SLICE("Voter"));
+    table_cell(&table, CF_SLICE("Lag"));
+    table_cell(&table, CF_SLICE("Last Contact"));
     for (uint32_t i = 0; i < servers->count; i++) {
         const struct json *server = servers->items[i];
         bool leader = false;
@@ -64,6 +75,12 @@ int command_raft_list_peers(struct cli *cli, char *const *argv)
         table_cell(&table, json_get_string(server, "address"));
         table_cellf(&table, "%s", leader ? "leader" : "follower");
         table_cellf(&table, "%s", voter ? "true" : "false");
+        table_cell(&table, json_get(server, "lag_entries") != NULL
+                               ? number_text(cli, json_get(server, "lag_entries"))
+                               : CF_SLICE("-"));
+        table_cell(&table, json_get(server, "last_contact") != NULL
+                               ? json_get_string(server, "last_contact")
+                               : CF_SLICE("-"));
     }
     table_print(&table, true, cli->out);
     return CLI_FINE;
