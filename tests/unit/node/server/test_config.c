@@ -223,7 +223,11 @@ START_TEST(refusals)
     ck_refused("storage \"consul\" { }\n" LISTENER, "unknown storage \"consul\"; use \"raft\"");
     ck_refused("storage \"raft\" { }\n" LISTENER, "storage \"raft\" needs a path");
     ck_refused("storage \"raft\" { path = \"/d\" retry_join { auto_join = \"x\" } }\n" LISTENER,
+               "auto_join is not supported");
+    ck_refused("storage \"raft\" { path = \"/d\" retry_join { leader_ca_cert_file = \"x\" } }\n" LISTENER,
                "needs leader_api_addr");
+    ck_refused("storage \"raft\" { path = \"/d\" retry_join { leader_api_addr = \"x\" "
+               "leader_client_cert = \"x\" } }\n" LISTENER, "needs its key");
     ck_refused(LISTENER, "no storage block");
     ck_refused(STORAGE, "no listener block");
     ck_refused("", "no storage block");
