@@ -14,6 +14,7 @@ PACKAGES=(
     libzstd-dev libcrypt-dev libcurl4-openssl-dev      # compression, password hashes, calls out
     check                                              # unit tests
     python3 python3-venv openssl ca-certificates curl  # cluster tests, clients, quickstart
+    iproute2 nftables                                  # cluster tests: networks that fail
 )
 
 if [ "${1:-}" = "--list" ]; then

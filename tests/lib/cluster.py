@@ -120,13 +120,20 @@ class Node:
         self.port = self.world.ports.take()
         self.cluster_port = self.world.ports.take()
         self.scheme = "https" if cluster.tls else "http"
-        self.addr = "%s://127.0.0.1:%d" % (self.scheme, self.port)
-        self.cluster_addr = "https://127.0.0.1:%d" % self.cluster_port
-        self.config = os.path.join(self.dir, "coffer.hcl")
-        self.log_path = os.path.join(self.dir, "log")
+        self.env = {}  # what the process gets besides our environment
+        self.before_exec = die_with_parent
         self.proc = None
         self.is_paused = False
+        self.live_at("127.0.0.1")
+        self.config = os.path.join(self.dir, "coffer.hcl")
+        self.log_path = os.path.join(self.dir, "log")
         os.makedirs(self.data, mode=0o700, exist_ok=True)
+
+    def live_at(self, host):
+        """Before the first start: the address of the node, if it is not loopback."""
+        self.host = host
+        self.addr = "%s://%s:%d" % (self.scheme, host, self.port)
+        self.cluster_addr = "https://%s:%d" % (host, self.cluster_port)
 
     # ------------------------------------------------------------ process
 
@@ -144,8 +151,8 @@ class Node:
                     if c.tls:
                         lines.append('    leader_ca_cert_file = "%s"' % c.tls.ca)
                     lines.append("  }")
-        lines += ["}", 'listener "tcp" {', '  address = "127.0.0.1:%d"' % self.port,
-                  '  cluster_address = "127.0.0.1:%d"' % self.cluster_port]
+        lines += ["}", 'listener "tcp" {', '  address = "%s:%d"' % (self.host, self.port),
+                  '  cluster_address = "%s:%d"' % (self.host, self.cluster_port)]
         if c.tls:
             lines += ['  tls_cert_file = "%s"' % c.tls.cert, '  tls_key_file = "%s"' % c.tls.key]
         else:
@@ -165,7 +172,8 @@ class Node:
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen([binary(), "server", "-config=" + self.config],
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                         preexec_fn=die_with_parent, cwd=self.dir)
+                                         preexec_fn=self.before_exec, cwd=self.dir,
+                                         env=dict(os.environ, **self.env))
         if wait:
             wait_for("%s to answer" % self.name, self.answers, 30)
         return self
@@ -225,10 +233,10 @@ class Node:
     def ask(self, method, path, body=None, token=None, headers=None, raw=None, timeout=15.0):
         """Returns (status, JSON or text, headers). Raises OSError when nobody answers."""
         if self.cluster.tls:
-            conn = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout * SLOW,
+            conn = http.client.HTTPSConnection(self.host, self.port, timeout=timeout * SLOW,
                                                context=self.cluster.client_context())
         else:
-            conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
+            conn = http.client.HTTPConnection(self.host, self.port, timeout=timeout * SLOW)
         send = {"X-Vault-Request": "true"}
         if token is None:
             token = self.cluster.root
