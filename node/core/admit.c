@@ -47,17 +47,30 @@ void core_end_ticket(struct core *core, uint64_t ticket)
 
 /* ---- the append ---- */
 
-/* Later than every stamp before, never slower than the monotonic clock: a wall clock that is set
- * back stops no lease from running out. window_lock is held. */
-static int64_t next_stamp(struct core *core)
+/* Whether an entry may be the first after the whole cluster was down. What rests on a view does not: its handler
+ * had no time to go by. */
+static bool may_be_first(const struct window_claim *claim)
 {
-    uint64_t now_us = cf_monotonic_us(cf_host_clock());
-    int64_t wall = cf_wall_ns(cf_host_clock());
-    int64_t least = core->last_stamp_ns + (int64_t)(now_us - core->last_stamp_us) * 1000;
-    least = least > core->last_stamp_ns ? least : core->last_stamp_ns + 1;
-    core->last_stamp_ns = wall > least ? wall : least;
-    core->last_stamp_us = now_us;
-    return core->last_stamp_ns;
+    return claim == NULL || claim->view_index == UINT64_MAX;
+}
+
+/* window_lock is held. */
+static void give_stamp(struct core *core, struct proposal *proposal, uint64_t index)
+{
+    bool was_known = core->stamp.is_known, alarmed = core->stamp.is_alarming;
+    command_set_stamp(&proposal->payload, stamp_next(&core->stamp, cf_monotonic_us(cf_host_clock())));
+    if (!was_known) {
+        window_appended_all(core->window, index); /* views before it know no time */
+        atomic_store(&core->timed_index, index);
+    }
+    if (core->stamp.is_alarming && !alarmed) {
+        cf_err("core",
+               "ALARM: the voters' clocks are %lld s ahead of the cluster's time, which does not follow "
+               "them: set them right",
+               (long long)(core->stamp.ahead_ns / 1000000000));
+    } else if (alarmed && !core->stamp.is_alarming) {
+        cf_info("core", "the voters' clocks agree with the cluster's time again");
+    }
 }
 
 /* What a DR secondary mirrors has one writer, the receiver (design 3.4): whatever else gets here wrote past
@@ -85,7 +98,9 @@ cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t inde
         return CF_READ_ONLY;
     }
     pthread_mutex_lock(&core->window_lock);
-    if (claim != NULL) {
+    if (!stamp_is_ready(&core->stamp) || (!core->stamp.is_known && !may_be_first(claim))) {
+        status = CF_UNAVAILABLE; /* the time is not known: see core_observe_clocks() */
+    } else if (claim != NULL) {
         status = window_check(core->window, claim, &proposal->retry_index);
         if (status == CF_OK) {
             window_appended(core->window, claim, index);
@@ -98,7 +113,7 @@ cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t inde
         window_appended_all(core->window, index);
     }
     if (status == CF_OK) {
-        command_set_stamp(&proposal->payload, next_stamp(core));
+        give_stamp(core, proposal, index);
         atomic_fetch_add_explicit(&core->entries, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&core->window_lock);
@@ -115,10 +130,35 @@ void core_became_leader(struct core *core, uint64_t last_index)
     pthread_mutex_unlock(&core->state_lock);
     pthread_mutex_lock(&core->window_lock);
     window_reset(core->window, last_index);
-    if (applied.stamp_ns > core->last_stamp_ns) {
-        core->last_stamp_ns = applied.stamp_ns;
-        core->last_stamp_us = applied.stamp_monotonic_us;
-    }
+    stamp_lead(&core->stamp, applied.stamp_ns, applied.stamp_monotonic_us, applied.is_live);
+    atomic_store(&core->timed_index, applied.is_live ? 0 : UINT64_MAX);
     pthread_mutex_unlock(&core->window_lock);
     core_wake_parked(core);
+}
+
+void core_observe_clocks(struct core *core, int64_t median_ns, unsigned heard, unsigned voters)
+{
+    pthread_mutex_lock(&core->window_lock);
+    stamp_observe(&core->stamp, cf_monotonic_us(cf_host_clock()), median_ns, heard, voters);
+    pthread_mutex_unlock(&core->window_lock);
+}
+
+bool core_time_is_known(const struct core *core)
+{
+    return atomic_load_explicit(&core->timed_index, memory_order_relaxed) == 0;
+}
+
+struct core_time core_time(struct core *core)
+{
+    pthread_mutex_lock(&core->window_lock);
+    struct core_time time = {core->stamp.ahead_ns, core->stamp.is_alarming};
+    pthread_mutex_unlock(&core->window_lock);
+    return time;
+}
+
+void core_set_log_end(struct core *core, uint64_t last_index)
+{
+    pthread_mutex_lock(&core->state_lock);
+    core->log_start = last_index;
+    pthread_mutex_unlock(&core->state_lock);
 }

@@ -135,6 +135,7 @@ cf_status core_apply(struct core *core, uint64_t index, struct cf_slice payload,
         pthread_mutex_unlock(&core->state_lock);
         return status;
     }
+    state->next.is_live = state->next.is_live || index > core->log_start;
     if (command.stamp_ns > state->next.stamp_ns) {
         state->next.stamp_ns = command.stamp_ns;
         state->next.stamp_monotonic_us = cf_monotonic_us(cf_host_clock());
@@ -181,5 +182,9 @@ void core_applied(struct core *core, uint64_t index)
     core->state.next_dirty = 0;
     core_publish(core);
     pthread_mutex_unlock(&core->state_lock);
+    uint64_t timed = atomic_load_explicit(&core->timed_index, memory_order_relaxed);
+    if (timed != 0 && index >= timed) {
+        atomic_store(&core->timed_index, 0);
+    }
     core_run_waits(core, WAITS_REACHED);
 }

@@ -71,6 +71,21 @@ void core_applied(struct core *core, uint64_t index);
 CF_CHECKED cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t index);
 void core_became_leader(struct core *core, uint64_t last_index);
 
+/* Time (stamp.h). Before consensus starts, UINT64_MAX, then the last index of the log as it was found: only what
+ * comes behind it tells that the cluster's time went on under this process. Never called (tests): it always did. */
+void core_set_log_end(struct core *core, uint64_t last_index);
+/* The voters' clocks, now and then, on a leader; median of their wall clocks, and how many of them were heard. */
+void core_observe_clocks(struct core *core, int64_t median_ns, unsigned heard, unsigned voters);
+/* False on a leader that can't stamp yet: until the first entry of its own is applied, others are refused with
+ * CF_UNAVAILABLE. Any thread. */
+bool core_time_is_known(const struct core *core);
+/* How far the voters' median is ahead of the leader's time, as of the last stamp. */
+struct core_time {
+    int64_t ahead_ns;
+    bool is_alarming;
+};
+struct core_time core_time(struct core *core);
+
 /* Unsealing hands over the keyring (referenced by the core); sealing takes it away and drops all caches
  * and tables. A changed keyring (rotation) is applied like any other entry: the core re-reads it through
  * `reload`, which node/server provides because the root key is there. */

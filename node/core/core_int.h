@@ -9,6 +9,7 @@
 #include "node/core/cache.h"
 #include "node/core/core.h"
 #include "node/core/mount.h"
+#include "node/core/stamp.h"
 #include "node/core/window.h"
 
 struct acl;
@@ -29,6 +30,7 @@ struct progress {
     uint32_t generation[CLASS_COUNT];
     int64_t stamp_ns;
     uint64_t stamp_monotonic_us;
+    bool is_live; /* an entry came that was not in this node's log when it started */
 };
 
 /* What the applier knows of the state; guarded by state_lock. */
@@ -85,11 +87,13 @@ struct core {
     struct view *current;
     struct cf_list waits;
 
-    pthread_mutex_t window_lock; /* window, parked, last_stamp */
+    pthread_mutex_t window_lock; /* window, parked, stamp */
     struct window *window;
     struct cf_list parked;
-    int64_t last_stamp_ns;
-    uint64_t last_stamp_us; /* monotonic, when it was given */
+    struct stamp stamp;
+    _Atomic uint64_t timed_index; /* not 0: the first stamp of this leader stands there, and is not applied yet;
+                                     UINT64_MAX: it has given none, and needs the others' clocks for it */
+    uint64_t log_start;           /* of the log when the process started; guarded by state_lock */
     uint64_t role_hash;
 
     struct expirer *expirer;

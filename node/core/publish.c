@@ -251,6 +251,7 @@ cf_status core_state_changed(struct core *core, struct kv *db, struct kv_family 
         }
         state->next.stamp_ns = (int64_t)cf_get_u64(stamp);
         state->next.stamp_monotonic_us = cf_monotonic_us(cf_host_clock());
+        state->next.is_live = false;
         state->now = state->next;
         state->next_dirty = 0;
         state->dirty = DIRTY_ALL;

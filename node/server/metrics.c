@@ -2,6 +2,7 @@
 #include "node/server/metrics.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "node/base/memory.h"
@@ -80,6 +81,9 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         {"coffer_autopilot_failure_tolerance", "voters that may fail, as the active node sees it",
          false, autopilot_tolerance(voters, healthy_voters)},
         {"coffer_autopilot_voters", "voters, as the active node sees it", false, voters},
+        {"coffer_cluster_clock_ahead_ms",
+         "milliseconds by which the voters' clocks differ from the time of the cluster", false,
+         (uint64_t)(llabs(core_time(node->core).ahead_ns) / 1000000)},
         {"coffer_core_unsealed", "1 when unsealed", false, !atomic_load(&node->is_sealed)},
     };
     for (size_t i = 0; i < CF_LENGTH(all); i++) {

@@ -172,7 +172,9 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
         options.trailing_entries = (uint64_t)node->config->trailing_logs;
         options.trailing_bytes = 1; /* the larger of both counts: entries alone */
     }
+    core_set_log_end(node->core, UINT64_MAX);
     CF_TRY(raft_driver_start(&options, &node->driver, err));
+    pulse_start(node);
     atomic_store(&node->driver_shared, node->driver);
     atomic_store(&node->is_initialized, true);
     cluster_driver_started(node);

@@ -8,6 +8,7 @@
 #include "node/server/cluster.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
+#include "node/server/tick.h"
 
 struct pending {
     struct raft_proposal raft;
@@ -92,7 +93,9 @@ static bool read_ready(void *context)
 static bool is_active(void *context)
 {
     struct raft_driver *driver = driver_of(context);
-    return driver != NULL && raft_driver_is_leader(driver);
+    /* One that does not know the time yet lets requests wait as if nobody were active. */
+    return driver != NULL && raft_driver_is_leader(driver) &&
+           core_time_is_known(((struct node *)context)->core);
 }
 
 struct proposer proposals_proposer(struct node *node)
@@ -175,6 +178,7 @@ static void became_leader(void *context, uint64_t term, uint64_t last_index)
     struct node *node = context;
     (void)term;
     core_became_leader(node->core, last_index);
+    tick_observe(node);
     loop_post(node->loop, became_active, node); /* proposals are taken right after this returns */
 }
 

@@ -1,6 +1,7 @@
 /* node/server/tick.c: entries that hold nothing but the time. */
 #include "node/server/tick.h"
 
+#include "node/base/host.h"
 #include "node/base/memory.h"
 #include "node/core/command.h"
 #include "node/core/window.h"
@@ -8,9 +9,12 @@
 #define TICK_QUIET_US ((uint64_t)10 * 1000000)
 #define TICK_DEADLINE_US ((uint64_t)5 * 1000000)
 
+/* How often clocks are looked at, and a leader that can't stamp yet tries to. */
+#define PULSE_US ((uint64_t)100 * 1000)
+
 struct ticker {
     struct node *node;
-    struct loop_timer *timer;
+    struct loop_timer *timer, *pulse;
     uint64_t seen_index; /* applied when the timer was set */
 };
 
@@ -60,13 +64,46 @@ static void on_timer(void *arg)
     loop_timer_set_in(ticker->timer, TICK_QUIET_US);
 }
 
+/* ---- the pulse: runs as long as consensus does ---- */
+
+void tick_observe(struct node *node)
+{
+    struct raft_clocks clocks;
+    struct raft_driver *driver = atomic_load(&node->driver_shared);
+    if (driver != NULL) {
+        raft_driver_clocks(driver, &clocks);
+        core_observe_clocks(node->core, cf_wall_ns(cf_host_clock()) + clocks.median_ns, clocks.heard,
+                            clocks.voters);
+    }
+}
+
+static void on_pulse(void *arg)
+{
+    struct ticker *ticker = arg;
+    struct node *node = ticker->node;
+    loop_timer_set_in(ticker->pulse, PULSE_US);
+    if (node->driver != NULL && raft_driver_is_leader(node->driver)) {
+        tick_observe(node);
+        if (!core_time_is_known(node->core) && node->init == NULL) {
+            propose_one(node);
+        }
+    }
+}
+
+void pulse_start(struct node *node)
+{
+    struct raft_driver_status status;
+    raft_driver_status(node->driver, &status);
+    core_set_log_end(node->core, status.last_index);
+    node->ticker = cf_new(struct ticker);
+    node->ticker->node = node;
+    node->ticker->timer = loop_timer_new(node->loop, on_timer, node->ticker);
+    node->ticker->pulse = loop_timer_new(node->loop, on_pulse, node->ticker);
+    loop_timer_set_in(node->ticker->pulse, PULSE_US);
+}
+
 void tick_start(struct node *node)
 {
-    if (node->ticker == NULL) {
-        node->ticker = cf_new(struct ticker);
-        node->ticker->node = node;
-        node->ticker->timer = loop_timer_new(node->loop, on_timer, node->ticker);
-    }
     if (node->init == NULL) { /* else the first content is about to be proposed */
         propose_one(node);
     }
@@ -85,6 +122,7 @@ void tick_free(struct ticker *ticker)
 {
     if (ticker != NULL) {
         loop_timer_free(ticker->timer);
+        loop_timer_free(ticker->pulse);
         cf_free(ticker);
     }
 }

@@ -9,6 +9,10 @@
 
 #include "node/server/node.h"
 
+/* Main loop: once the driver has started. */
+void pulse_start(struct node *node);
+/* Main loop: hands the voters' clocks to the core. */
+void tick_observe(struct node *node);
 /* Main loop, all three. The first entry goes out at once. */
 void tick_start(struct node *node);
 void tick_stop(struct node *node);
