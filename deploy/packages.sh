@@ -11,6 +11,7 @@ PACKAGES=(
     librocksdb-dev                                     # the store of a node
     libevent-dev                                       # the reactors
     libprotobuf-c-dev protobuf-c-compiler              # messages between nodes
+    zlib1g-dev                                         # snapshots as gzip archives
     libzstd-dev libcrypt-dev libcurl4-openssl-dev      # compression, password hashes, calls out
     check                                              # unit tests
     python3 python3-venv openssl ca-certificates curl  # cluster tests, clients, quickstart

@@ -40,6 +40,10 @@ const struct engine_ops *const *core_engines(const struct core *core);
  * or at once. Thread: the transport's. */
 void core_submit(struct core *core, struct request *rq);
 void core_host_done(struct request *rq, cf_status status);
+/* Whether route, token and policy let the request through, by this node's newest view; nothing is
+ * recorded, spent or run. For who has to know before a body is taken in: the request goes through the
+ * frame afterwards all the same. Any thread. */
+bool core_would_allow(struct core *core, struct request *rq);
 /* What the host's context is, for handlers of host routes. */
 void *core_host_context(const struct core *core);
 

@@ -64,6 +64,9 @@ struct engine_ops {
     const struct route *routes; /* ends with ROUTE_END */
     bool builtin_only; /* cannot be mounted by requests: sys, cubbyhole, identity, token */
     bool is_local;     /* its data is of class cluster wherever it is mounted */
+    /* Prefixes of its own names whose records give access by themselves (secret ids); ends with NULL.
+     * Restoring a snapshot brings none back that the present state no longer has. NULL: none. */
+    const char *const *credentials;
     /* Which table serves this mount (kv: by options.version). NULL: routes. */
     const struct route *(*select)(const struct mount *mount);
     /* Checks and normalises a mount's options when it is enabled or tuned; may warn. NULL: any. */

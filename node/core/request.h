@@ -83,6 +83,7 @@ struct response {
     bool no_unknown_parameter_warning;
     struct cf_slice raw; /* with content_type: the body as it is */
     const char *content_type;
+    const char *location; /* of a redirect; NULL: none */
 };
 
 struct request {
@@ -130,6 +131,7 @@ struct request {
     void (*post)(struct request *rq, void (*run)(void *), void *arg);
     void (*done)(struct request *rq);
     void *transport;
+    void *response_context; /* of a handler that put its own `done` there */
     /* The frame's. */
     void *frame;
 };

@@ -11,6 +11,10 @@
 
 #define TOKEN_KEY_SIZE ((size_t)32)
 
+/* When the state was last restored: what was made before and is kept nowhere (batch tokens) is void. */
+#define TOKEN_NOT_BEFORE_KEY                                                                       \
+    ((struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_NOT_BEFORE)})
+
 /* Immutable once it was read; may be shared by requests through the cache (then not of their arena). */
 struct token_entry {
     uint8_t key[TOKEN_KEY_SIZE];    /* HMAC-SHA-256 of the token under the salt */

@@ -70,6 +70,22 @@ bool token_mount_exists(struct txn *txn, struct uuid uuid)
     return false;
 }
 
+/* A restore cannot find them in the store, so it voids them by their time. */
+static cf_status check_time(struct txn *txn, struct arena *arena, const struct token_entry *entry,
+                            struct cf_error *err)
+{
+    struct cf_slice bytes;
+    txn_note_read(txn, key_hash(TOKEN_NOT_BEFORE_KEY));
+    cf_status status = view_get_raw(txn_view(txn), TOKEN_NOT_BEFORE_KEY, arena, &bytes, err);
+    if (status == CF_NOT_FOUND) {
+        return CF_OK;
+    }
+    CF_TRY(status);
+    return bytes.size == 8 && entry->creation_ns > (int64_t)cf_get_u64(bytes.data)
+               ? CF_OK
+               : cf_fail(err, CF_DENIED, "bad token");
+}
+
 static cf_status check_roots(struct txn *txn, struct arena *arena, const struct token_entry *entry,
                              struct cf_error *err)
 {
@@ -108,6 +124,7 @@ cf_status token_open_batch(struct txn *txn, struct arena *arena, struct cf_slice
     struct token_entry *entry = arena_new_object(arena, struct token_entry);
     CF_TRY(token_key_of(txn, id, key, err));
     CF_TRY(token_from_record(arena, key, record, entry, err));
+    CF_TRY(check_time(txn, arena, entry, err));
     CF_TRY(check_roots(txn, arena, entry, err));
     *ret = entry;
     return CF_OK;

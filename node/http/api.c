@@ -67,10 +67,14 @@ void api_answer(struct http_exchange *x, const struct request *rq)
     } else {
         envelope_body(rq, &body);
     }
-    struct http_header_out list[1];
+    struct http_header_out list[2];
     struct http_headers_out headers = {.content_type = rq->response.content_type, .list = list};
     if (status == 503 || status == 429) {
         list[headers.count++] = (struct http_header_out){CF_SLICE("Retry-After"), CF_SLICE("1")};
+    }
+    if (rq->response.location != NULL) {
+        list[headers.count++] =
+            (struct http_header_out){CF_SLICE("Location"), cf_slice_str(rq->response.location)};
     }
     http_respond(x, status, &headers, status == 204 ? CF_SLICE_EMPTY : cf_buf_slice(&body));
 }

@@ -276,7 +276,8 @@ static bool is_too_slow(const struct http_conn *conn, uint64_t now_us)
     uint64_t elapsed_us = now_us - conn->body_since_us;
     const struct http_exchange *x = conn->x;
     return conn->phase == CONN_BODY && elapsed_us > BODY_GRACE_US &&
-           x->in.size - x->in_at - x->parser.body_at < elapsed_us / 1000000 * BODY_RATE;
+           x->in.size - x->in_at - x->parser.body_at + x->parser.body_gone <
+               elapsed_us / 1000000 * BODY_RATE;
 }
 
 void conn_check_deadline(struct http_conn *conn, uint64_t now_us)

@@ -26,6 +26,12 @@ static void on_head(struct http_conn *conn, struct http_exchange *x)
             x->parser.body_max = server->options.body_max_for(server->options.ctx, x->parser.method,
                                                               x->path, server->options.body_max);
         }
+        if (server->options.sink_for != NULL) {
+            x->is_tls = wire_is_tls(&conn->wire);
+            memcpy(x->peer, conn->peer_text, sizeof(x->peer));
+            x->sink = server->options.sink_for(server->options.sink_ctx, x);
+            x->parser.body_max = x->sink != NULL ? x->sink->body_max : x->parser.body_max;
+        }
     }
 }
 
@@ -126,6 +132,10 @@ static void parse(struct http_conn *conn)
     struct http_exchange *x = conn->x;
     size_t size = x->in.size - x->in_at;
     enum http_progress progress = http_parser_run(&x->parser, x->in.data + x->in_at, &size);
+    if (x->sink != NULL && progress != HTTP_BAD) {
+        x->sink->write(x->sink, http_parser_body_here(&x->parser, x->in.data + x->in_at, size));
+        http_parser_drop_body(&x->parser, x->in.data + x->in_at, &size);
+    }
     x->in.size = x->in_at + size;
     conn->unparsed = false;
     if (progress == HTTP_HEAD_DONE) {

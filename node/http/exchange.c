@@ -29,6 +29,11 @@ struct cf_slice http_query(const struct http_exchange *x)
     return http_span_slice(x->parser.query, request_bytes(x));
 }
 
+struct http_sink *http_body_sink(const struct http_exchange *x)
+{
+    return x->sink;
+}
+
 struct cf_slice http_body(const struct http_exchange *x)
 {
     return cf_slice_of(request_bytes(x) + x->parser.body_at, x->parser.body_size);

@@ -31,12 +31,23 @@ struct loop;
 
 typedef void http_handler_fn(void *ctx, struct http_exchange *x);
 
+/* Takes a large body piece by piece, on the reactor's thread: it must not wait for anything but a
+ * file. Its owner embeds it. */
+struct http_sink {
+    size_t body_max; /* 413 beyond */
+    /* Never fails for the client's sight: what went wrong is told by the handler, at the end. */
+    void (*write)(struct http_sink *sink, struct cf_slice bytes);
+    void (*free)(struct http_sink *sink); /* after the answer, or when the client is lost */
+};
+
 /* The request. Slices are borrowed until the answer. */
 enum http_method http_method(const struct http_exchange *x);
 struct cf_slice http_method_name(const struct http_exchange *x);
 struct cf_slice http_path(const struct http_exchange *x);  /* canonical, see path.h: "/v1/a b" */
 struct cf_slice http_query(const struct http_exchange *x); /* as sent, without '?'; may be empty */
 struct cf_slice http_body(const struct http_exchange *x);  /* in one piece; may be empty */
+/* What took the body instead, as http_options.sink_for gave it; NULL: nothing did. */
+struct http_sink *http_body_sink(const struct http_exchange *x);
 /* The value of the first header of that name, in any case; false when there is none. */
 bool http_header(const struct http_exchange *x, struct cf_slice name, struct cf_slice *ret);
 /* How many headers of that name the client sent (two tokens are not one). */

@@ -76,6 +76,7 @@ struct http_parser {
 
     /* Valid at HTTP_DONE. */
     size_t body_at, body_size, consumed;
+    size_t body_gone; /* bytes that http_parser_drop_body took out */
 
     /* Valid at HTTP_BAD. */
     int status;
@@ -95,6 +96,12 @@ void http_parser_init(struct http_parser *parser, size_t body_max);
  * body is joined in place: bytes then move down and *size shrinks by what the framing took. Every
  * call but the first after HTTP_MORE must bring at least the bytes that the last left. */
 enum http_progress http_parser_run(struct http_parser *parser, uint8_t *data, size_t *size);
+
+/* A body that its reader does not want to have in one piece: after each run past HTTP_HEAD_DONE, what
+ * has arrived of it (borrowed), and taking that out of the buffer. */
+struct cf_slice http_parser_body_here(const struct http_parser *parser, const uint8_t *data,
+                                      size_t size);
+void http_parser_drop_body(struct http_parser *parser, uint8_t *data, size_t *size);
 
 /* Has any byte of a request arrived (a blank line before it does not count)? */
 bool http_parser_started(const struct http_parser *parser, size_t size);

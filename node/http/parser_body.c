@@ -57,7 +57,7 @@ static enum http_progress chunk_size(struct http_parser *parser, const uint8_t *
     if (parser->extensions > HTTP_CHUNK_EXTENSIONS_MAX) {
         return parser_refuse(parser, 400, "too many chunk extensions");
     }
-    if (length > parser->body_max - parser->body_size) {
+    if (length > parser->body_max - parser->body_size - parser->body_gone) {
         return parser_refuse(parser, 413, "request body too large");
     }
     parser->line_at = parser->scan_at = end;
@@ -155,4 +155,40 @@ enum http_progress parser_body(struct http_parser *parser, uint8_t *data, size_t
     enum http_progress progress = chunks(parser, data, *size);
     close_gap(parser, data, size);
     return progress;
+}
+
+struct cf_slice http_parser_body_here(const struct http_parser *parser, const uint8_t *data,
+                                      size_t size)
+{
+    if (parser->body_at == 0) {
+        return CF_SLICE_EMPTY;
+    }
+    size_t here = parser->body_size;
+    if (parser->state == PARSER_FIXED_BODY) {
+        here = size - parser->body_at;
+        here = here < parser->length ? here : (size_t)parser->length;
+    }
+    return cf_slice_of(data + parser->body_at, here);
+}
+
+void http_parser_drop_body(struct http_parser *parser, uint8_t *data, size_t *size)
+{
+    size_t gone = http_parser_body_here(parser, data, *size).size;
+    if (gone == 0) {
+        return;
+    }
+    size_t from = parser->body_at + gone;
+    memmove(data + parser->body_at, data + from, *size - from);
+    *size -= gone;
+    parser->body_gone += gone;
+    if (parser->state == PARSER_FIXED_BODY) {
+        parser->length -= gone;
+        return;
+    }
+    parser->body_size -= gone;
+    if (parser->chunked) {
+        parser->line_at -= gone;
+        parser->scan_at -= gone;
+    }
+    parser->consumed -= parser->state == PARSER_DONE ? gone : 0;
 }

@@ -88,6 +88,10 @@ struct http_exchange *exchange_take(struct http_server *server)
 
 static void reset_request(struct http_exchange *x)
 {
+    if (x->sink != NULL) {
+        x->sink->free(x->sink);
+        x->sink = NULL;
+    }
     arena_reset(x->arena);
     x->path = CF_SLICE_EMPTY;
     x->redirect = CF_SLICE_EMPTY;

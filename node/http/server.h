@@ -32,6 +32,10 @@ struct http_options {
     size_t (*body_max_for)(void *ctx, enum http_method method, struct cf_slice path,
                            size_t body_max);
     size_t body_max; /* 0: HTTP_BODY_MAX */
+    /* Asked when a header is complete (the exchange's accessors but the body's may be used): who takes
+     * the body instead of memory; NULL: nobody. May be NULL. */
+    struct http_sink *(*sink_for)(void *ctx, struct http_exchange *x);
+    void *sink_ctx;
     /* Deadlines per phase, absolute, in microseconds; 0: the default. A client that drips gains
      * nothing. A request's own duration is the handler's to limit. */
     uint64_t header_us;      /* 10 s: from accept, or the first byte, to the end of the header */

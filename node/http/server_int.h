@@ -45,6 +45,7 @@ struct http_exchange {
     int path_status;   /* 0, or the answer that the path alone calls for */
     const char *path_reason;
     struct cf_slice redirect;
+    struct http_sink *sink; /* takes the body; NULL: it stays in `in` */
 
     char peer[INET6_ADDRSTRLEN];
     uint16_t peer_port;

@@ -15,6 +15,7 @@
 #include "node/server/cluster_int.h"
 #include "node/server/init.h"
 #include "node/server/replication.h"
+#include "node/server/snapshot/snapshot.h"
 #include "node/server/tick.h"
 
 #define CA_LIFE_S ((int64_t)30 * 365 * 86400)
@@ -349,6 +350,7 @@ void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term,
     forward_follow(node->cluster, leader, leader_address);
     cluster_refresh_leader(node->cluster);
     node_replication_refresh(node);
+    snapshot_take_carried(node);
 }
 
 void cluster_became_active(struct node *node)
@@ -374,6 +376,7 @@ void cluster_unsealed(struct node *node)
         core_background_start(node->core);
     }
     node_replication_refresh(node);
+    snapshot_take_carried(node);
 }
 
 void cluster_sealed(struct node *node)

@@ -21,6 +21,7 @@
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"
 #include "node/server/seal.h"
+#include "node/server/snapshot/snapshot.h"
 
 static struct node *node_of(struct request *rq)
 {
@@ -194,6 +195,11 @@ const struct route host_routes[] = {
     {.pattern = "storage/raft/remove-peer", .write = raft_remove_peer,
      .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN,
      .help = "Removes a member of this cluster."},
+    {.pattern = "storage/raft/snapshot", .read = snapshot_handle_save,
+     .write = snapshot_handle_restore, .flags = ROUTE_HOST,
+     .help = "GET gives this cluster's state as an archive; POST restores one."},
+    {.pattern = "storage/raft/snapshot-force", .write = snapshot_handle_force, .flags = ROUTE_HOST,
+     .help = "Restores an archive that was sealed by other keys: its seal comes with it."},
     {.pattern = "storage/raft/autopilot/state", .read = autopilot_read_state,
      .write = autopilot_read_state, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "Health of the members of this cluster."},
     {.pattern = "storage/raft/autopilot/configuration", .read = autopilot_read_configuration,

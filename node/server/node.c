@@ -23,6 +23,7 @@
 #include "node/server/registry.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
+#include "node/server/snapshot/snapshot.h"
 #include "node/server/status.h"
 #include "node/server/tick.h"
 
@@ -204,7 +205,8 @@ static cf_status open_listeners(struct node *node, struct cf_error *err)
     struct api_options api = {
         .core = node->core, .node_route = node_route, .other = no_ui, .context = node};
     node->api = api_new(&api);
-    struct http_options options = {.handler = handle, .ctx = node->api};
+    struct http_options options = {
+        .handler = handle, .ctx = node->api, .sink_for = snapshot_sink_for, .sink_ctx = node};
     node->gate = http_gate_new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
     CF_TRY(http_reactors_start(&options, 0, &node->reactors, err));
     for (size_t i = 0; i < config->listener_count; i++) {
@@ -326,6 +328,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     node->core = core_new(&core, registry_engines, &the_proposer, &host);
     core_set_keyring_loader(node->core, seal_load_keyring, node);
     CF_TRY(seal_configure(node, err));
+    node->snapshots = snapshots_new(node);
     node->ceremony = ceremony_new();
     node->replication = node_replication_new(node);
     CF_TRY(cluster_new(node, &node->cluster, err));
@@ -349,6 +352,9 @@ static void destroy(struct node *node)
         http_listener_free(node->listeners[i]);
     }
     node_replication_stop(node);
+    if (node->snapshots != NULL) {
+        snapshots_stop(node->snapshots);
+    }
     if (node->driver != NULL) {
         cluster_driver_stopping(node);
         atomic_store(&node->driver_shared, NULL);
@@ -361,6 +367,7 @@ static void destroy(struct node *node)
     node_replication_free(node->replication);
     tick_free(node->ticker);
     autopilot_feed_free(node->autopilot);
+    snapshots_free(node->snapshots);
     cluster_free(node->cluster);
     ceremony_free(node->ceremony);
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {

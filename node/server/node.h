@@ -19,6 +19,7 @@
 
 struct cluster;    /* cluster.h: the cluster port, peers, forwarding, joining */
 struct ceremony;   /* ceremony.h: generate-root and DR operation tokens */
+struct snapshots;  /* snapshot/snapshot.h */
 struct node_replication; /* replication.h: the link to other clusters */
 
 struct node {
@@ -40,6 +41,7 @@ struct node {
     struct init_operation *init; /* sys/init under way */
     struct ticker *ticker;       /* tick.h */
     struct autopilot_feed *autopilot; /* autopilot.h */
+    struct snapshots *snapshots; /* any thread */
     bool is_stopping;
     int exit_status;
     int64_t started_ns;

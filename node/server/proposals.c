@@ -8,6 +8,7 @@
 #include "node/server/cluster.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
+#include "node/server/snapshot/snapshot.h"
 #include "node/server/tick.h"
 
 struct pending {
@@ -113,6 +114,9 @@ static cf_status admit(void *context, struct raft_proposal *raft, uint64_t index
     (void)term;
     if (loop_now_us() > pending->proposal->deadline_us) {
         return cf_fail(err, CF_TIMEOUT, "request timed out before it was appended");
+    }
+    if (!snapshot_admits(node, pending->proposal)) {
+        return cf_fail(err, CF_UNAVAILABLE, "a snapshot is being restored");
     }
     if (pending->proposal->check != NULL) {
         CF_TRY(pending->proposal->check(pending->proposal, index));

@@ -59,6 +59,14 @@ cf_status seal_unseal_key(struct node *node, struct secret **ret, struct cf_erro
     return *ret != NULL ? CF_OK : cf_fail(err, CF_SEALED, "Vault is sealed");
 }
 
+cf_status seal_root_key(struct node *node, struct secret **ret, struct cf_error *err)
+{
+    pthread_mutex_lock(&node->seal_lock);
+    *ret = node->root_key != NULL ? secret_copy(secret_slice(node->root_key)) : NULL;
+    pthread_mutex_unlock(&node->seal_lock);
+    return *ret != NULL ? CF_OK : cf_fail(err, CF_SEALED, "Vault is sealed");
+}
+
 cf_status seal_wrap(struct node *node, const struct keyring *keyring, struct cf_buf *to,
                     struct cf_error *err)
 {
@@ -70,6 +78,28 @@ cf_status seal_wrap(struct node *node, const struct keyring *keyring, struct cf_
     return status;
 }
 
+static cf_status open_with(struct node *node, struct secret *key, struct cf_error *err);
+
+/* Main loop. What the store holds is not for the root key that this node has: a restore brought another
+ * seal. If the unseal key opens that, too, all is well; else operators have to. */
+static void check_seal(void *arg)
+{
+    struct node *node = arg;
+    CF_OWNED(secret) key = NULL;
+    struct cf_error err = {0};
+    if (atomic_load(&node->is_sealed) || seal_unseal_key(node, &key, &err) != CF_OK ||
+        open_with(node, key, &err) == CF_OK) {
+        return;
+    }
+    cf_warn("server", "the seal was replaced (a snapshot was restored by force): this node seals "
+                      "itself, unseal it with the keys of the snapshot");
+    seal_now(node);
+    if (node->config->seal_key != NULL) {
+        atomic_store(&node->wants_unseal, true);
+        seal_state_arrived(node);
+    }
+}
+
 cf_status seal_load_keyring(void *context, struct cf_slice wrapped, struct keyring **ret,
                             struct cf_error *err)
 {
@@ -79,6 +109,9 @@ cf_status seal_load_keyring(void *context, struct cf_slice wrapped, struct keyri
                            ? cf_fail(err, CF_SEALED, "Vault is sealed")
                            : seal_unwrap_keyring(secret_slice(node->root_key), wrapped, ret, err);
     pthread_mutex_unlock(&node->seal_lock);
+    if (status == CF_CORRUPT) {
+        loop_post(node->loop, check_seal, node);
+    }
     return status;
 }
 

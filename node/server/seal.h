@@ -35,6 +35,8 @@ CF_CHECKED cf_status seal_authority(struct node *node, const struct secret *key,
                                     struct cf_error *err);
 /* The unseal key of an unsealed node, as a copy. CF_SEALED. Any thread. */
 CF_CHECKED cf_status seal_unseal_key(struct node *node, struct secret **ret, struct cf_error *err);
+/* The root key of an unsealed node, as a copy. CF_SEALED. Any thread. */
+CF_CHECKED cf_status seal_root_key(struct node *node, struct secret **ret, struct cf_error *err);
 /* The keyring wrapped by this cluster's root key, as seal/keyring holds it. CF_SEALED. Any thread. */
 CF_CHECKED cf_status seal_wrap(struct node *node, const struct keyring *keyring, struct cf_buf *to,
                                struct cf_error *err);

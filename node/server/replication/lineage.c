@@ -58,6 +58,25 @@ cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_erro
     return raise(rq, lineage, &at, err);
 }
 
+cf_status lineage_restored(struct request *rq, struct cf_slice taken, uint64_t term, uint64_t index,
+                           struct cf_error *err)
+{
+    struct repl_lineage *lineage;
+    CF_TRY(read_lineage(rq, &lineage, err));
+    if (lineage->count == 0) {
+        return CF_OK;
+    }
+    struct repl_position at = {.epoch = lineage->branches[0].epoch};
+    struct repl_lineage *then = arena_new_object(rq->arena, struct repl_lineage);
+    if (taken.size != 0 && repl_lineage_decode(taken, then, NULL) == CF_OK && then->count != 0) {
+        struct repl_epoch epoch = repl_lineage_current(then);
+        if (repl_lineage_find(lineage, &epoch) >= 0) {
+            at = (struct repl_position){epoch, term, index};
+        }
+    }
+    return raise(rq, lineage, &at, err);
+}
+
 cf_status lineage_forget(struct request *rq, struct cf_error *err)
 {
     (void)err;

@@ -9,6 +9,11 @@
 CF_CHECKED cf_status lineage_ensure(struct request *rq, struct cf_error *err);
 /* A new epoch that branches at the last source position of the kind's link. */
 CF_CHECKED cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_error *err);
+/* A snapshot was restored, taken at (term, index) of our log under the lineage that `taken` holds
+ * (encoded; empty: none): a new epoch that branches there, or, if that is no part of ours, at the very
+ * beginning. Nothing when there is no lineage: this cluster never replicated. */
+CF_CHECKED cf_status lineage_restored(struct request *rq, struct cf_slice taken, uint64_t term,
+                                      uint64_t index, struct cf_error *err);
 /* A cluster that left its set begins anew if it becomes a primary again. */
 CF_CHECKED cf_status lineage_forget(struct request *rq, struct cf_error *err);
 

@@ -1,0 +1,26 @@
+/* node/core/preview.c: would this request be let through? Asked before a large body is taken in. */
+#include "node/core/frame_int.h"
+#include "node/core/policy.h"
+
+bool core_would_allow(struct core *core, struct request *rq)
+{
+    struct acl *acl = NULL;
+    struct cf_error err = {0};
+    rq->view = core_view(core);
+    bool allowed = false;
+    if (rq->view != NULL && rq->view->keyring != NULL && rq->view->mounts != NULL) {
+        rq->txn = txn_new(rq->arena, rq->view);
+        step_route(rq);
+        allowed = rq->mount != NULL && step_cluster(rq, &err) == CF_OK &&
+                  step_authenticate(rq, &err) == CF_OK && step_policy(rq, &acl, &err) == CF_OK &&
+                  step_handler(rq, &err) == CF_OK;
+        txn_release(rq->txn);
+    }
+    acl_unref(acl);
+    view_unref(rq->view);
+    rq->view = NULL;
+    rq->txn = NULL;
+    rq->mount = NULL;
+    rq->caller = NULL;
+    return allowed;
+}
