@@ -15,9 +15,10 @@ static void note_key(struct core *core, struct key key, uint64_t index)
         {{(const uint8_t *)AREA_REPL "role", sizeof(AREA_REPL "role") - 1}, DIRTY_ROLE},
         {{(const uint8_t *)AREA_SALT, sizeof(AREA_SALT) - 1}, DIRTY_SALT},
         {{(const uint8_t *)AREA_REPL, sizeof(AREA_REPL) - 1}, DIRTY_REPLICATION},
+        {{(const uint8_t *)AREA_AUDIT, sizeof(AREA_AUDIT) - 1}, DIRTY_AUDIT},
     };
     cache_changed(core->cache, key_hash(key), index);
-    if (key.name.size == 0 || memchr("msr", key.name.data[0], 3) == NULL) {
+    if (key.name.size == 0 || memchr("amsr", key.name.data[0], 4) == NULL) {
         return; /* none of the areas below */
     }
     for (size_t i = 0; i < CF_LENGTH(areas); i++) {
@@ -33,7 +34,7 @@ static void note_prefix(struct core *core, struct key prefix, uint64_t index)
     if (cf_slice_starts(prefix.name, CF_SLICE(AREA_REQUEST))) {
         return; /* nobody keeps those */
     }
-    if (prefix.name.size == 0 || memchr("mprst", prefix.name.data[0], 5) != NULL) {
+    if (prefix.name.size == 0 || memchr("amprst", prefix.name.data[0], 6) != NULL) {
         cache_changed_all(core->cache, index);
         core->state.next_dirty |= DIRTY_ALL;
     }

@@ -2,6 +2,7 @@
 #include "node/core/core.h"
 
 #include "node/base/memory.h"
+#include "node/core/audit_int.h"
 #include "node/core/core_int.h"
 #include "node/crypto/random.h"
 
@@ -19,13 +20,19 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
     core->proposer = *proposer;
     core->host = *host;
     core->cache = cache_new(CACHE_OBJECTS_MAX);
-    core->audit = audit_broker_new();
+    core->audit = audit_broker_new(&config->audit);
+    core->audit_gate = audit_gate_new(core);
     core->pool = work_pool_new(config->workers != 0 ? config->workers : 2);
     core->window = window_new(WINDOW_KEYS_MAX, WINDOW_BYTES_MAX);
     pthread_mutex_init(&core->state_lock, NULL);
     pthread_mutex_init(&core->view_lock, NULL);
     pthread_mutex_init(&core->window_lock, NULL);
     core->role_hash = key_hash(ROLE_KEY);
+    for (size_t i = 0; i < CF_LENGTH(core->audit_hashes); i++) {
+        uint8_t class = i == 0 ? CLASS_REPLICATED : CLASS_CLUSTER;
+        core->audit_hashes[i] =
+            key_hash((struct key){class, NAMESPACE_ROOT, CF_SLICE(AUDIT_GUARD)});
+    }
     cf_list_init(&core->waits);
     cf_list_init(&core->parked);
     core->state.scratch = arena_new(64 * 1024);
@@ -40,15 +47,18 @@ void core_free(struct core *core)
         return;
     }
     expirer_free(core->expirer);
+    audit_release(core);
     work_pool_free(core->pool);
     core_run_waits(core, WAITS_ALL);
     view_unref(core->current);
     keyring_unref(core->state.keyring);
     mount_table_unref(core->state.mounts);
+    audit_table_unref(core->state.audit);
     kv_family_unref(core->state.family);
     arena_free(core->state.scratch);
     cache_free(core->cache);
     audit_broker_free(core->audit);
+    audit_gate_free(core->audit_gate);
     window_free(core->window);
     pthread_mutex_destroy(&core->state_lock);
     pthread_mutex_destroy(&core->view_lock);

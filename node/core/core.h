@@ -7,6 +7,7 @@
 #ifndef COFFER_CORE_CORE_H
 #define COFFER_CORE_CORE_H
 
+#include "node/core/audit.h"
 #include "node/core/engine.h"
 #include "node/core/proposer.h"
 #include "node/core/request.h"
@@ -16,6 +17,9 @@ struct core_config {
     int64_t default_lease_ttl_s, max_lease_ttl_s;
     bool raw_storage_endpoint;
     unsigned workers; /* threads of the worker pool */
+    struct audit_options audit;
+    bool audit_by_api;       /* sys/audit/:path makes devices; otherwise only the configuration does */
+    bool audit_may_prefix;   /* the option "prefix" is allowed */
 };
 
 /* Node-level work that needs more than a view (raft, seal, replication): routes of sys/ that node/server
@@ -123,7 +127,6 @@ CF_CHECKED cf_status core_initial_command(struct core *core, struct keyring *key
 
 /* Log entries that were appended on this node since it started. */
 uint64_t core_entry_count(const struct core *core);
-struct audit_broker;
 struct audit_broker *core_audit(struct core *core);
 
 /* The real random numbers, for requests. */

@@ -22,6 +22,7 @@ enum dirty {
     DIRTY_ROLE = 1 << 2,
     DIRTY_SALT = 1 << 3,
     DIRTY_REPLICATION = 1 << 4, /* nothing of ours is made from it: the node is told */
+    DIRTY_AUDIT = 1 << 5,
     DIRTY_ALL = 0xff,
 };
 
@@ -45,6 +46,7 @@ struct state {
     bool unsealed;
     struct keyring *keyring;
     struct mount_table *mounts;
+    struct audit_table *audit;
     enum cluster_role role;
     struct line_id line;
     uint8_t salt[32];
@@ -73,6 +75,7 @@ struct core {
     struct core_host host;
     struct cache *cache;
     struct audit_broker *audit;
+    struct audit_gate *audit_gate;
     struct work_pool *pool;
 
     pthread_mutex_t state_lock;
@@ -95,6 +98,7 @@ struct core {
                                      UINT64_MAX: it has given none, and needs the others' clocks for it */
     uint64_t log_start;           /* of the log when the process started; guarded by state_lock */
     uint64_t role_hash;
+    uint64_t audit_hashes[2]; /* of AUDIT_GUARD in both classes that hold devices */
 
     struct expirer *expirer;
     _Atomic int role_now; /* enum cluster_role of the newest view, for the append */

@@ -3,6 +3,7 @@
 #include "node/base/host.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/core/audit_int.h"
 #include "node/core/frame_int.h"
 #include "node/core/policy.h"
 #include "node/core/route.h"
@@ -31,7 +32,12 @@ struct run {
     struct read_wait read;
     struct index_wait wait;
     struct parked parked;
+    struct audit_held held;
+    struct audit_trail trail;
+    void (*recorded)(void *arg); /* what follows once the devices have this run's records */
+    bool is_recorded;            /* they have */
     enum next next;
+    bool hands_on;    /* to the active node */
     size_t mark;      /* of the write set: what the frame wrote by itself, before the handler */
     cf_status status; /* of the last step, on its way to the request's thread */
     struct acl *acl;
@@ -98,20 +104,60 @@ static void finish_later(struct run *run, cf_status status)
     run->rq->post(run->rq, finish_posted, run);
 }
 
+/* ---- audit ---- */
+
+static void record(struct run *run, enum audit_phase phase)
+{
+    if (run->rq->view->audit->count != 0) {
+        audit_add(&run->trail, phase, run->rq);
+    }
+}
+
+static void trail_ended(struct audit_trail *trail, bool taken)
+{
+    struct run *run = cf_container(trail, struct run, trail);
+    run->is_recorded = taken;
+    run->rq->post(run->rq, run->recorded, run);
+}
+
+/* Goes on with `then` on the request's thread, which looks at is_recorded. */
+static void when_recorded(struct run *run, void (*then)(void *arg))
+{
+    if (run->rq->view->audit->count == 0) {
+        run->is_recorded = true;
+        then(run);
+        return;
+    }
+    run->recorded = then;
+    audit_wait(&run->trail, trail_ended);
+}
+
+static void unrecorded(struct run *run, cf_status status)
+{
+    struct request *rq = run->rq;
+    cf_fail(&rq->error, status, "%s", cf_status_text(status));
+    cf_error_detail(&rq->error, "No audit device took the record: see the log, and sys/audit.");
+    finish(run, status);
+}
+
+static void host_recorded(void *arg)
+{
+    struct run *run = arg;
+    if (run->is_recorded) {
+        finish(run, run->status);
+    } else {
+        unrecorded(run, CF_UNKNOWN_OUTCOME);
+    }
+}
+
 /* The answer of a host's handler, of the active node or of the primary. The effect may be there
  * already, so a record that nobody takes cannot say that it is not (design 3.8). */
 static void host_ended(void *arg)
 {
     struct run *run = arg;
-    struct request *rq = run->rq;
-    struct cf_error audit_error = {0};
-    settle(rq, run->status);
-    if (audit_record(run->core->audit, AUDIT_RESPONSE, rq, &audit_error) != CF_OK) {
-        rq->error = audit_error;
-        finish(run, CF_UNKNOWN_OUTCOME);
-        return;
-    }
-    finish(run, run->status);
+    settle(run->rq, run->status);
+    record(run, AUDIT_RESPONSE);
+    when_recorded(run, host_recorded);
 }
 
 /* ---- linearizable reads ---- */
@@ -227,8 +273,7 @@ static void lost(void *arg)
     struct run *run = arg;
     struct request *rq = run->rq;
     settle(rq, run->status);
-    cf_ignore(audit_record(run->core->audit, AUDIT_OUTCOME, rq, NULL),
-              "the client gets an error in any case");
+    record(run, AUDIT_OUTCOME); /* nothing to wait for: the client gets an error in any case */
     finish(run, run->status);
 }
 
@@ -320,30 +365,33 @@ static bool is_the_primarys(const struct request *rq)
             (once_is_retry(rq) && request_writes(rq) && !txn_has_writes(rq->txn)));
 }
 
-static void after_handler(void *arg)
+/* What the primary will answer is not known yet. A use of the token is spent here first. */
+static void to_primary(void *arg)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
-    struct cf_error audit_error = {0};
-    if (is_the_primarys(rq)) {
-        /* What the primary will answer is not known yet. A use of the token is spent here first. */
-        txn_rollback(rq->txn, run->mark);
-        if (txn_has_writes(rq->txn)) {
-            commit(run, NEXT_PRIMARY);
-        } else {
-            forward(run, true);
-        }
+    if (!run->is_recorded) {
+        unrecorded(run, CF_INTERNAL);
+    } else if (txn_has_writes(rq->txn)) {
+        commit(run, NEXT_PRIMARY);
+    } else {
+        forward(run, true);
+    }
+}
+
+/* Both records stand: the effect may come about. */
+static void handler_recorded(void *arg)
+{
+    struct run *run = arg;
+    struct request *rq = run->rq;
+    if (!run->is_recorded) {
+        unrecorded(run, CF_INTERNAL);
         return;
     }
-    settle(rq, run->status);
-    if (audit_record(run->core->audit, AUDIT_RESPONSE, rq, &audit_error) != CF_OK) {
-        rq->error = audit_error;
-        finish(run, CF_INTERNAL);
-        return;
-    }
-    cf_status recorded = step_record(rq, &audit_error);
+    struct cf_error err = {0};
+    cf_status recorded = step_record(rq, &err);
     if (recorded != CF_OK) {
-        rq->error = audit_error;
+        rq->error = err;
         finish(run, recorded);
         return;
     }
@@ -353,6 +401,20 @@ static void after_handler(void *arg)
     }
     run->outcome = run->status; /* an error may still have spent a use of the token */
     commit(run, NEXT_ANSWER);
+}
+
+static void after_handler(void *arg)
+{
+    struct run *run = arg;
+    struct request *rq = run->rq;
+    if (is_the_primarys(rq)) {
+        txn_rollback(rq->txn, run->mark);
+        when_recorded(run, to_primary);
+        return;
+    }
+    settle(rq, run->status);
+    record(run, AUDIT_RESPONSE);
+    when_recorded(run, handler_recorded);
 }
 
 static void on_worker(void *arg)
@@ -399,16 +461,31 @@ static void give_help(struct request *rq)
     rq->response.no_envelope = true;
 }
 
+/* What leaves this node, or is the host's, has effects before its answer is known. */
+static void hand_over(void *arg)
+{
+    struct run *run = arg;
+    if (!run->is_recorded) {
+        unrecorded(run, CF_INTERNAL);
+    } else if (!request_is_host(run->rq) || run->hands_on) {
+        forward(run, false);
+    } else if (txn_has_writes(run->rq->txn)) {
+        commit(run, NEXT_HOST); /* one use of a token never allows two effects */
+    } else {
+        start_host(run);
+    }
+}
+
+/* A handler is a function: its effect is the write set, which is not appended before both records are
+ * written. So the request's record is waited for together with the answer's. */
 static void go_on(struct run *run)
 {
     struct request *rq = run->rq;
     if (rq->operation == OPERATION_HELP) {
         give_help(rq);
         after_handler(run);
-    } else if (request_is_host(rq) && txn_has_writes(rq->txn)) {
-        commit(run, NEXT_HOST); /* one use of a token never allows two effects */
     } else if (request_is_host(rq)) {
-        start_host(run);
+        when_recorded(run, hand_over);
     } else if ((rq->route->flags & ROUTE_SLOW) == 0) {
         run->status = handle(run);
         after_handler(run);
@@ -425,42 +502,54 @@ static bool begin(struct run *run)
     rq->response = (struct response){0};
     rq->error = (struct cf_error){0};
     run->mark = 0;
+    run->hands_on = false;
+    run->trail = (struct audit_trail){0};
     if (++run->attempts > ATTEMPTS_MAX || cf_monotonic_us(cf_host_clock()) > rq->deadline_us) {
         finish(run, run->attempts > ATTEMPTS_MAX ? CF_CONFLICT : CF_TIMEOUT);
         return false;
     }
     rq->view = core_view(run->core);
-    if (rq->view == NULL || rq->view->keyring == NULL || rq->view->mounts == NULL) {
+    if (rq->view == NULL || rq->view->keyring == NULL || rq->view->mounts == NULL ||
+        rq->view->audit == NULL) {
         finish(run, CF_SEALED);
         return false;
     }
     rq->txn = txn_new(rq->arena, rq->view);
+    for (size_t i = 0; i < CF_LENGTH(run->core->audit_hashes); i++) {
+        txn_note_read(rq->txn, run->core->audit_hashes[i]); /* no write past a device enabled since */
+    }
     if (rq->is_write_method) {
         rq->operation = OPERATION_UPDATE;
     }
     return true;
 }
 
+static void let_in(struct audit_held *held)
+{
+    struct run *run = cf_container(held, struct run, held);
+    run->rq->post(run->rq, run_again, run);
+}
+
 static void run_once(struct run *run)
 {
-    struct request *rq = run->rq;
-    struct cf_error audit_error = {0};
-    bool hand_on = false, is_done = false;
+    run->held.run = let_in;
+    if (audit_gate_holds(run->core->audit_gate, &run->held)) {
+        return;
+    }
     if (!begin(run)) {
         return;
     }
-    run->status = step_once(rq, &is_done, &rq->error);
+    bool is_done = false;
+    run->status = step_once(run->rq, &is_done, &run->rq->error);
     if (is_done || run->status != CF_OK) { /* what ran was recorded and authorised where it ran */
         finish(run, run->status);
         return;
     }
-    run->status = prepare(run, &hand_on);
-    settle(rq, run->status);
-    if (audit_record(run->core->audit, AUDIT_REQUEST, rq, &audit_error) != CF_OK) {
-        rq->error = audit_error;
-        finish(run, CF_INTERNAL);
-    } else if (hand_on) {
-        forward(run, false);
+    run->status = prepare(run, &run->hands_on);
+    settle(run->rq, run->status);
+    record(run, AUDIT_REQUEST);
+    if (run->status == CF_OK && run->hands_on) {
+        when_recorded(run, hand_over);
     } else if (run->status != CF_OK) {
         after_handler(run);
     } else {

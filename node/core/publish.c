@@ -26,6 +26,7 @@ static struct view *new_view(struct core *core)
     memcpy(view->salt, state->salt, sizeof(view->salt));
     view->keyring = state->keyring != NULL ? keyring_ref(state->keyring) : NULL;
     view->mounts = state->mounts != NULL ? mount_table_ref(state->mounts) : NULL;
+    view->audit = state->audit != NULL ? audit_table_ref(state->audit) : NULL;
     view->cache = core->cache;
     return view;
 }
@@ -112,6 +113,17 @@ static cf_status load_mounts(struct core *core, struct view *view, struct cf_err
     return CF_OK;
 }
 
+static cf_status load_audit(struct core *core, struct view *view, struct cf_error *err)
+{
+    struct audit_table *fresh;
+    CF_TRY(audit_table_load(view, core->audit, &fresh, err));
+    audit_table_unref(core->state.audit);
+    audit_table_unref(view->audit);
+    core->state.audit = fresh;
+    view->audit = audit_table_ref(fresh);
+    return CF_OK;
+}
+
 /* Order matters: the keyring opens the role, the role names the line, the line opens the rest. */
 static void rebuild(struct core *core, struct view *view)
 {
@@ -124,6 +136,7 @@ static void rebuild(struct core *core, struct view *view)
         {DIRTY_ROLE, "role", load_role},
         {DIRTY_SALT, "salt", load_salt},
         {DIRTY_MOUNTS, "mount table", load_mounts},
+        {DIRTY_AUDIT, "table of audit devices", load_audit},
     };
     struct cf_error err = {0};
     for (size_t i = 0; i < CF_LENGTH(parts); i++) {
@@ -293,8 +306,10 @@ void core_sealed(struct core *core)
     pthread_mutex_lock(&core->state_lock);
     keyring_unref(state->keyring);
     mount_table_unref(state->mounts);
+    audit_table_unref(state->audit);
     state->keyring = NULL;
     state->mounts = NULL;
+    state->audit = NULL;
     state->unsealed = false;
     cf_wipe(state->salt, sizeof(state->salt));
     state->dirty = DIRTY_ALL;

@@ -102,6 +102,9 @@ struct request {
     struct cf_slice remote_address;
     uint16_t remote_port;
     struct cf_slice peer_certificate; /* DER or empty */
+    /* The value of a header, for the audit log; NULL: the transport has none. */
+    bool (*header)(const struct request *rq, struct cf_slice name, struct cf_slice *ret);
+    struct cf_slice forwarded_from; /* the node that forwarded it, when it is_forwarded */
     bool is_write_method; /* POST or PUT: create or update is decided by the mount */
     uint32_t ns;
     bool stale_ok;

@@ -3,6 +3,7 @@
 
 #include "node/base/host.h"
 #include "node/base/memory.h"
+#include "node/core/audit.h"
 #include "node/core/mount.h"
 
 struct view *view_ref(struct view *view)
@@ -21,6 +22,7 @@ void view_unref(struct view *view)
     kv_family_unref(view->state);
     keyring_unref(view->keyring);
     mount_table_unref(view->mounts);
+    audit_table_unref(view->audit);
     cf_wipe(view->salt, sizeof(view->salt));
     cf_free(view);
 }

@@ -19,6 +19,7 @@
 #include "node/storage/kv.h"
 
 struct cache;
+struct audit_table;
 struct mount_table;
 
 /* What this cluster is in the replica set, as far as requests care. Part of every view. */
@@ -43,6 +44,7 @@ struct view {
     struct line_id line;      /* the line of clusters: key derivation of class cluster */
     struct keyring *keyring;  /* NULL while sealed */
     struct mount_table *mounts; /* NULL while sealed */
+    struct audit_table *audit;  /* NULL while sealed */
     uint8_t salt[32];           /* of token and accessor HMACs; zero while sealed */
     struct cache *cache;        /* node/core/cache.h; borrowed from the core */
 };

@@ -246,6 +246,11 @@ static void request_done(struct request *rq)
     api_answer(rq->transport, rq);
 }
 
+static bool request_header(const struct request *rq, struct cf_slice name, struct cf_slice *ret)
+{
+    return http_header(rq->transport, name, ret);
+}
+
 bool api_read_request(struct api *api, struct http_exchange *x, struct request **ret)
 {
     struct arena *arena = http_arena(x);
@@ -256,6 +261,7 @@ bool api_read_request(struct api *api, struct http_exchange *x, struct request *
     rq->post = request_post;
     rq->done = request_done;
     rq->random = core_random();
+    rq->header = request_header;
     encode_uuid_text(encode_uuid_new(core_random_public()), rq->id);
     rq->path = cf_slice_from(http_path(x), API_PREFIX.size);
     rq->remote_address = http_peer_address(x);

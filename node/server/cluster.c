@@ -11,6 +11,7 @@
 #include "node/crypto/x509.h"
 #include "node/format/encode.h"
 #include "node/server/admit.h"
+#include "node/server/audit.h"
 #include "node/server/autopilot.h"
 #include "node/server/cluster_int.h"
 #include "node/server/init.h"
@@ -364,6 +365,7 @@ void cluster_became_active(struct node *node)
     tick_start(node);
     autopilot_feed_start(node);
     if (!atomic_load(&node->is_sealed)) {
+        node_audit_reconcile(node);
         core_background_start(node->core);
     }
     cluster_refresh_leader(node->cluster);
@@ -373,6 +375,7 @@ void cluster_became_active(struct node *node)
 void cluster_unsealed(struct node *node)
 {
     if (raft_driver_is_leader(node->driver)) {
+        node_audit_reconcile(node);
         core_background_start(node->core);
     }
     node_replication_refresh(node);

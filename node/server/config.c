@@ -10,6 +10,7 @@
 
 #include "node/base/memory.h"
 #include "node/format/hcl.h"
+#include "node/format/json.h"
 
 #define FILE_SIZE_MAX ((off_t)1 << 20)
 #define DEFAULT_TTL_S ((int64_t)768 * 3600)
@@ -196,6 +197,59 @@ static const struct known seal_keys[] = {
     {"disabled", NULL, 0},
 };
 
+#define IN_AUDIT(field) offsetof(struct audit_stanza, field)
+static cf_status read_slice(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct cf_slice text;
+    CF_TRY(hcl_to_string(value, "value", &text, reading->err));
+    *(struct cf_slice *)to = arena_copy(reading->config->arena, text);
+    return CF_OK;
+}
+
+/* An object of strings, numbers and booleans. */
+static cf_status read_options(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct arena *arena = reading->config->arena;
+    struct json *options = json_object_new(arena);
+    const struct hcl_value *object = hcl_count(value) == 1 ? hcl_at(value, 0) : value;
+    if (object->type != HCL_OBJECT) {
+        return cf_fail(reading->err, CF_INVALID, "must be one block in braces");
+    }
+    for (uint32_t i = 0; i < object->count; i++) {
+        struct cf_slice text;
+        bool on;
+        if (hcl_to_string(&object->items[i].value, "option", &text, reading->err) != CF_OK) {
+            CF_TRY(hcl_to_bool(&object->items[i].value, "option", &on, reading->err));
+            text = on ? CF_SLICE("true") : CF_SLICE("false");
+        }
+        json_object_set(arena, options, object->items[i].key, json_from_string(arena, text));
+    }
+    *(struct json **)to = options;
+    return CF_OK;
+}
+
+static cf_status read_directories(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    struct arena *arena = reading->config->arena;
+    const char **list = arena_alloc(arena, (hcl_count(value) + 1) * sizeof(*list));
+    for (size_t i = 0; i < hcl_count(value); i++) {
+        CF_TRY(read_text(reading, hcl_at(value, i), &list[i]));
+        if (list[i][0] != '/') {
+            return cf_fail(reading->err, CF_INVALID, "must be a list of absolute paths");
+        }
+    }
+    *(const char ***)to = list;
+    return CF_OK;
+}
+
+static const struct known audit_keys[] = {
+    {"description", read_slice, IN_AUDIT(description)},
+    {"local", read_bool, IN_AUDIT(is_local)},
+    {"options", read_options, IN_AUDIT(options)},
+    {"path", read_slice, IN_AUDIT(path)},
+    {"type", read_slice, IN_AUDIT(type)},
+};
+
 static cf_status read_listener(struct reading *reading, const struct hcl_item *block);
 static cf_status read_storage(struct reading *reading, const struct hcl_item *block);
 static cf_status read_seal(struct reading *reading, const struct hcl_item *block);
@@ -219,7 +273,8 @@ static const struct known top_keys[] = {
     {"ha_storage", NULL, 0},
     {"ha_backend", NULL, 0},
     {"telemetry", NULL, 0},
-    {"audit", NULL, 0},
+    {"audit", NULL, 1},
+    {"audit_directories", read_directories, IN_CONFIG(audit_directories)},
     {"service_registration", NULL, 0},
     {"user_lockout", NULL, 0},
     {"entropy", NULL, 0},
@@ -252,8 +307,8 @@ static const struct known top_keys[] = {
     {"detect_deadlocks", NULL, 0},
     {"imprecise_lease_role_tracking", NULL, 0},
     {"initialize", NULL, 0},
-    {"unsafe_allow_api_audit_creation", NULL, 0},
-    {"allow_audit_log_prefixing", NULL, 0},
+    {"unsafe_allow_api_audit_creation", read_bool, IN_CONFIG(audit_by_api)},
+    {"allow_audit_log_prefixing", read_bool, IN_CONFIG(audit_may_prefix)},
     {"administrative_namespace_path", NULL, 0},
     {"reporting", NULL, 0},
 };
@@ -432,12 +487,46 @@ static cf_status read_seal(struct reading *reading, const struct hcl_item *block
     return CF_OK;
 }
 
+/* audit "file" "to-file" { ... } */
+static cf_status read_audit(struct reading *reading, const struct hcl_item *block)
+{
+    struct config *config = reading->config;
+    if (config->audit_count == CONFIG_AUDITS_MAX) {
+        return cf_fail(reading->err, CF_INVALID, "%s:%u: more than %zu audit devices",
+                       reading->file, block->line, CONFIG_AUDITS_MAX);
+    }
+    struct audit_stanza *audit = &config->audits[config->audit_count];
+    *audit = (struct audit_stanza){.type = arena_copy(config->arena, block->labels[0]),
+                                   .path = arena_copy(config->arena, block->labels[1])};
+    CF_TRY(read_object(reading, &block->value, audit_keys, CF_LENGTH(audit_keys), audit));
+    while (audit->path.size != 0 && audit->path.data[audit->path.size - 1] == '/') {
+        audit->path.size--;
+    }
+    if (audit->path.size == 0) {
+        return cf_fail(reading->err, CF_INVALID, "%s:%u: the audit device needs a name: audit "
+                                                 "\"file\" \"name\" { ... }",
+                       reading->file, block->line);
+    }
+    audit->path = cf_slice_str(arena_printf(config->arena, "%.*s/", CF_SHOW(audit->path)));
+    for (size_t i = 0; i < config->audit_count; i++) {
+        if (cf_slice_starts(config->audits[i].path, audit->path) ||
+            cf_slice_starts(audit->path, config->audits[i].path)) {
+            return cf_fail(reading->err, CF_INVALID,
+                           "%s:%u: two audit devices at the path \"%.*s\"", reading->file,
+                           block->line, CF_SHOW(audit->path));
+        }
+    }
+    config->audit_count++;
+    return CF_OK;
+}
+
 static cf_status read_blocks(struct reading *reading, const struct hcl_item *item)
 {
     const struct hcl_item *blocks;
     size_t count;
+    unsigned labels = cf_slice_is(item->key, "audit") ? 2 : 1;
     cf_status status =
-        hcl_blocks(reading->config->arena, item, 1, &blocks, &count, reading->err);
+        hcl_blocks(reading->config->arena, item, labels, &blocks, &count, reading->err);
     if (status != CF_OK) {
         return at(reading, item->line, status, arena_text(reading->config->arena, item->key));
     }
@@ -446,6 +535,8 @@ static cf_status read_blocks(struct reading *reading, const struct hcl_item *ite
             CF_TRY(read_listener(reading, &blocks[i]));
         } else if (cf_slice_is(item->key, "seal")) {
             CF_TRY(read_seal(reading, &blocks[i]));
+        } else if (labels == 2) {
+            CF_TRY(read_audit(reading, &blocks[i]));
         } else {
             CF_TRY(read_storage(reading, &blocks[i]));
         }
@@ -581,6 +672,31 @@ static const char *reachable(struct config *config, const char *scheme, const ch
     return beside(config, scheme, host, address, 0);
 }
 
+/* The folders that the configuration was read from, and the usual one. */
+static void derive_audit(struct config *config, const char *const *paths, size_t count)
+{
+    if (config->audit_directories != NULL) {
+        return;
+    }
+    const char **list = arena_alloc(config->arena, (count + 2) * sizeof(*list));
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        char *whole = realpath(paths[i], NULL);
+        struct stat info;
+        if (whole == NULL) {
+            continue;
+        }
+        char *slash = strrchr(whole, '/');
+        if (stat(whole, &info) == 0 && !S_ISDIR(info.st_mode) && slash != NULL && slash != whole) {
+            *slash = '\0';
+        }
+        list[at++] = arena_printf(config->arena, "%s", whole);
+        free(whole);
+    }
+    list[at] = "/var/log/coffer";
+    config->audit_directories = list;
+}
+
 static void derive(struct config *config)
 {
     struct config_listener *first = &config->listeners[0];
@@ -624,6 +740,7 @@ cf_status config_load(const char *const *paths, size_t count, struct config **re
                                         "\"tcp\" { address = \"...\" }");
     }
     derive(config);
+    derive_audit(config, paths, count);
     config->paths = arena_alloc(config->arena, count * sizeof(*config->paths));
     for (size_t i = 0; i < count; i++) {
         config->paths[config->path_count++] =
@@ -645,7 +762,12 @@ struct config *config_dev(const char *root_token, const char *listen_address)
     config->listeners[0] = (struct config_listener){
         .address = listen_address, .tls_disable = true, .allow_unauthed_rekey = true,
         .allow_unauthed_generate_root = true};
+    config->audit_by_api = true; /* in the working directory */
     derive(config);
+    char *here = getcwd(NULL, 0);
+    const char *const folders[] = {here};
+    derive_audit(config, folders, here != NULL ? 1 : 0);
+    free(here);
     return config;
 }
 

@@ -136,6 +136,7 @@ static void begin(struct node *node, struct cf_slice bytes, uint64_t deadline_us
     *serving = *to;
     serving->node = node;
     serving->rq.arena = arena_new(8192);
+    serving->rq.forwarded_from = arena_copy(serving->rq.arena, to->rq.forwarded_from);
     serving->rq.random = core_random();
     serving->rq.post = on_worker;
     serving->rq.done = served;
@@ -164,7 +165,6 @@ static void handle(void *ctx, struct rpc_link *link, struct cf_slice request, st
     struct cluster *cluster = ctx;
     struct node *node = cluster->node;
     struct cf_error err = {0};
-    (void)link;
     if (call == NULL) {
         return;
     }
@@ -174,6 +174,7 @@ static void handle(void *ctx, struct rpc_link *link, struct cf_slice request, st
         return;
     }
     struct serving to = {.call = call};
+    to.rq.forwarded_from = cf_slice_str(rpc_link_peer(link)->identity.id);
     begin(node, request, rpc_call_deadline(call), &to);
 }
 

@@ -13,6 +13,7 @@
 #include "node/core/system.h"
 #include "node/core/token.h"
 #include "node/format/timefmt.h"
+#include "node/server/audit.h"
 #include "node/server/autopilot.h"
 #include "node/server/cluster.h"
 #include "node/server/metrics.h"
@@ -257,15 +258,17 @@ void host_reload(struct node *node)
     const char *const *paths = (const char *const *)node->config->paths;
     struct config *fresh;
     if (node->config->path_count == 0) {
+        audit_reopen(core_audit(node->core));
         return;
     }
     if (config_load(paths, node->config->path_count, &fresh, &err) != CF_OK) {
         cf_err("server", "configuration not reloaded: %s", err.message);
+        audit_reopen(core_audit(node->core));
         return;
     }
     cf_log_set_level(fresh->log_level);
     cf_info("server", "log level reloaded");
-    config_free(fresh);
+    node_audit_reload(node, fresh);
 }
 
 /* ---- -dev ---- */

@@ -13,6 +13,7 @@
 #include "node/base/memory.h"
 #include "node/format/encode.h"
 #include "node/http/parser.h"
+#include "node/server/audit.h"
 #include "node/server/autopilot.h"
 #include "node/server/ceremony.h"
 #include "node/server/cluster.h"
@@ -315,7 +316,10 @@ static cf_status start(struct node *node, struct cf_error *err)
     struct config *config = node->config;
     struct core_config core = {.default_lease_ttl_s = config->default_lease_ttl_s,
                                .max_lease_ttl_s = config->max_lease_ttl_s,
-                               .raw_storage_endpoint = config->raw_storage_endpoint};
+                               .raw_storage_endpoint = config->raw_storage_endpoint,
+                               .audit = node_audit_options(node),
+                               .audit_by_api = config->audit_by_api,
+                               .audit_may_prefix = config->audit_may_prefix};
     CF_TRY(harden(config, err));
     CF_TRY(loop_new(&node->loop, err));
     CF_TRY(loop_signal_new(node->loop, SIGTERM, on_terminate, node, &node->signals[0], err));
@@ -327,6 +331,7 @@ static cf_status start(struct node *node, struct cf_error *err)
         .context = node, .routes = host_routes, .forward = cluster_forward};
     node->core = core_new(&core, registry_engines, &the_proposer, &host);
     core_set_keyring_loader(node->core, seal_load_keyring, node);
+    CF_TRY(node_audit_start(node, err));
     CF_TRY(seal_configure(node, err));
     node->snapshots = snapshots_new(node);
     node->ceremony = ceremony_new();
@@ -374,6 +379,7 @@ static void destroy(struct node *node)
         tls_server_free(node->tls[i]);
     }
     core_free(node->core);
+    node_audit_free(node);
     raft_store_free(node->store);
     kv_close(node->kv);
     secret_free(node->root_key);

@@ -38,6 +38,7 @@ struct node {
     struct cluster *cluster;
     struct ceremony *ceremony;
     struct node_replication *replication;
+    struct node_audit *audit;    /* audit.h */
     struct init_operation *init; /* sys/init under way */
     struct ticker *ticker;       /* tick.h */
     struct autopilot_feed *autopilot; /* autopilot.h */

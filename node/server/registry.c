@@ -9,6 +9,9 @@
 #define AUTH(name) extern const struct engine_ops auth_##name;
 #include "node/auth/auth.def"
 #undef AUTH
+#define AUDIT(name) extern const struct audit_ops audit_##name;
+#include "node/audit/audit.def"
+#undef AUDIT
 
 const struct engine_ops *const registry_engines[] = {
     &engine_system,
@@ -18,5 +21,12 @@ const struct engine_ops *const registry_engines[] = {
 #define AUTH(name) &auth_##name,
 #include "node/auth/auth.def"
 #undef AUTH
+    NULL,
+};
+
+const struct audit_ops *const registry_audit[] = {
+#define AUDIT(name) &audit_##name,
+#include "node/audit/audit.def"
+#undef AUDIT
     NULL,
 };

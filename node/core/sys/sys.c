@@ -62,8 +62,36 @@ static const struct field tool_fields[] = {
     {"input", FIELD_STRING, "What is hashed, in base64."},
     FIELD_END};
 
+static const struct field audit_fields[] = {
+    {"type", FIELD_STRING, "\"file\", \"socket\" or \"syslog\"."},
+    {"description", FIELD_STRING, "For people."},
+    {"options", FIELD_MAP, "Options of the device, such as file_path."},
+    {"local", FIELD_BOOL, "Keeps the device out of replication."},
+    FIELD_END};
+
+static const struct field audit_hash_fields[] = {
+    {"input", FIELD_STRING, "The text whose hash is asked for."}, FIELD_END};
+
+static const struct field audit_header_fields[] = {
+    {"hmac", FIELD_BOOL, "Records the hash of the header instead of its value."}, FIELD_END};
+
 /* clang-format off */
 static const struct route routes[] = {
+    /* ---- audit ---- */
+    {.pattern = "audit", .read = sys_audit_list, .flags = ROUTE_SUDO,
+     .help = "The audit devices."},
+    {.pattern = "audit/:path...", .write = sys_audit_enable, .del = sys_audit_disable,
+     .flags = ROUTE_SUDO | ROUTE_SLOW, .fields = audit_fields,
+     .help = "Enables and disables the audit device at a path."},
+    {.pattern = "audit-hash/:path...", .write = sys_audit_hash, .flags = ROUTE_READS,
+     .fields = audit_hash_fields,
+     .help = "The hash under which a text stands in the records of a device."},
+    {.pattern = "config/auditing/request-headers", .read = sys_audit_headers, .flags = ROUTE_SUDO,
+     .help = "The headers of requests that are recorded."},
+    {.pattern = "config/auditing/request-headers/:header", .read = sys_audit_header_read,
+     .write = sys_audit_header_write, .del = sys_audit_header_delete, .flags = ROUTE_SUDO,
+     .fields = audit_header_fields, .help = "Whether and how a header of requests is recorded."},
+
     /* ---- mounts ---- */
     {.pattern = "mounts", .read = sys_mounts_list,
      .help = "The secrets engines and where they are mounted."},

@@ -87,6 +87,16 @@ cf_status sys_catalog(struct request *rq, struct cf_error *err);
 cf_status sys_catalog_list(struct request *rq, struct cf_error *err);
 cf_status sys_catalog_read(struct request *rq, struct cf_error *err);
 
+/* ---- audit.c ---- */
+cf_status sys_audit_list(struct request *rq, struct cf_error *err);
+cf_status sys_audit_enable(struct request *rq, struct cf_error *err);
+cf_status sys_audit_disable(struct request *rq, struct cf_error *err);
+cf_status sys_audit_hash(struct request *rq, struct cf_error *err);
+cf_status sys_audit_headers(struct request *rq, struct cf_error *err);
+cf_status sys_audit_header_read(struct request *rq, struct cf_error *err);
+cf_status sys_audit_header_write(struct request *rq, struct cf_error *err);
+cf_status sys_audit_header_delete(struct request *rq, struct cf_error *err);
+
 /* ---- password_policies.c ---- */
 cf_status sys_password_list(struct request *rq, struct cf_error *err);
 cf_status sys_password_read(struct request *rq, struct cf_error *err);

@@ -128,12 +128,14 @@ static const struct route host_routes[] = {
 static void forward(void *context, struct request *rq, bool to_primary)
 {
     struct bench *bench = context;
-    bench->forwards++;
     bench->to_primary = to_primary;
     bench->forwarded = rq;
+    __atomic_add_fetch(&bench->forwards, 1, __ATOMIC_RELEASE);
 }
 
 /* ---- its life ---- */
+
+const struct audit_ops *const *bench_audit;
 
 struct bench *bench_new(void)
 {
@@ -147,7 +149,11 @@ struct bench *bench_new(void)
     pthread_mutexattr_destroy(&recursive);
     bench->kv = kv_open_memory();
     struct proposer proposer = {bench, propose, read_index, is_active, is_active};
-    struct core_config config = {768 * 3600, 768 * 3600, false, 2};
+    struct core_config config = {.default_lease_ttl_s = 768 * 3600,
+                                 .max_lease_ttl_s = 768 * 3600,
+                                 .workers = 2,
+                                 .audit = {.ops = bench_audit},
+                                 .audit_by_api = true};
     struct core_host host = {bench, host_routes, forward};
     bench->core = core_new(&config, registry_engines, &proposer, &host);
     cf_status status = kv_family_create(bench->kv, "state-0", &bench->state, &err);
@@ -329,6 +335,24 @@ static bool wait_for(const bool *flag)
         (void)nanosleep(&pause, NULL);
     }
     return false;
+}
+
+void call_wait(struct call *call)
+{
+    bool ended = wait_for(&call->is_done);
+    assert(ended);
+}
+
+void bench_wait_forwards(struct bench *bench, unsigned count)
+{
+    for (int i = 0; i < 3000; i++) {
+        if (__atomic_load_n(&bench->forwards, __ATOMIC_ACQUIRE) == count) {
+            return;
+        }
+        struct timespec pause = {0, 10 * 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
+    }
+    abort();
 }
 
 void bench_wait(const _Atomic bool *flag)

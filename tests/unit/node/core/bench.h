@@ -53,6 +53,8 @@ struct call {
     char text[512];
 };
 
+/* Types of audit devices of the next bench_new(); then a device is made through the API. */
+extern const struct audit_ops *const *bench_audit;
 struct bench *bench_new(void); /* initialised, unsealed, leading */
 void bench_free(struct bench *bench);
 CF_DEFINE_OWNED(bench);
@@ -60,6 +62,10 @@ CF_DEFINE_OWNED(bench);
 /* token NULL: root, "": none. */
 struct call *bench_start(struct bench *bench, const char *token, const char *operation,
                          const char *path, const char *body);
+/* Waits (bounded) until it is answered; aborts otherwise. */
+void call_wait(struct call *call);
+/* Waits (bounded) until so many requests were handed on. */
+void bench_wait_forwards(struct bench *bench, unsigned count);
 void call_free(struct call *call);
 CF_DEFINE_OWNED(call);
 /* The text at a dotted path of the answer, "" when absent; until the next use of the same call. */
