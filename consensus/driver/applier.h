@@ -7,6 +7,7 @@
 #ifndef COFFER_CONSENSUS_DRIVER_APPLIER_H
 #define COFFER_CONSENSUS_DRIVER_APPLIER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "consensus/core/raft.h"
@@ -40,6 +41,7 @@ struct raft_proposal {
     /* Filled in by the caller. */
     uint8_t type;        /* RAFT_ENTRY_DATA or RAFT_ENTRY_DATA_BATCH */
     uint8_t flags;       /* carried with the entry, not interpreted */
+    bool frees;          /* removes more than it writes: admitted on a disk that is almost full */
     uint8_t *payload;    /* admit may patch it in place; not touched after the append */
     size_t payload_size; /* at most RAFT_PAYLOAD_MAX */
     /* Exactly once, never from inside raft_driver_propose: on the applier thread when it was

@@ -66,6 +66,9 @@ CF_CHECKED cf_status raft_driver_start(const struct raft_driver_options *options
 void raft_driver_free(struct raft_driver *driver);
 CF_DEFINE_OWNED(raft_driver);
 
+/* Bytes that must be free on a disk of that size for a new driver to take proposals. */
+uint64_t raft_driver_space_needed(uint64_t total);
+
 /* ---- network (loop) ------------------------------------------------------------------------- */
 
 /* Before the first message, and again after a change (NULL: none any more; a sole voter needs
@@ -131,7 +134,9 @@ struct raft_driver_status {
     char leader_address[RAFT_ADDRESS_MAX];
     uint64_t leader_heard_us; /* loop_now_us() of the last contact with the leader; 0: never */
     uint64_t floor;           /* of replication, as known here */
-    bool disk_full;
+    bool disk_full;             /* proposals are refused that don't free room */
+    uint64_t disk_left, disk_total;
+    uint64_t disk_stalls; /* how often leadership was given up for it */
     uint64_t queue_entries, queue_bytes; /* proposals that wait for the loop */
     uint64_t log_bytes;
     struct raft_counters counters;

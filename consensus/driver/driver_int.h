@@ -93,6 +93,9 @@ struct snap_send;    /* snap_send.c */
 struct snap_receive; /* snap_receive.c */
 #define SNAP_SENDS_MAX 2
 
+/* Room on the disk; health.c. */
+enum space_level { SPACE_ENOUGH, SPACE_IS_LOW, SPACE_IS_GONE };
+
 /* A run of entries that a lagging follower needs, read by a worker. */
 #define FETCHES_MAX 4
 struct fetch {
@@ -161,7 +164,6 @@ struct raft_driver {
     /* Leadership, as others may ask; written by the loop. */
     atomic_bool accepting, read_now;
     atomic_uint_fast64_t term, leader, applied, first_index;
-    bool disk_full;
     uint64_t ready_term, ready_index; /* loop: this term's first usable commit */
     uint64_t announced_term;          /* loop: became_leader was called for it */
     struct raft_soft_state soft;      /* loop */
@@ -211,7 +213,14 @@ struct raft_driver {
     } clocks[RAFT_MEMBERS_MAX];    /* loop: of peers, as last heard */
     struct raft_clocks clocks_now; /* guarded by status_lock */
 
-    uint64_t stalled_us, last_tick_us, space_checked_us;
+    /* health.c; loop. */
+    uint64_t stalled_us, stalled_write_us, stalls, last_tick_us;
+    enum space_level space;
+    uint64_t space_left, space_total, space_admitted; /* admitted: since the last look */
+    bool ballast_held, ballast_busy;
+    uint64_t ballast_tried_us;
+    cf_status ballast_status;
+    struct raft_job ballast_job;
     uint32_t condition; /* host's part: RAFT_SEALED, RAFT_STALLED */
     atomic_uint_fast64_t proposals;
     uint64_t frames_refused;
@@ -281,6 +290,12 @@ void frames_tell_peers(struct raft_driver *driver); /* the transport hears who t
 
 /* health.c */
 void health_tick(struct raft_driver *driver, uint64_t now_us);
+/* Loop: is there room for a proposal of so many bytes? frees: it removes more than it writes. */
+bool health_admits(struct raft_driver *driver, bool frees, size_t bytes);
+/* Loop: is there room for entries of a leader? */
+bool health_takes_entries(struct raft_driver *driver, size_t bytes);
+/* Loop: the node is about to write; gives the ballast up when there is no room otherwise. */
+void health_before_write(struct raft_driver *driver);
 
 /* retention.c */
 void retention_start(struct raft_driver *driver, const struct raft_loaded *loaded);

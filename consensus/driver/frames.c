@@ -77,6 +77,15 @@ static bool is_ours(const struct raft_driver *driver, uint64_t from, const struc
            frame->identity.recovery_epoch == driver->identity.recovery_epoch;
 }
 
+static size_t entry_bytes(const struct raft_msg *msg)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < msg->entry_count; i++) {
+        bytes += raft_entry_size(msg->entries[i]);
+    }
+    return bytes;
+}
+
 static void take_frame(struct raft_driver *driver, const struct raft_frame *frame)
 {
     switch (frame->kind) {
@@ -97,6 +106,10 @@ static void take_frame(struct raft_driver *driver, const struct raft_frame *fram
         if (frame->kind == RAFT_MSG_HEARTBEAT && frame->msg.from == driver->soft.leader &&
             frame->msg.term == driver->soft.term) {
             driver->floor_leader = frame->floor;
+        }
+        if (frame->kind == RAFT_MSG_APPEND && frame->msg.entry_count > 0 &&
+            !health_takes_entries(driver, entry_bytes(&frame->msg))) {
+            return; /* not answered: the leader goes on without this node until it has room */
         }
         raft_step(driver->raft, loop_now_us(), &frame->msg);
         break;

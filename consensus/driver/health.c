@@ -1,11 +1,28 @@
-/* consensus/driver/health.c: a disk that hangs or is full. */
+/* consensus/driver/health.c
+ *
+ * A disk that hangs or is full (consensus.md 13.2, 13.3).
+ *
+ * Room on the disk has three levels. Enough; low: nothing is appended that does not free something;
+ * none: nothing at all is appended, here and (as a follower) on behalf of others, as a log that
+ * meets ENOSPC ends the process. A ballast is held back until the node itself has to write on a
+ * disk without room, and counts as taken in all of this. What is admitted between two looks at the
+ * disk is bounded, so a burst of writes cannot outrun them.
+ */
 #include "consensus/driver/driver_int.h"
 #include "node/base/log.h"
 
-#define SPACE_CHECK_US ((uint64_t)1000 * 1000)
-#define SPACE_MIN ((uint64_t)64 << 20)  /* always too little */
-#define SPACE_LOW ((uint64_t)512 << 20) /* too little when it is below 5 % as well */
-#define STALL_EXIT_US ((uint64_t)30 * 1000 * 1000)
+#define MIB ((uint64_t)1 << 20)
+#define SPACE_LOW_MIN (24 * MIB) /* below it is low on any disk */
+#define SPACE_LOW_MAX (512 * MIB) /* 5 % of a large disk would be a waste */
+#define SPACE_COMPACTION (192 * MIB) /* what one compaction writes before it removes its input */
+#define SPACE_NONE (8 * MIB)
+#define SPACE_STEP (4 * MIB) /* of proposals between two looks */
+#define BALLAST (64 * MIB)
+#define BALLAST_RETRY_US ((uint64_t)10 * 1000 * 1000)
+#define STALL_MIN_US (2 * TICK_US) /* we look no more often */
+#define STALL_EXIT_US ((uint64_t)10 * 1000 * 1000)
+
+/* ---- a disk that hangs */
 
 /* A node whose disk hangs must not lead, and one that hangs for long must end (hashicorp/raft#503).
  * A pause of the whole process (SIGSTOP) is no stall: time counts only while we tick. A sole voter
@@ -14,52 +31,164 @@
 static void check_stall(struct raft_driver *driver, uint64_t now_us)
 {
     uint64_t busy = atomic_load(&driver->writer.busy_since_us);
-    uint64_t tick = now_us - driver->last_tick_us;
-    bool slow = busy != 0 && now_us > busy && now_us - busy > driver->options.election_us;
-    driver->stalled_us = slow ? driver->stalled_us + (tick < 2 * TICK_US ? tick : 2 * TICK_US) : 0;
-    bool stalled =
-        driver->stalled_us > driver->options.election_us && !driver_is_sole_voter(driver);
+    uint64_t tick = now_us - driver->last_tick_us, age = busy != 0 && now_us > busy ? now_us - busy : 0;
+    tick = tick < 2 * TICK_US ? tick : 2 * TICK_US;
+    bool same = busy != 0 && busy == driver->stalled_write_us;
+    driver->stalled_write_us = busy;
+    driver->stalled_us = same ? driver->stalled_us + tick : age < tick ? age : tick;
+    bool alone = driver_is_sole_voter(driver);
+    uint64_t limit = cf_max(driver->options.election_us / 2, STALL_MIN_US);
+    bool stalled = driver->stalled_us >= limit && !alone;
     uint32_t condition = (driver->condition & ~RAFT_STALLED) | (stalled ? RAFT_STALLED : 0);
     if (condition != driver->condition) {
         driver->condition = condition;
-        cf_warn("raft", condition & RAFT_STALLED
-                            ? "the disk does not answer: leadership is given up"
-                            : "the disk answers again");
+        driver->stalls += stalled;
+        cf_warn("raft", stalled ? "the disk does not answer: leadership is given up"
+                                : "the disk answers again");
         raft_set_condition(driver->raft, now_us, condition);
     }
-    if (driver->stalled_us > STALL_EXIT_US) {
+    if (driver->stalled_us > STALL_EXIT_US && !alone) {
         struct cf_error err = {0};
-        cf_fail(&err, CF_IO, "the disk has not answered for 30 seconds");
+        cf_fail(&err, CF_IO, "the disk has not answered for %u seconds",
+                (unsigned)(STALL_EXIT_US / 1000000));
         driver_fatal(driver, RAFT_EXIT_DISK, &err);
     }
 }
 
-static void check_space(struct raft_driver *driver, uint64_t now_us)
+/* ---- a disk that is full */
+
+static uint64_t ballast_of(uint64_t total)
 {
-    if (now_us - driver->space_checked_us < SPACE_CHECK_US) {
-        return;
+    return total / 16 < BALLAST ? total / 16 : BALLAST;
+}
+
+static uint64_t low_of(uint64_t total)
+{
+    uint64_t share = total / 20;
+    return share < SPACE_LOW_MIN ? SPACE_LOW_MIN : share > SPACE_LOW_MAX ? SPACE_LOW_MAX : share;
+}
+
+uint64_t raft_driver_space_needed(uint64_t total)
+{
+    return ballast_of(total) + low_of(total) + SPACE_NONE;
+}
+
+static void tell_space(struct raft_driver *driver, enum space_level before, uint64_t left)
+{
+    unsigned long long mib = left >> 20;
+    switch (driver->space) {
+    case SPACE_ENOUGH:
+        cf_info("raft", "the data directory's disk has room again (%llu MiB)", mib);
+        break;
+    case SPACE_IS_LOW:
+        if (before == SPACE_ENOUGH) {
+            cf_err("raft",
+                   "the data directory's disk is almost full (%llu MiB left): only what frees room "
+                   "is written until there is more",
+                   mib);
+        }
+        break;
+    case SPACE_IS_GONE:
+        cf_err("raft",
+               "the data directory's disk is full: nothing is written until there is room. Make "
+               "room on it, or give it more; reads go on");
+        break;
     }
-    driver->space_checked_us = now_us;
+}
+
+static void look_at_space(struct raft_driver *driver)
+{
     uint64_t left = 0, total = 0;
+    driver->space_admitted = 0;
     if (kv_space(raft_store_kv(driver->store), &left, &total, NULL) != CF_OK) {
         return;
     }
-    bool full = left < SPACE_MIN || (left < SPACE_LOW && left < total / 20);
-    if (full != driver->disk_full) {
-        driver->disk_full = full;
-        if (full) {
-            cf_err("raft",
-                   "the data directory's disk is almost full (%llu MiB left): writes are "
-                   "refused until there is room",
-                   (unsigned long long)(left >> 20));
-        } else {
-            cf_info("raft", "the data directory's disk has room again");
-        }
+    driver->space_left = left;
+    driver->space_total = total;
+    /* As if the ballast were in place, so that giving it up does not look like new room. */
+    uint64_t lacking = driver->ballast_held ? 0 : ballast_of(total);
+    uint64_t usable = left > lacking ? left - lacking : 0, low = low_of(total);
+    /* A compaction writes all of its output before its input goes, faster than we look. */
+    uint64_t tables = raft_store_table_bytes(driver->store);
+    low += tables < SPACE_COMPACTION ? tables : SPACE_COMPACTION;
+    enum space_level before = driver->space, level;
+    if (left + (driver->ballast_held ? ballast_of(total) : 0) < SPACE_NONE) {
+        level = SPACE_IS_GONE;
+    } else if (usable < low || (before != SPACE_ENOUGH && usable < low + low / 4)) {
+        level = SPACE_IS_LOW; /* a little more to leave it than to enter it */
+    } else {
+        level = SPACE_ENOUGH;
     }
+    driver->space = level;
+    if (level != before) {
+        tell_space(driver, before, left);
+    }
+}
+
+/* Blocks while the file system finds room, which is quick where it can reserve at all. */
+static void ballast_run(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, ballast_job);
+    driver->ballast_status =
+        kv_ballast(raft_store_kv(driver->store), ballast_of(driver->space_total), NULL);
+}
+
+static void ballast_done(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, ballast_job);
+    driver->ballast_busy = false;
+    driver->ballast_held = driver->ballast_status == CF_OK;
+}
+
+static void want_ballast(struct raft_driver *driver, uint64_t now_us)
+{
+    bool due = driver->ballast_tried_us == 0 || now_us - driver->ballast_tried_us > BALLAST_RETRY_US;
+    if (driver->ballast_held || driver->ballast_busy || !due || driver->space != SPACE_ENOUGH ||
+        driver->space_total == UINT64_MAX || driver->space_total == 0) {
+        return;
+    }
+    driver->ballast_tried_us = now_us;
+    driver->ballast_busy = true;
+    driver->ballast_job = (struct raft_job){.run = ballast_run, .done = ballast_done};
+    raft_worker_push(driver->carer, &driver->ballast_job);
+}
+
+void health_before_write(struct raft_driver *driver)
+{
+    if (driver->space == SPACE_ENOUGH || !driver->ballast_held) {
+        return;
+    }
+    look_at_space(driver);
+    if (driver->space_left < 2 * SPACE_NONE) {
+        cf_warn("raft", "the reserve on the data directory's disk is given up");
+        cf_ignore(kv_ballast(raft_store_kv(driver->store), 0, NULL), "the write will tell");
+        driver->ballast_held = false;
+        look_at_space(driver);
+    }
+}
+
+bool health_admits(struct raft_driver *driver, bool frees, size_t bytes)
+{
+    driver->space_admitted += bytes;
+    if (driver->space_admitted > SPACE_STEP) {
+        look_at_space(driver);
+    }
+    if (driver->space == SPACE_ENOUGH) {
+        return true;
+    }
+    look_at_space(driver); /* what was seen may be a tick old */
+    health_before_write(driver);
+    return driver->space == SPACE_ENOUGH || (driver->space == SPACE_IS_LOW && frees);
+}
+
+bool health_takes_entries(struct raft_driver *driver, size_t bytes)
+{
+    return health_admits(driver, true, bytes);
 }
 
 void health_tick(struct raft_driver *driver, uint64_t now_us)
 {
     check_stall(driver, now_us);
-    check_space(driver, now_us);
+    look_at_space(driver);
+    want_ballast(driver, now_us);
 }

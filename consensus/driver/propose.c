@@ -120,9 +120,12 @@ static void fill_chunk(struct raft_driver *driver, struct chunk *chunk, uint64_t
            (chunk->count == 0 || chunk->bytes + driver->parked->payload_size <= CHUNK_BYTES_MAX)) {
         struct raft_proposal *proposal = pop_parked(driver);
         struct cf_error err = {0};
-        cf_status status = applier->admit == NULL ? CF_OK
-                                                  : applier->admit(applier->context, proposal,
-                                                                   next + chunk->count, term, &err);
+        cf_status status = CF_OK;
+        if (!health_admits(driver, proposal->frees, proposal->payload_size)) {
+            status = cf_fail(&err, CF_NO_SPACE, "the disk is full: only deleting is possible");
+        } else if (applier->admit != NULL) {
+            status = applier->admit(applier->context, proposal, next + chunk->count, term, &err);
+        }
         if (status != CF_OK) {
             finish(driver, proposal, status, &err);
             continue;
@@ -188,8 +191,6 @@ void propose_parked(struct raft_driver *driver)
             refuse_parked(driver, CF_NOT_LEADER, NULL);
         } else if (!atomic_load(&driver->accepting) || status.transfer_to != RAFT_NONE) {
             return; /* leadership is about to become usable, or to end */
-        } else if (driver->disk_full) {
-            refuse_parked(driver, CF_NO_SPACE, NULL);
         } else {
             append_chunk(driver);
         }

@@ -106,7 +106,8 @@ static void flush_done(struct raft_job *job)
 
 static void flush(struct raft_driver *driver)
 {
-    if (!driver->flushing && !driver->stopping) {
+    if (!driver->flushing && !driver->stopping && driver->space != SPACE_IS_GONE) {
+        health_before_write(driver);
         driver->flushing = true;
         raft_worker_push(driver->carer, &driver->flush_job);
     }

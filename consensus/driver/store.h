@@ -122,8 +122,9 @@ CF_CHECKED cf_status raft_store_term(struct raft_store *store, uint64_t index, u
 /* Of the log's base, when it is at this index; CF_NOT_FOUND. */
 CF_CHECKED cf_status raft_store_base_term(struct raft_store *store, uint64_t index, uint64_t *ret,
                                           struct cf_error *err);
-/* Bytes that the log's files take, roughly. */
+/* Bytes that the log's files take, roughly; and all files of log and state. */
 uint64_t raft_store_log_bytes(struct raft_store *store);
+uint64_t raft_store_table_bytes(struct raft_store *store);
 
 /* ---- the state ------------------------------------------------------------------------------ */
 

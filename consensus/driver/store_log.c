@@ -181,3 +181,9 @@ uint64_t raft_store_log_bytes(struct raft_store *store)
 {
     return kv_approximate_size(store->log, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
 }
+
+uint64_t raft_store_table_bytes(struct raft_store *store)
+{
+    CF_OWNED(kv_family) state = raft_store_state(store);
+    return raft_store_log_bytes(store) + kv_approximate_size(state, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
+}

@@ -204,6 +204,7 @@ void writer_stop(struct raft_driver *driver)
 void writer_push(struct raft_driver *driver, struct write_item *item)
 {
     struct writer *writer = &driver->writer;
+    health_before_write(driver);
     item->next = NULL;
     pthread_mutex_lock(&writer->lock);
     bool idle = writer->waiting == NULL;

@@ -65,7 +65,7 @@ static cf_status propose_and_wait(struct expirer *expirer, struct txn *txn, stru
 {
     struct proposer *proposer = &expirer->core->proposer;
     struct proposal *proposal = &expirer->proposal;
-    *proposal = (struct proposal){.done = proposed, .deadline_us = UINT64_MAX};
+    *proposal = (struct proposal){.done = proposed, .deadline_us = UINT64_MAX, .frees = true};
     cf_buf_init(&proposal->payload, TRANSACTION_BYTES_MAX + COMMAND_HEADER_SIZE);
     cf_status status = txn_encode(txn, &proposal->payload, err);
     if (status == CF_OK) {

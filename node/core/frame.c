@@ -314,6 +314,7 @@ static void commit(struct run *run, enum next next)
     proposal->claim = txn_claim(rq->txn);
     proposal->claim->ticket = run->ticket;
     proposal->deadline_us = rq->deadline_us;
+    proposal->frees = rq->operation == OPERATION_DELETE || txn_frees(rq->txn);
     proposal->done = proposed;
     proposal->retry_index = 0;
     run->core->proposer.propose(run->core->proposer.context, proposal);

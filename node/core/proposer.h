@@ -20,6 +20,7 @@ struct proposal {
     struct cf_buf payload; /* node/core/command.h; the stamp is filled in at append */
     struct window_claim *claim; /* NULL: unconditional */
     bool is_restore;       /* of a restore under way: goes through while all others are held off */
+    bool frees;            /* it removes: admitted on a disk that is almost full */
     uint64_t deadline_us;  /* monotonic; past it the append is refused with CF_TIMEOUT */
 
     /* At append, on the main loop, before anything else is checked; index: what it would get. Not CF_OK

@@ -20,6 +20,7 @@ struct pending {
 
 /* The last few reads: what decides whether a request creates or updates is read again by its handler.
  * The view stands still, so that an answer stays the answer. */
+#define FREES_PUT_MAX 4096 /* of a request that deletes: a list without a name, a use of a token */
 #define RECENT_MAX 4
 
 struct recent {
@@ -399,6 +400,17 @@ unsigned txn_write_classes(const struct txn *txn)
         classes |= 1u << class_number(txn->writes[i].key.class);
     }
     return classes;
+}
+
+bool txn_frees(const struct txn *txn)
+{
+    size_t put = 0;
+    bool deletes = false;
+    for (size_t i = 0; i < txn->write_count; i++) {
+        deletes |= txn->writes[i].kind != OP_PUT;
+        put += txn->writes[i].value.size;
+    }
+    return deletes && put <= FREES_PUT_MAX;
 }
 
 size_t txn_mark(const struct txn *txn)

@@ -50,6 +50,8 @@ bool txn_has_writes(const struct txn *txn);
 bool txn_writes_key(const struct txn *txn, struct key key);
 /* Bit class_number() of each class that is written. */
 unsigned txn_write_classes(const struct txn *txn);
+/* Whether it deletes and puts next to nothing: what a disk that is almost full still takes. */
+bool txn_frees(const struct txn *txn);
 /* Marks a point in the write set and goes back to it (a failed optional step leaves nothing). */
 size_t txn_mark(const struct txn *txn);
 void txn_rollback(struct txn *txn, size_t mark);

@@ -199,14 +199,12 @@ static cf_status make_keys(struct init_operation *op, struct cf_error *err)
     return shamir_split(secret_slice(op->share_key), op->shape, core_random(), op->shares, err);
 }
 
-/* Once consensus has begun there is no way back: the first entry must find room. The limits are a little
- * above those from which on the driver takes no entries. */
+/* Once consensus has begun there is no way back: the first entry must find room. */
 static cf_status check_space(struct node *node, struct cf_error *err)
 {
-    const uint64_t least = (uint64_t)72 << 20, low = (uint64_t)512 << 20;
     uint64_t left = 0, total = 0;
     if (kv_space(node->kv, &left, &total, NULL) != CF_OK ||
-        (left >= least && (left >= low || left >= total / 20))) {
+        left >= raft_driver_space_needed(total)) {
         return CF_OK;
     }
     return cf_fail(err, CF_NO_SPACE,

@@ -54,6 +54,7 @@ static void propose(void *context, struct proposal *proposal)
     pending->raft.type = RAFT_ENTRY_DATA;
     pending->raft.payload = proposal->payload.data;
     pending->raft.payload_size = proposal->payload.size;
+    pending->raft.frees = proposal->frees;
     pending->raft.done = raft_done;
     cf_status status = raft_driver_propose(driver, &pending->raft, NULL);
     if (status != CF_OK) {

@@ -449,3 +449,8 @@ cf_status kv_space(struct kv *kv, uint64_t *free_bytes, uint64_t *total_bytes, s
 {
     return kv->ops->space(kv, free_bytes, total_bytes, err);
 }
+
+cf_status kv_ballast(struct kv *kv, uint64_t bytes, struct cf_error *err)
+{
+    return kv->ops->ballast(kv, bytes, err);
+}

@@ -227,4 +227,8 @@ uint64_t kv_sync_count(const struct kv *kv);
 CF_CHECKED cf_status kv_space(struct kv *kv, uint64_t *free_bytes, uint64_t *total_bytes,
                               struct cf_error *err);
 
+/* Holds so many bytes of the disk back (0: gives them back): what is left for the way out when the
+ * disk is full. Blocks shortly. CF_NO_SPACE: there is not that much. In memory nothing. */
+CF_CHECKED cf_status kv_ballast(struct kv *kv, uint64_t bytes, struct cf_error *err);
+
 #endif

@@ -8,6 +8,7 @@
 #define COFFER_STORAGE_KV_DIR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "node/base/status.h"
 
@@ -27,5 +28,9 @@ CF_CHECKED cf_status kv_dir_ready(const char *path, struct cf_error *err);
 /* After RocksDB could not lock db/LOCK: the pid of the holder, or 0 when unknown. Never call it
  * when this process itself may hold the lock: closing the file would drop it (POSIX locks). */
 long kv_dir_holder(const char *path);
+
+/* Makes the file `ballast` in a store's directory hold so many bytes of disk, or none. CF_NO_SPACE,
+ * CF_IO: then there is none. */
+CF_CHECKED cf_status kv_dir_ballast(const char *path, uint64_t bytes, struct cf_error *err);
 
 #endif

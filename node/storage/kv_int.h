@@ -55,6 +55,7 @@ struct kv_ops {
     uint64_t (*approximate_size)(struct kv_family *family, struct cf_slice from,
                                  struct cf_slice to);
     uint64_t (*memory_bytes)(struct kv *kv);
+    cf_status (*ballast)(struct kv *kv, uint64_t bytes, struct cf_error *err);
     cf_status (*space)(struct kv *kv, uint64_t *free_bytes, uint64_t *total_bytes,
                        struct cf_error *err);
 };

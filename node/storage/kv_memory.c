@@ -414,6 +414,14 @@ static uint64_t memory_memory_bytes(struct kv *kv)
     return bytes;
 }
 
+static cf_status memory_ballast(struct kv *kv, uint64_t bytes, struct cf_error *err)
+{
+    (void)kv;
+    (void)bytes;
+    (void)err;
+    return CF_OK;
+}
+
 static cf_status memory_space(struct kv *kv, uint64_t *free_bytes, uint64_t *total_bytes,
                               struct cf_error *err)
 {
@@ -456,6 +464,7 @@ static const struct kv_ops memory_ops = {
     .drop_files = memory_drop_files,
     .approximate_size = memory_approximate_size,
     .memory_bytes = memory_memory_bytes,
+    .ballast = memory_ballast,
     .space = memory_space,
 };
 

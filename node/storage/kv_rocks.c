@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "node/storage/kv_dir.h"
 #include "node/storage/kv_rocks.h"
 
 #define READ_AHEAD ((size_t)1 << 20)
@@ -353,6 +354,11 @@ static cf_status rocks_space(struct kv *base, uint64_t *free_bytes, uint64_t *to
     return CF_OK;
 }
 
+static cf_status rocks_ballast(struct kv *base, uint64_t bytes, struct cf_error *err)
+{
+    return kv_dir_ballast(rocks(base)->path, bytes, err);
+}
+
 const struct kv_ops rocks_ops = {
     .close = rocks_close,
     .family_create = rocks_family_create,
@@ -386,5 +392,6 @@ const struct kv_ops rocks_ops = {
     .drop_files = rocks_drop_files,
     .approximate_size = rocks_approximate_size,
     .memory_bytes = rocks_memory_bytes,
+    .ballast = rocks_ballast,
     .space = rocks_space,
 };

@@ -6,6 +6,8 @@
 #include "node/storage/kv_dir.h"
 #include "node/storage/kv_rocks.h"
 
+#define OPEN_SPACE ((uint64_t)32 << 20)
+
 /* Options that have no setter in the C API, or read better as text. Why:
  * - paranoid_checks, force_consistency_checks: stop rather than read on past damage;
  * - kPointInTimeRecovery with recycling off: replay ends at the first bad record and never skips a
@@ -217,11 +219,16 @@ cf_status kv_open(const char *path, const struct kv_options *options, struct kv 
                   struct cf_error *err)
 {
     enum kv_dir_state state;
+    uint64_t left = 0, total = 0;
     CF_TRY(kv_dir_prepare(path, options != NULL && options->must_exist, &state, err));
     struct rocks_kv *rocks_kv = cf_new(struct rocks_kv);
     kv_base_init(&rocks_kv->base, &rocks_ops);
     rocks_kv->path = cf_strdup(path);
     CF_OWNED(kv) kv = &rocks_kv->base;
+    if (kv_space(kv, &left, &total, NULL) == CF_OK && left < OPEN_SPACE) {
+        /* An open writes: without room it would be refused, and nobody could delete anything. */
+        cf_ignore(kv_dir_ballast(path, 0, NULL), "the open will tell");
+    }
     CF_TRY(make_options(rocks_kv, options != NULL ? options : &defaults, err));
     CF_TRY(open_database(rocks_kv, state == KV_DIR_NEW, err));
     if (state == KV_DIR_NEW) {

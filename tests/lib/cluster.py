@@ -46,6 +46,10 @@ def binary():
     return os.environ.get("COFFER_BINARY") or os.path.join(TOP, "build", "coffer")
 
 
+def disk_tool(name):
+    return os.path.join(os.path.dirname(os.path.abspath(binary())), "tests", "lib", name)
+
+
 def wait_for(what, call, seconds=10.0, every=0.05):
     """Calls until the result is true, at most so long; returns it. Errors of asking count as no."""
     end = time.monotonic() + seconds * SLOW
@@ -124,6 +128,7 @@ class Node:
         self.before_exec = die_with_parent
         self.proc = None
         self.is_paused = False
+        self.disk = None  # switches of tests/lib/disk_shim.c; not None: the node runs under it
         self.live_at("127.0.0.1")
         self.config = os.path.join(self.dir, "coffer.hcl")
         self.log_path = os.path.join(self.dir, "log")
@@ -165,6 +170,27 @@ class Node:
                   'cluster_name = "%s"' % c.name, 'log_level = "info"', "disable_mlock = true"]
         return "\n".join(lines + c.extra) + "\n"
 
+    def environment(self):
+        if self.disk is None:
+            return dict(os.environ, **self.env)
+        env = dict(os.environ, **self.env, LD_PRELOAD=disk_tool("disk_shim.so"), COFFER_DISK_DIR=self.data,
+                   COFFER_DISK=self.disk)
+        env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        return env
+
+    def set_disk(self, switches):
+        """Other switches from now on (tests/lib/README.md)."""
+        control = os.path.join(self.data + ".disk", "control")
+        with open(control + ".new", "w") as f:
+            f.write(switches + "\n")
+        os.rename(control + ".new", control)
+
+    def cut_power(self, seed, *options):
+        """Of a node that was killed: what was not synced is lost, its tail torn."""
+        assert self.proc is None
+        subprocess.run([disk_tool("disk_cut"), "--seed", str(seed), *options, self.data], check=True,
+                       stdout=subprocess.DEVNULL)
+
     def start(self, wait=True):
         assert self.proc is None, "%s runs already" % self.name
         with open(self.config, "w") as f:
@@ -173,7 +199,7 @@ class Node:
             self.proc = subprocess.Popen([binary(), "server", "-config=" + self.config],
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                          preexec_fn=self.before_exec, cwd=self.dir,
-                                         env=dict(os.environ, **self.env))
+                                         env=self.environment())
         if wait:
             wait_for("%s to answer" % self.name, self.answers, 30)
         return self

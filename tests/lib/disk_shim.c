@@ -592,6 +592,33 @@ PUBLIC int ftruncate64(int fd, off64_t size)
     return truncate_any(fd, size);
 }
 
+static int reserve_any(int fd, off_t at, off_t size)
+{
+    struct stat info;
+    pthread_mutex_lock(&lock);
+    bool ours = root_size > 0 && find(fd, &info) != NULL && control.space > 0;
+    long grows = ours ? (long)at + (long)size - (long)info.st_size : 0;
+    bool full = grows > 0 && used + grows > control.space;
+    pthread_mutex_unlock(&lock);
+    int error = full ? ENOSPC : REAL(posix_fallocate)(fd, at, size);
+    if (error == 0 && grows > 0) {
+        pthread_mutex_lock(&lock);
+        used += grows;
+        pthread_mutex_unlock(&lock);
+    }
+    return error;
+}
+
+PUBLIC int posix_fallocate(int fd, off_t at, off_t size)
+{
+    return reserve_any(fd, at, size);
+}
+
+PUBLIC int posix_fallocate64(int fd, off64_t at, off64_t size)
+{
+    return reserve_any(fd, at, size);
+}
+
 /* ---- syncing */
 
 static int sync_any(int fd, int (*really)(int))

@@ -69,15 +69,33 @@ START_TEST(failed_sync_ends_the_process)
 }
 END_TEST
 
+static cf_status put_freeing(struct node *node, const char *text)
+{
+    struct write write = {.cluster = node->cluster};
+    memcpy(write.payload, text, strlen(text));
+    write.proposal = (struct raft_proposal){.type = RAFT_ENTRY_DATA,
+                                            .frees = true,
+                                            .payload = write.payload,
+                                            .payload_size = strlen(text),
+                                            .done = write_done};
+    ck_ok(raft_driver_propose(node->driver, &write.proposal, NULL));
+    return write_wait(&write);
+}
+
 START_TEST(full_disk_refuses_writes)
 {
     begin();
     node_start(one, NODE_BOOTSTRAP);
     wait_until(&c, raft_driver_is_leader(one->driver));
     ck_assert_int_eq(put(one, "a=1"), CF_OK);
+    ck_assert_int_eq(put(one, "b=1"), CF_OK);
     atomic_store(&space_left, (uint64_t)10 << 20);
     wait_until(&c, status_of(one).disk_full);
     ck_assert_int_eq(put(one, "a=2"), CF_NO_SPACE);
+    ck_assert_int_eq(put_freeing(one, "b="), CF_OK);
+    ck_assert_str_eq(get(one, "b"), "");
+    atomic_store(&space_left, (uint64_t)1 << 20); /* the ballast is given up, and nothing is left */
+    ck_assert_int_eq(put_freeing(one, "a="), CF_NO_SPACE);
     ck_assert_int_eq(look(one), CF_OK);
     ck_assert_str_eq(get(one, "a"), "1");
     atomic_store(&space_left, (uint64_t)50 << 30);

@@ -301,6 +301,25 @@ START_TEST(space_is_told)
 }
 END_TEST
 
+START_TEST(ballast)
+{
+    struct kv *kv = NULL;
+    struct stat info;
+    char name[128];
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    snprintf(name, sizeof(name), "%s/ballast", test_dir);
+    ck_ok(kv_ballast(kv, (uint64_t)3 << 20, NULL));
+    ck_assert_int_eq(stat(name, &info), 0);
+    ck_assert_int_ge(info.st_blocks, (3 << 20) / 512); /* held, not just named */
+    ck_ok(kv_ballast(kv, (uint64_t)3 << 20, NULL));
+    ck_ok(kv_ballast(kv, 0, NULL));
+    ck_assert_int_ne(stat(name, &info), 0);
+    ck_ok(kv_ballast(kv, 0, NULL));
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
 static const char *file_key(char to[16], unsigned number)
 {
     snprintf(to, 16, "%06u", number);
@@ -359,4 +378,4 @@ END_TEST
 
 TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race,
           reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
-          bad_directories, lost_wal, space_is_told, drops_files)
+          bad_directories, lost_wal, space_is_told, ballast, drops_files)
