@@ -16,4 +16,13 @@ int tools_main(int argc, char **argv);
 /* The same on other streams (tests). */
 int tools_run(int argc, char *const *argv, FILE *in, FILE *out, FILE *err);
 
+/* `operator raft recover` works on files of a stopped node, which this folder knows nothing of:
+ * node/server fills it in. NULL: not offered. */
+struct tools_recovery {
+    const char *config; /* the server's configuration: where the data lies, and who this node is */
+    const char *peers;  /* a peers.json; NULL: one in the data directory, or this node alone */
+    bool dry_run;
+};
+extern int (*tools_offline_recovery)(const struct tools_recovery *asked, FILE *out, FILE *err);
+
 #endif

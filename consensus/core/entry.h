@@ -52,6 +52,10 @@ CF_CHECKED cf_status raft_entry_load(uint64_t term, uint64_t index, uint8_t type
                                      uint32_t crc32c, struct cf_slice payload,
                                      struct raft_entry **ret, struct cf_error *err);
 
+/* Gives a fresh entry its place and its checksum: the core's business, and that of a recovery while
+ * no core runs. */
+void raft_entry_seal(struct raft_entry *entry, uint64_t term, uint64_t index);
+
 /* Sums again and compares: CF_CORRUPT when a byte changed since. Thread: any. */
 CF_CHECKED cf_status raft_entry_check(const struct raft_entry *entry, struct cf_error *err);
 

@@ -246,8 +246,6 @@ struct raft {
 
 enum { VOTE_UNKNOWN, VOTE_YES, VOTE_NO };
 
-/* entry.c */
-void raft_entry_seal(struct raft_entry *entry, uint64_t term, uint64_t index);
 uint32_t raft_crc32c_portable(uint32_t crc, const void *bytes, size_t size);
 
 /* quorum.c: the one function behind votes, commits, rounds and CheckQuorum. values[i] belongs to

@@ -298,6 +298,19 @@ static void free_memory(void *arg)
     cf_free(driver);
 }
 
+/* A cluster that was recovered without this node has said so once: it stays out of everything. */
+static void load_superseded(struct raft_driver *driver)
+{
+    KV_VALUE(value) = {0};
+    if (raft_store_get_record(driver->store, RAFT_SUPERSEDED_RECORD, &value, NULL) == CF_OK &&
+        value.bytes.size == 8) {
+        atomic_store(&driver->superseded, cf_get_u64(value.bytes.data));
+        driver->options.condition |= RAFT_RECOVERING;
+        cf_err("raft", "the cluster was recovered without this node: it takes no part any more. Stop "
+                       "it, remove its data directory, and let it join again");
+    }
+}
+
 cf_status raft_driver_start(const struct raft_driver_options *options, struct raft_driver **ret,
                             struct cf_error *err)
 {
@@ -309,7 +322,8 @@ cf_status raft_driver_start(const struct raft_driver_options *options, struct ra
     driver->loop = options->loop;
     driver->store = options->store;
     driver->applier = options->applier;
-    driver->condition = options->condition;
+    load_superseded(driver);
+    driver->condition = driver->options.condition;
     raft_store_set_state_wal(driver->store, options->state_wal);
     driver->identity = raft_store_identity(options->store);
     cf_prng_seed(&driver->prng, options->seed);

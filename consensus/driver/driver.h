@@ -129,6 +129,7 @@ struct raft_driver_status {
     enum raft_role role;
     bool leader_ready; /* leads, and takes proposals */
     bool removed;
+    uint64_t superseded; /* recovery epoch of the cluster that went on without this node; 0: none */
     uint32_t condition;
     uint64_t term, leader, commit, applied, flushed, last_index, last_term, first_index;
     char leader_address[RAFT_ADDRESS_MAX];

@@ -221,6 +221,11 @@ struct raft_driver {
     uint64_t ballast_tried_us;
     cf_status ballast_status;
     struct raft_job ballast_job;
+    atomic_uint_fast64_t superseded; /* the newer recovery epoch that this node was refused by; 0 */
+    struct raft_job superseded_job;
+    uint64_t epoch_logged_us, epoch_told_us; /* loop: the last word about peers of another epoch */
+
+    uint64_t stalled_us, last_tick_us, space_checked_us;
     uint32_t condition; /* host's part: RAFT_SEALED, RAFT_STALLED */
     atomic_uint_fast64_t proposals;
     uint64_t frames_refused;

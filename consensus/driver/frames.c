@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "consensus/driver/driver_int.h"
+#include "consensus/driver/recover.h"
+#include "node/base/log.h"
 
 #define BULK_BYTES ((size_t)64 << 10) /* an APPEND above this takes the bulk connection */
 #define SCRATCH_KEEP ((size_t)256 << 10)
@@ -26,7 +28,7 @@ static enum raft_channel channel_of(const struct raft_frame *frame)
 
 static bool send_frame(struct raft_driver *driver, struct raft_frame *frame)
 {
-    if (!driver->has_transport) {
+    if (!driver->has_transport || atomic_load(&driver->superseded) != 0) {
         return false;
     }
     frame->identity = driver->identity;
@@ -73,8 +75,75 @@ static bool is_ours(const struct raft_driver *driver, uint64_t from, const struc
 {
     return frame->msg.from == from && frame->msg.to == driver->identity.node_id &&
            memcmp(frame->identity.cluster_id, driver->identity.cluster_id, RAFT_CLUSTER_ID_SIZE) ==
-               0 &&
-           frame->identity.recovery_epoch == driver->identity.recovery_epoch;
+               0;
+}
+
+/* ---- peers of another recovery epoch (recover.h) */
+
+#define EPOCH_TELL_US ((uint64_t)1000 * 1000)
+#define EPOCH_LOG_US ((uint64_t)60 * 1000 * 1000)
+
+static void superseded_kept(struct raft_job *job)
+{
+    (void)job;
+}
+
+static void keep_superseded(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, superseded_job);
+    uint8_t bytes[8];
+    struct cf_error err = {0};
+    cf_put_u64(bytes, atomic_load(&driver->superseded));
+    if (raft_store_put_record(driver->store, RAFT_SUPERSEDED_RECORD,
+                              cf_slice_of(bytes, sizeof(bytes)), &err) != CF_OK) {
+        cf_err("raft", "cannot note that this cluster was recovered without this node: %s",
+               err.message); /* it will be told again */
+    }
+}
+
+/* The others went on without this node. It says nothing more, so that it neither leads nor votes, and
+ * the old majority loses the quorum that it may have found again. */
+static void supersede(struct raft_driver *driver, uint64_t from, uint64_t epoch)
+{
+    if (atomic_load(&driver->superseded) != 0) {
+        return;
+    }
+    cf_err("raft",
+           "node %016llx belongs to this cluster after a recovery without this node (epoch %llx, "
+           "here %llx): this node takes no part any more. Stop it, remove its data directory, and "
+           "let it join again",
+           (unsigned long long)from, (unsigned long long)epoch,
+           (unsigned long long)driver->identity.recovery_epoch);
+    atomic_store(&driver->superseded, epoch);
+    driver->superseded_job = (struct raft_job){.run = keep_superseded, .done = superseded_kept};
+    raft_worker_push(driver->carer, &driver->superseded_job);
+    driver->condition |= RAFT_RECOVERING;
+    raft_set_condition(driver->raft, loop_now_us(), driver->condition);
+    driver_leadership(driver);
+}
+
+/* It is told our epoch by a frame that it refuses for the same reason. */
+static void refuse_epoch(struct raft_driver *driver, uint64_t from, uint64_t epoch)
+{
+    uint64_t now_us = loop_now_us(), own = driver->identity.recovery_epoch;
+    if (raft_epoch_generation(epoch) > raft_epoch_generation(own)) {
+        supersede(driver, from, epoch);
+        return;
+    }
+    if (now_us - driver->epoch_logged_us > EPOCH_LOG_US || driver->epoch_logged_us == 0) {
+        driver->epoch_logged_us = now_us;
+        cf_warn("raft",
+                "refused node %016llx: it is of recovery epoch %llx, this cluster is at %llx. Its data "
+                "directory has to be removed; then it can join again",
+                (unsigned long long)from, (unsigned long long)epoch, (unsigned long long)own);
+    }
+    if (raft_epoch_generation(epoch) < raft_epoch_generation(own) &&
+        now_us - driver->epoch_told_us > EPOCH_TELL_US) {
+        driver->epoch_told_us = now_us;
+        struct raft_frame frame = {.kind = RAFT_MSG_PRE_VOTE_R};
+        frame.msg = (struct raft_msg){.kind = RAFT_MSG_PRE_VOTE_R, .to = from, .reject = true};
+        cf_ignore(!send_frame(driver, &frame), "it asks again");
+    }
 }
 
 static size_t entry_bytes(const struct raft_msg *msg)
@@ -123,14 +192,16 @@ void raft_driver_receive(struct raft_driver *driver, uint64_t from, struct cf_sl
     }
     struct raft_frame frame;
     struct raft_wire_room room;
-    if (raft_wire_unpack(bytes, &frame, &room, NULL) == CF_OK && is_ours(driver, from, &frame)) {
+    if (raft_wire_unpack(bytes, &frame, &room, NULL) != CF_OK || !is_ours(driver, from, &frame)) {
+        driver->frames_refused++;
+    } else if (frame.identity.recovery_epoch != driver->identity.recovery_epoch) {
+        driver->frames_refused++;
+        refuse_epoch(driver, from, frame.identity.recovery_epoch);
+    } else if (atomic_load(&driver->superseded) == 0) {
         take_frame(driver, &frame);
-        raft_wire_done(&room);
-        driver_pump(driver);
-        return;
     }
-    driver->frames_refused++;
     raft_wire_done(&room);
+    driver_pump(driver);
 }
 
 struct lost_peer {

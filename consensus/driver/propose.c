@@ -261,7 +261,8 @@ bool driver_is_sole_voter(const struct raft_driver *driver)
 void driver_leadership(struct raft_driver *driver)
 {
     const struct raft_soft_state *soft = &driver->soft;
-    bool leads = soft->role == RAFT_LEADER && soft->leader_ready && !driver->stopping;
+    bool leads = soft->role == RAFT_LEADER && soft->leader_ready && !driver->stopping &&
+                 atomic_load(&driver->superseded) == 0;
     if (leads && driver->ready_term != soft->term) {
         struct raft_status status;
         raft_status(driver->raft, &status);

@@ -112,6 +112,7 @@ void status_publish(struct raft_driver *driver)
         .role = core.soft.role,
         .leader_ready = atomic_load(&driver->accepting),
         .removed = core.soft.removed,
+        .superseded = atomic_load(&driver->superseded),
         .condition = core.soft.condition,
         .term = core.term,
         .leader = core.leader,

@@ -149,6 +149,16 @@ struct raft_identity raft_store_identity(const struct raft_store *store)
     return store->identity;
 }
 
+void store_add_identity(struct raft_store *store, struct kv_batch *batch,
+                        const struct raft_identity *identity)
+{
+    uint8_t bytes[33] = {RECORD_VERSION};
+    cf_put_u64(bytes + 1, identity->node_id);
+    memcpy(bytes + 9, identity->cluster_id, RAFT_CLUSTER_ID_SIZE);
+    cf_put_u64(bytes + 25, identity->recovery_epoch);
+    kv_batch_put(batch, store->meta, KEY_IDENTITY, cf_slice_of(bytes, sizeof(bytes)));
+}
+
 /* Identity, empty hard state and base, in one synced batch. */
 static cf_status found(struct raft_store *store, const struct raft_identity *identity,
                        const struct raft_membership *membership, struct cf_error *err)
@@ -159,12 +169,8 @@ static cf_status found(struct raft_store *store, const struct raft_identity *ide
     if (identity->node_id == 0) {
         return cf_fail(err, CF_INVALID, "a node's id must not be 0");
     }
-    uint8_t bytes[33] = {RECORD_VERSION};
-    cf_put_u64(bytes + 1, identity->node_id);
-    memcpy(bytes + 9, identity->cluster_id, RAFT_CLUSTER_ID_SIZE);
-    cf_put_u64(bytes + 25, identity->recovery_epoch);
     CF_OWNED(kv_batch) batch = kv_batch_new(store->kv);
-    kv_batch_put(batch, store->meta, KEY_IDENTITY, cf_slice_of(bytes, sizeof(bytes)));
+    store_add_identity(store, batch, identity);
     store_add_hard_state(store, batch, &(struct raft_hard_state){0});
     store_add_base(store, batch, &(struct raft_base){.membership = *membership});
     CF_TRY(kv_commit(store->kv, batch, KV_SYNC, err));
@@ -195,6 +201,19 @@ static cf_status record_key(const char *name, struct cf_buf *key, struct cf_erro
     cf_buf_add_str(key, RECORD_PREFIX);
     cf_buf_add_str(key, name);
     return CF_OK;
+}
+
+void store_add_record(struct raft_store *store, struct kv_batch *batch, const char *name,
+                      struct cf_slice value)
+{
+    CF_BUF(key) = {0};
+    cf_buf_add_str(&key, RECORD_PREFIX);
+    cf_buf_add_str(&key, name);
+    if (value.size > 0) {
+        kv_batch_put(batch, store->meta, cf_buf_slice(&key), value);
+    } else {
+        kv_batch_delete(batch, store->meta, cf_buf_slice(&key));
+    }
 }
 
 cf_status raft_store_put_record(struct raft_store *store, const char *name, struct cf_slice value,

@@ -63,6 +63,10 @@ CF_CHECKED cf_status raft_store_bootstrap(struct raft_store *store,
 CF_CHECKED cf_status raft_store_join(struct raft_store *store, const struct raft_identity *identity,
                                      struct cf_error *err);
 
+/* A record of the driver's own: 8 bytes, the newer recovery epoch of the cluster that this node was
+ * refused by. With it a node takes no part any more. */
+#define RAFT_SUPERSEDED_RECORD "superseded"
+
 /* Opaque records of others in `meta`, e.g. "tls-key". put is durable at the return (it blocks for a
  * sync); an empty value deletes. get: the value is pinned, release it; CF_NOT_FOUND. */
 CF_CHECKED cf_status raft_store_put_record(struct raft_store *store, const char *name,

@@ -48,6 +48,11 @@ cf_status store_decode_entry(uint64_t index, struct cf_slice bytes, struct raft_
                              struct cf_error *err);
 void store_add_hard_state(struct raft_store *store, struct kv_batch *batch,
                           const struct raft_hard_state *hard_state);
+void store_add_identity(struct raft_store *store, struct kv_batch *batch,
+                        const struct raft_identity *identity);
+/* An empty value deletes. */
+void store_add_record(struct raft_store *store, struct kv_batch *batch, const char *name,
+                      struct cf_slice value);
 void store_add_base(struct raft_store *store, struct kv_batch *batch, const struct raft_base *base);
 
 #endif

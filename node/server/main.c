@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/server/node.h"
+#include "node/server/recover.h"
 #include "tools/tools.h"
 
 #define CONFIGS_MAX 16
@@ -104,5 +105,6 @@ int main(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "server") == 0) {
         return run_server(argc - 2, argv + 2);
     }
+    tools_offline_recovery = recover_run;
     return tools_main(argc, argv);
 }
