@@ -15,6 +15,7 @@
 #include "node/server/autopilot.h"
 #include "node/server/cluster_int.h"
 #include "node/server/init.h"
+#include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/snapshot/snapshot.h"
 #include "node/server/tick.h"
@@ -60,7 +61,11 @@ cf_status cluster_issue(struct node *node, struct cf_slice ca_cert, const struct
     struct x509_names names = {.common_name = cf_slice_str(id), .uri = cf_slice_str(uri)};
     struct x509_issuer issuer = {ca_cert, ca_key};
     int64_t ttl_s = node->config->node_cert_ttl_s != 0 ? node->config->node_cert_ttl_s : CERT_LIFE_S;
-    return x509_issue(&issuer, public_key, &names, life(ttl_s), cert, err);
+    struct x509_validity validity = life(ttl_s);
+    if (ttl_s / 4 < CLOCK_SLACK_S) { /* else most of a short life would be over when it begins */
+        validity.from_s += CLOCK_SLACK_S - ttl_s / 4;
+    }
+    return x509_issue(&issuer, public_key, &names, validity, cert, err);
 }
 
 /* One record: lengths and bytes of certificate, CA and key. The one exception to promise 7. */
@@ -105,25 +110,43 @@ static cf_status load_tls(struct cluster *cluster, struct cf_error *err)
     return node_tls_new(cert, key, ca, &cluster->tls, err);
 }
 
+cf_status cluster_keep_tls(struct node *node, struct cf_slice cert, const struct secret *key,
+                           struct cf_slice ca, struct cf_error *err)
+{
+    CF_OWNED(node_tls) fresh = NULL;
+    struct cf_buf record;
+    CF_TRY(node_tls_new(cert, key, ca, &fresh, err)); /* nothing is kept that could not be used */
+    cf_buf_init_secret(&record, 0);
+    pack_tls(&record, cert, ca, key);
+    cf_status status = raft_store_put_record(node->store, TLS_RECORD, cf_buf_slice(&record), err);
+    cf_buf_done(&record);
+    return status;
+}
+
 cf_status cluster_install_tls(struct node *node, struct cf_slice cert, const struct secret *key,
                               struct cf_slice ca, struct cf_error *err)
 {
     struct cluster *cluster = node->cluster;
     struct node_tls *fresh;
-    struct cf_buf record;
+    CF_TRY(cluster_keep_tls(node, cert, key, ca, err));
     CF_TRY(node_tls_new(cert, key, ca, &fresh, err));
-    cf_buf_init_secret(&record, 0);
-    pack_tls(&record, cert, ca, key);
-    cf_status status =
-        raft_store_put_record(node->store, TLS_RECORD, cf_buf_slice(&record), err);
-    cf_buf_done(&record);
-    if (status != CF_OK) {
-        node_tls_free(fresh);
-        return status;
-    }
     node_tls_free(cluster->tls);
     cluster->tls = fresh;
     return CF_OK;
+}
+
+cf_status cluster_adopt_tls(struct node *node, struct cf_slice cert, const struct secret *key,
+                            struct cf_slice ca, struct cf_error *err)
+{
+    struct cluster *cluster = node->cluster;
+    struct node_tls *fresh;
+    CF_TRY(node_tls_new(cert, key, ca, &fresh, err));
+    node_tls_free(cluster->tls);
+    cluster->tls = fresh;
+    if (cluster->transport != NULL) {
+        CF_TRY(raft_rpc_set_tls(cluster->transport, fresh, err));
+    }
+    return forward_set_tls(cluster, err);
 }
 
 /* ---- the first node ---- */
@@ -252,6 +275,7 @@ void cluster_driver_started(struct node *node)
         return;
     }
     forward_serve(cluster);
+    renewal_serve(cluster);
 }
 
 void cluster_driver_stopping(struct node *node)

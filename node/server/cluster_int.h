@@ -19,7 +19,6 @@ struct cluster {
     struct joining *joining;
     struct admissions *admissions;
     struct raft_rpc *transport;
-    struct loop_timer *renewal;
     struct rpc_client *forward_client; /* to the active node; NULL: it is this one, or unknown */
     uint64_t forward_leader;
     struct rpc_client *former_client; /* to the one before: it may still answer what it has */
@@ -39,6 +38,14 @@ bool cluster_id_parse(const char *text, uint64_t *ret);
 CF_CHECKED cf_status cluster_install_tls(struct node *node, struct cf_slice cert,
                                          const struct secret *key, struct cf_slice ca,
                                          struct cf_error *err);
+/* The two halves of cluster_install_tls, for a node that runs: durable (any thread), then in use for every
+ * connection from now on (main loop); those that exist stay. */
+CF_CHECKED cf_status cluster_keep_tls(struct node *node, struct cf_slice cert,
+                                      const struct secret *key, struct cf_slice ca,
+                                      struct cf_error *err);
+CF_CHECKED cf_status cluster_adopt_tls(struct node *node, struct cf_slice cert,
+                                       const struct secret *key, struct cf_slice ca,
+                                       struct cf_error *err);
 /* A certificate for a node of this cluster over its public key; it lasts as long as this node's
  * configuration says. */
 CF_CHECKED cf_status cluster_issue(struct node *node, struct cf_slice ca_cert,
@@ -57,6 +64,8 @@ void forward_serve(struct cluster *cluster);
 void forward_here(struct node *node, struct cf_slice request, uint64_t deadline_us, rpc_done_fn done,
                   void *arg);
 /* forward.c */
+/* Main loop: a renewed certificate, for connections from now on. */
+CF_CHECKED cf_status forward_set_tls(struct cluster *cluster, struct cf_error *err);
 /* Main loop: from now on requests go to that node. */
 void forward_follow(struct cluster *cluster, uint64_t leader, const char *address);
 

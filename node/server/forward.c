@@ -266,6 +266,18 @@ void forward_follow(struct cluster *cluster, uint64_t leader, const char *addres
     }
 }
 
+cf_status forward_set_tls(struct cluster *cluster, struct cf_error *err)
+{
+    struct rpc_client *clients[] = {cluster->forward_client, cluster->former_client};
+    for (size_t i = 0; i < CF_LENGTH(clients); i++) {
+        if (clients[i] != NULL) {
+            CF_TRY(rpc_client_set_tls(clients[i], cluster->tls, err));
+        }
+    }
+    forward_serve(cluster);
+    return CF_OK;
+}
+
 /* ---- node routes: sent to the active node's API ---- */
 
 void cluster_forward_exchange(struct node *node, struct http_exchange *x, struct request *rq)

@@ -22,6 +22,7 @@
 #include "node/server/outgoing.h"
 #include "node/server/proposals.h"
 #include "node/server/registry.h"
+#include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/snapshot.h"
@@ -180,6 +181,7 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
     atomic_store(&node->driver_shared, node->driver);
     atomic_store(&node->is_initialized, true);
     cluster_driver_started(node);
+    renewal_start(node);
     return CF_OK;
 }
 
@@ -380,6 +382,7 @@ static void destroy(struct node *node)
     }
     core_free(node->core);
     node_audit_free(node);
+    renewal_free(node->renewal); /* a worker may have had it */
     raft_store_free(node->store);
     kv_close(node->kv);
     secret_free(node->root_key);

@@ -22,6 +22,13 @@ struct ceremony;   /* ceremony.h: generate-root and DR operation tokens */
 struct snapshots;  /* snapshot/snapshot.h */
 struct node_replication; /* replication.h: the link to other clusters */
 
+/* What this node is to its cluster. */
+enum standing {
+    MEMBER,
+    MEMBER_REMOVED,    /* the committed configuration lacks it */
+    MEMBER_SUPERSEDED, /* the cluster was recovered without it */
+};
+
 struct node {
     struct config *config;
     struct loop *loop;
@@ -43,6 +50,7 @@ struct node {
     struct ticker *ticker;       /* tick.h */
     struct autopilot_feed *autopilot; /* autopilot.h */
     struct snapshots *snapshots; /* any thread */
+    struct renewal *renewal;          /* renewal.h */
     bool is_stopping;
     int exit_status;
     int64_t started_ns;
@@ -50,6 +58,7 @@ struct node {
     /* Any thread. */
     _Atomic bool is_initialized; /* this node belongs to a cluster */
     _Atomic bool is_sealed;
+    _Atomic int standing; /* enum standing */
     _Atomic(struct raft_driver *) driver_shared; /* as driver, once it runs */
     _Atomic bool wants_unseal; /* an unseal key waits for the state to arrive */
     _Atomic int64_t active_since_ns;

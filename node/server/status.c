@@ -5,10 +5,21 @@
 #include "node/format/timefmt.h"
 #include "node/format/url.h"
 #include "node/server/cluster.h"
+#include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
 
 #define VERSION_TEXT "1.15.0+coffer." COFFER_VERSION
+
+/* Only where there is something to tell: the answer of a member stays as it is known. */
+static void tell_standing(const struct node *node, struct arena *arena, struct json *body)
+{
+    const char *why = renewal_not_member(node);
+    if (why != NULL) {
+        json_set_bool(arena, body, "removed_from_cluster", true);
+        json_set_text(arena, body, "removed_reason", why);
+    }
+}
 
 struct json *status_seal(struct node *node, struct arena *arena)
 {
@@ -37,6 +48,7 @@ struct json *status_seal(struct node *node, struct arena *arena)
     }
     json_set_bool(arena, body, "recovery_seal", config.type == SEAL_STATIC);
     json_set_text(arena, body, "storage_type", storage_type_name(node->config->storage));
+    tell_standing(node, arena, body);
     return body;
 }
 
@@ -54,6 +66,7 @@ enum health {
     HEALTH_DR_SECONDARY,
     HEALTH_SEALED,
     HEALTH_UNINITIALIZED,
+    HEALTH_REMOVED,
     HEALTH_COUNT
 };
 
@@ -67,6 +80,7 @@ static const struct {
     [HEALTH_DR_SECONDARY] = {472, "drsecondarycode"},
     [HEALTH_SEALED] = {503, "sealedcode"},
     [HEALTH_UNINITIALIZED] = {501, "uninitcode"},
+    [HEALTH_REMOVED] = {530, "removedcode"},
 };
 
 static bool is_active(struct node *node)
@@ -80,6 +94,9 @@ static enum health health_of(struct node *node, bool *dr)
     *dr = false;
     if (!atomic_load(&node->is_initialized)) {
         return HEALTH_UNINITIALIZED;
+    }
+    if (renewal_not_member(node) != NULL) {
+        return HEALTH_REMOVED;
     }
     if (atomic_load(&node->is_sealed)) {
         return HEALTH_SEALED;
@@ -151,6 +168,7 @@ void status_handle_health(struct node *node, struct http_exchange *x)
     json_set_int(arena, body, "server_time_utc", cf_wall_ns(cf_host_clock()) / 1000000000);
     json_set_text(arena, body, "version", VERSION_TEXT);
     json_set_bool(arena, body, "enterprise", false);
+    tell_standing(node, arena, body);
     if (!sealed) {
         char id[37];
         node_cluster_id(node, id);

@@ -184,6 +184,136 @@ def cli(t, cluster):
             true(node.addr in out, "%s is missing in\n%s" % (node.addr, out))
 
 
+def removed(t, cluster):
+    victim = cluster.standbys()[0]
+    with t.check("a removed node that runs on says what it is, disturbs nobody, and comes back as a new one"):
+        leader, term = cluster.active(), None
+        leader.write("sys/storage/raft/remove-peer", {"server_id": victim.name})
+        true(victim.name not in servers(leader), "it is still there")
+        wait_for("it to know", lambda: victim.health() == 530, 15)
+        body = victim.read("sys/seal-status", token="")
+        true(body["removed_from_cluster"] and "remove its data directory" in body["removed_reason"], str(body))
+        true("was removed from its cluster" in victim.log(), "no word in its log")
+        term = leader.read("sys/metrics")["Gauges"]
+        term = [g["Value"] for g in term if g["Name"] == "coffer_raft_term"]
+        time.sleep(2 * SLOW)  # several elections' time
+        now = [g["Value"] for g in leader.read("sys/metrics")["Gauges"] if g["Name"] == "coffer_raft_term"]
+        equal(now, term, "the term grew")
+        true(leader is cluster.active(), "the leader changed")
+        refused(lambda: leader.write("sys/storage/raft/remove-peer", {"server_id": victim.name}), "no server")
+        victim.kill()
+        wiped(victim)
+        victim.start()
+        cluster.unseal(victim)
+        wait_for("three voters", lambda: len(cluster.voters()) == len(cluster.nodes), 30)
+        equal(victim.health() in (429, 473), True)
+
+
+def certificates(t, world):
+    """Certificates of 10 s, renewed by themselves while writers write."""
+    cluster = world.cluster("c", storage_extra=['node_cert_ttl = "10s"']).up()
+    with t.check("node certificates renew themselves, and no write fails meanwhile"):
+        writers = [Writer(cluster, "cert%d" % i) for i in range(2)]
+        for writer in writers:
+            writer.start()
+        for node in cluster.nodes:
+            wait_for("%s to renew twice" % node.name,
+                     lambda n=node: n.log().count("certificate was renewed") >= 2, 60)
+        for writer in writers:
+            writer.stop()
+            equal(writer.errors, {}, "writes failed")
+        for node in cluster.nodes:
+            for writer in writers:
+                equal(writer.missing(node), [], "lost on " + node.name)
+    with t.check("the first certificates are over; a restarted node and a new leader talk by renewed ones"):
+        old = cluster.active()
+        other = cluster.standbys()[0]
+        other.kill()
+        other.start()
+        cluster.unseal(other)
+        cluster.caught_up(other)
+        equal(old.ask("PUT", "sys/step-down")[0], 204)
+        wait_for("writes", lambda: cluster.active(other_than=old).put_kv("after", "1"), 20)
+        other.put_kv("forwarded", "1")
+    world.end(cluster)
+
+
+def recovery(t, world):
+    cluster = world.cluster("r").up()
+    writer = Writer(cluster, "rec")
+    writer.start()
+    writer.until(60)
+    writer.stop()
+    cluster.active()
+    survivor, gone, sleeper = cluster.nodes[2], cluster.nodes[0], cluster.nodes[1]
+    cluster.caught_up(survivor)
+    command = ("operator", "raft", "recover", "-config=" + survivor.config)
+    with t.check("recover refuses a node that runs"):
+        code, out, err = survivor.cli(*command)
+        equal(code, 1)
+        true("stop it first" in err, err)
+    with t.check("recover -dry-run shows what it would do, and does nothing"):
+        for node in cluster.nodes:
+            node.kill()
+        shutil.rmtree(gone.data)
+        code, out, err = survivor.cli(*command, "-dry-run")
+        equal(code, 0, err)
+        for word in ("Nothing was written", "index", "LOST", gone.name, sleeper.name, "recovery epoch"):
+            true(word in out, "%s is missing in\n%s" % (word, out))
+        again = survivor.cli(*command, "-dry-run")[1]
+        equal([x for x in out.splitlines() if "epoch" not in x],
+              [x for x in again.splitlines() if "epoch" not in x])
+    with t.check("a peers.json that lacks this node, or is damaged, is refused"):
+        peers = os.path.join(survivor.data, "raft")
+        os.makedirs(peers)
+        peers = os.path.join(peers, "peers.json")
+        with open(peers, "w") as f:
+            json.dump([{"id": gone.name, "address": "127.0.0.1:1", "non_voter": False}], f)
+        code, _, err = survivor.cli(*command)
+        equal(code, 1)
+        true("does not name this node" in err, err)
+        with open(peers, "w") as f:
+            f.write("[{")
+        equal(survivor.cli(*command)[0], 1)
+        with open(peers, "w") as f:
+            json.dump([{"id": survivor.name, "non_voter": False,
+                        "address": "127.0.0.1:%d" % survivor.cluster_port}], f)
+    with t.check("recover makes the survivor a cluster of one that has all it was told"):
+        code, out, err = survivor.cli(*command)
+        equal(code, 0, err)
+        true("Done." in out, out)
+        true(not os.path.exists(peers) and os.path.exists(peers + ".done"), "the file is still there")
+        survivor.start()
+        cluster.unseal(survivor)
+        wait_for("it to lead", lambda: survivor.put_kv("alone", "1"), 20)
+        equal(writer.missing(survivor), [], "lost")
+        equal(list(servers(survivor)), [survivor.name])
+    with t.check("an old node that wakes up is refused, and both sides say why"):
+        sleeper.start()
+        wait_for("the survivor to say so", lambda: "refused node" in survivor.log(), 20)
+        wait_for("the old one to say so", lambda: sleeper.health() == 530, 20)
+        true("recovered without this node" in sleeper.log(), "no word in its log")
+        equal(list(servers(survivor)), [survivor.name])
+        survivor.put_kv("alone", "2")
+        sleeper.kill()
+        sleeper.start()
+        wait_for("it still to know after a restart", lambda: sleeper.health() == 530, 20)
+        sleeper.kill()
+    with t.check("then two new nodes join, and the three take the loss of one again"):
+        for node in (gone, sleeper):
+            shutil.rmtree(node.data, ignore_errors=True)
+            os.makedirs(node.data, mode=0o700)
+            node.start()
+            cluster.unseal(node)
+        wait_for("three voters", lambda: len(cluster.voters()) == 3, 40)
+        cluster.caught_up(gone)
+        equal(writer.missing(gone), [], "lost")
+        survivor.kill()
+        wait_for("writes", lambda: cluster.any().put_kv("alone", "3", timeout=3), 30)
+        equal(cluster.any().get_kv("alone"), "3")
+    world.end(cluster)
+
+
 def main():
     opts = arguments(__doc__)
     t = Checks()
@@ -196,10 +326,12 @@ def main():
             cli(t, cluster)
             lost_disk(t, cluster)
             strangers(t, cluster)
+            removed(t, cluster)
             non_voter(t, cluster)
             world.end(cluster)
 
-        for name, call in (("shared", shared),):
+        for name, call in (("shared", shared), ("certificates", lambda: certificates(t, world)),
+                           ("recovery", lambda: recovery(t, world))):
             if opts.only in name:
                 with t.scenario(name):
                     call()
