@@ -225,7 +225,6 @@ struct raft_driver {
     struct raft_job superseded_job;
     uint64_t epoch_logged_us, epoch_told_us; /* loop: the last word about peers of another epoch */
 
-    uint64_t stalled_us, last_tick_us, space_checked_us;
     uint32_t condition; /* host's part: RAFT_SEALED, RAFT_STALLED */
     atomic_uint_fast64_t proposals;
     uint64_t frames_refused;
