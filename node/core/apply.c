@@ -16,14 +16,18 @@ static void note_key(struct core *core, struct key key, uint64_t index)
         {{(const uint8_t *)AREA_SALT, sizeof(AREA_SALT) - 1}, DIRTY_SALT},
         {{(const uint8_t *)AREA_REPL, sizeof(AREA_REPL) - 1}, DIRTY_REPLICATION},
         {{(const uint8_t *)AREA_AUDIT, sizeof(AREA_AUDIT) - 1}, DIRTY_AUDIT},
+        {{(const uint8_t *)AREA_NAMESPACE, sizeof(AREA_NAMESPACE) - 1}, DIRTY_MOUNTS},
     };
     cache_changed(core->cache, key_hash(key), index);
-    if (key.name.size == 0 || memchr("amsr", key.name.data[0], 4) == NULL) {
+    if (key.name.size == 0 || memchr("amnsr", key.name.data[0], 5) == NULL) {
         return; /* none of the areas below */
     }
     for (size_t i = 0; i < CF_LENGTH(areas); i++) {
         if (cf_slice_starts(key.name, areas[i].area)) {
             core->state.next_dirty |= areas[i].bit;
+            if (i == 0) {
+                stale_mounts_add(&core->state.next_stale, key.ns);
+            }
         }
     }
 }
@@ -34,7 +38,7 @@ static void note_prefix(struct core *core, struct key prefix, uint64_t index)
     if (cf_slice_starts(prefix.name, CF_SLICE(AREA_REQUEST))) {
         return; /* nobody keeps those */
     }
-    if (prefix.name.size == 0 || memchr("amprst", prefix.name.data[0], 6) != NULL) {
+    if (prefix.name.size == 0 || memchr("amnprst", prefix.name.data[0], 7) != NULL) {
         cache_changed_all(core->cache, index);
         core->state.next_dirty |= DIRTY_ALL;
     }
@@ -181,6 +185,11 @@ void core_applied(struct core *core, uint64_t index)
     core->state.now = core->state.next;
     core->state.dirty |= core->state.next_dirty;
     core->state.next_dirty = 0;
+    core->state.stale.all = core->state.stale.all || core->state.next_stale.all;
+    for (size_t i = 0; i < core->state.next_stale.count; i++) {
+        stale_mounts_add(&core->state.stale, core->state.next_stale.ns[i]);
+    }
+    core->state.next_stale = (struct stale_mounts){0};
     core_publish(core);
     pthread_mutex_unlock(&core->state_lock);
     uint64_t timed = atomic_load_explicit(&core->timed_index, memory_order_relaxed);

@@ -32,10 +32,10 @@ static void cached_acl_destroy(struct cache_object *object)
     cf_free(cached);
 }
 
-static struct key policy_key(struct arena *arena, struct cf_slice name)
+static struct key policy_key(struct arena *arena, uint32_t ns, struct cf_slice name)
 {
     return (struct key){
-        CLASS_REPLICATED, NAMESPACE_ROOT,
+        CLASS_REPLICATED, ns,
         cf_slice_str(arena_printf(arena, "%s%.*s", AREA_POLICY, CF_SHOW(name)))};
 }
 
@@ -61,7 +61,11 @@ static cf_status load_policy(const struct view *view, struct arena *arena, struc
 static cf_status policy_of(const struct view *view, struct arena *arena, struct cf_slice name,
                            struct key key, struct policy **ret, struct cf_error *err)
 {
-    struct cache_object *hit = cache_get(view->cache, CACHE_POLICY, name, view->index);
+    CF_BUF(cache_name) = {0};
+    cf_buf_add_u32(&cache_name, key.ns);
+    cf_buf_add_slice(&cache_name, name);
+    struct cache_object *hit =
+        cache_get(view->cache, CACHE_POLICY, cf_buf_slice(&cache_name), view->index);
     struct cached_policy *cached;
     if (hit != NULL) {
         cached = cf_container(hit, struct cached_policy, object);
@@ -77,7 +81,7 @@ static cf_status policy_of(const struct view *view, struct arena *arena, struct 
             cache_object_unref(&cached->object);
             return status;
         }
-        cache_put(view->cache, CACHE_POLICY, name, &cached->object);
+        cache_put(view->cache, CACHE_POLICY, cf_buf_slice(&cache_name), &cached->object);
     }
     *ret = cached->policy != NULL ? policy_ref(cached->policy) : NULL;
     cache_object_unref(&cached->object);
@@ -93,7 +97,7 @@ static cf_status make_acl(const struct view *view, struct arena *arena,
     bool is_root = false;
     cf_status status = CF_OK;
     for (size_t i = 0; i < entry->policy_count && status == CF_OK; i++) {
-        struct key key = policy_key(arena, entry->policies[i]);
+        struct key key = policy_key(arena, entry->ns, entry->policies[i]);
         cached->keys[cached->object.key_count++] = key_hash(key);
         if (cf_slice_is(entry->policies[i], "root")) {
             is_root = true;
@@ -116,6 +120,7 @@ cf_status authorize_acl(struct txn *txn, struct arena *arena, const struct token
 {
     const struct view *view = txn_view(txn);
     CF_BUF(name) = {0};
+    cf_buf_add_u32(&name, entry->ns);
     for (size_t i = 0; i < entry->policy_count; i++) {
         cf_buf_add_slice(&name, entry->policies[i]);
         cf_buf_add_byte(&name, 0);
@@ -148,6 +153,10 @@ cf_status authorize_acl(struct txn *txn, struct arena *arena, const struct token
 cf_status token_has_sudo(struct request *rq, struct cf_slice path, bool *ret, struct cf_error *err)
 {
     struct acl *acl;
+    *ret = false;
+    if (!request_policy_path(rq, rq->caller, path, &path)) {
+        return CF_OK;
+    }
     CF_TRY(authorize_acl(rq->txn, rq->arena, rq->caller, &acl, err));
     *ret = acl_is_root(acl) || (acl_capabilities(acl, path) & CAPABILITY_SUDO) != 0;
     acl_unref(acl);

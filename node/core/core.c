@@ -52,7 +52,7 @@ void core_free(struct core *core)
     core_run_waits(core, WAITS_ALL);
     view_unref(core->current);
     keyring_unref(core->state.keyring);
-    mount_table_unref(core->state.mounts);
+    namespace_table_unref(core->state.namespaces);
     audit_table_unref(core->state.audit);
     kv_family_unref(core->state.family);
     arena_free(core->state.scratch);

@@ -8,7 +8,7 @@
 #include "node/core/audit.h"
 #include "node/core/cache.h"
 #include "node/core/core.h"
-#include "node/core/mount.h"
+#include "node/core/namespace.h"
 #include "node/core/stamp.h"
 #include "node/core/window.h"
 
@@ -17,12 +17,13 @@ struct expirer;
 struct work_pool;
 
 enum dirty {
-    DIRTY_MOUNTS = 1 << 0,
+    DIRTY_MOUNTS = 1 << 0, /* namespaces, and the mounts of some of them: struct stale_mounts */
     DIRTY_KEYRING = 1 << 1,
     DIRTY_ROLE = 1 << 2,
     DIRTY_SALT = 1 << 3,
     DIRTY_REPLICATION = 1 << 4, /* nothing of ours is made from it: the node is told */
     DIRTY_AUDIT = 1 << 5,
+    DIRTY_EVERY_MOUNT = 1 << 6,
     DIRTY_ALL = 0xff,
 };
 
@@ -45,7 +46,8 @@ struct state {
     unsigned next_dirty;  /* what that batch makes stale, once it is committed */
     bool unsealed;
     struct keyring *keyring;
-    struct mount_table *mounts;
+    struct namespace_table *namespaces;
+    struct stale_mounts stale, next_stale; /* with DIRTY_MOUNTS in dirty and next_dirty */
     struct audit_table *audit;
     enum cluster_role role;
     struct line_id line;
@@ -126,6 +128,9 @@ CF_CHECKED cf_status authorize_acl(struct txn *txn, struct arena *arena,
 
 /* once_record.c: adds the deletion of old request records to the write set, as far as there are any. */
 CF_CHECKED cf_status once_drop_old(struct txn *txn, struct cf_error *err);
+
+/* initial.c: the mounts and policies that a namespace begins with, in rq->ns. */
+CF_CHECKED cf_status core_fill_namespace(struct request *rq, struct cf_error *err);
 
 /* work.c */
 struct work_pool *work_pool_new(unsigned threads);

@@ -89,9 +89,11 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
                             size_t *room, bool *ret_left, struct cf_error *err)
 {
     struct cf_slice what = cf_slice_from(name, 8);
-    if (what.size == 1 + TOKEN_KEY_SIZE && what.data[0] == 't') {
+    bool of_root = what.size == 1 + TOKEN_KEY_SIZE;
+    if ((of_root || what.size == 1 + TOKEN_KEY_SIZE + 4) && what.data[0] == 't') {
         const struct token_entry *entry;
-        cf_status status = token_by_key(txn, arena, what.data + 1, &entry, err);
+        uint32_t ns = of_root ? NAMESPACE_ROOT : cf_get_u32(what.data + 1 + TOKEN_KEY_SIZE);
+        cf_status status = token_by_key(txn, arena, ns, what.data + 1, &entry, err);
         if (status == CF_OK && (uint64_t)(entry->expire_ns / 1000000) <= cf_get_u64(name.data)) {
             return token_revoke_some(txn, arena, entry, room, ret_left, err);
         }
@@ -99,8 +101,11 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
             return status;
         }
     }
-    if (what.size > 1 && what.data[0] == LEASE_EXPIRE_PREFIX) {
-        CF_TRY(lease_revoke_some(txn, arena, cf_slice_from(what, 1), DUE_MAX, ret_left, err));
+    bool is_prefix = what.size > 1 && what.data[0] == LEASE_EXPIRE_PREFIX;
+    if (is_prefix || (what.size > 5 && what.data[0] == LEASE_EXPIRE_NS_PREFIX)) {
+        uint32_t ns = is_prefix ? NAMESPACE_ROOT : cf_get_u32(what.data + 1);
+        CF_TRY(lease_revoke_some(txn, arena, ns, cf_slice_from(what, is_prefix ? 1 : 5), DUE_MAX,
+                                 ret_left, err));
         if (*ret_left) {
             return CF_OK;
         }
@@ -137,7 +142,9 @@ static cf_status revoke_all(struct txn *txn, struct arena *arena, struct due *du
         }
         left = left || is_left;
     }
-    *ret_more = left || room == 0 || due->count == DUE_MAX;
+    bool cleans = false;
+    CF_TRY(namespace_clean(txn, arena, &cleans, err));
+    *ret_more = left || cleans || room == 0 || due->count == DUE_MAX;
     return CF_OK;
 }
 

@@ -63,6 +63,8 @@ static void let_go(struct run *run)
     rq->txn = NULL;
     rq->view = NULL;
     rq->mount = NULL; /* the view's */
+    rq->nspace = NULL;
+    rq->mounts = NULL;
     rq->caller = NULL;
 }
 
@@ -430,8 +432,10 @@ static cf_status prepare(struct run *run, bool *hand_on)
 {
     struct request *rq = run->rq;
     struct cf_error *err = &rq->error;
+    CF_TRY(step_namespace(rq, err));
     step_route(rq);
     CF_TRY(step_cluster(rq, err));
+    CF_TRY(step_open_namespace(rq, err));
     CF_TRY(step_authenticate(rq, err));
     if (request_spends_use(rq)) {
         *hand_on =
@@ -570,6 +574,7 @@ void core_submit(struct core *core, struct request *rq)
     run->rq = rq;
     rq->core = core;
     rq->frame = run;
+    rq->full_path = rq->path;
     rq->is_write_method = rq->operation == OPERATION_CREATE || rq->operation == OPERATION_UPDATE;
     if (rq->deadline_us == 0) {
         rq->deadline_us = cf_monotonic_us(cf_host_clock()) + REQUEST_MAX_US;

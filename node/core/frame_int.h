@@ -7,6 +7,10 @@
 
 /* Whether this cluster answers at all: its role is noted as read. */
 CF_CHECKED cf_status step_cluster(struct request *rq, struct cf_error *err);
+/* Fills in rq->ns, nspace, mounts, and path below the namespace. CF_NOT_FOUND. */
+CF_CHECKED cf_status step_namespace(struct request *rq, struct cf_error *err);
+/* After the route is known: locked namespaces, and paths that the root namespace alone has. */
+CF_CHECKED cf_status step_open_namespace(const struct request *rq, struct cf_error *err);
 /* Fills in rq->mount and rq->route; either may be NULL, which is said later, to those who may know.
  */
 void step_route(struct request *rq);

@@ -7,7 +7,7 @@
 
 static void put_record(struct request *rq, uint8_t class, const char *name, struct json *record)
 {
-    struct key key = {class, NAMESPACE_ROOT, cf_slice_str(name)};
+    struct key key = {class, rq->ns, cf_slice_str(name)};
     txn_put(rq->txn, key, record_encode(rq->arena, record));
 }
 
@@ -48,6 +48,18 @@ static cf_status put_root_token(struct request *rq, struct cf_slice *ret, struct
     return token_create(rq, &spec, ret, &entry, err);
 }
 
+/* What every namespace begins with, root included. */
+cf_status core_fill_namespace(struct request *rq, struct cf_error *err)
+{
+    put_policy(rq, "default", policy_default_text);
+    CF_TRY(put_mount(rq, ENGINE_SECRETS, "system", "sys/",
+                     "system endpoints used for control, policy and debugging", err));
+    CF_TRY(put_mount(rq, ENGINE_SECRETS, "identity", "identity/", "identity store", err));
+    CF_TRY(put_mount(rq, ENGINE_SECRETS, "cubbyhole", "cubbyhole/",
+                     "per-token private secret storage", err));
+    return put_mount(rq, ENGINE_AUTH, "token", "auth/token/", "token based credentials", err);
+}
+
 static cf_status fill(struct request *rq, struct cf_slice *ret_root_token, struct cf_error *err)
 {
     struct view *view = rq->view;
@@ -61,13 +73,7 @@ static cf_status fill(struct request *rq, struct cf_slice *ret_root_token, struc
     json_set_text(rq->arena, role, "role", cluster_role_name(ROLE_ALONE_OR_PRIMARY));
     json_set_text(rq->arena, role, "line", line);
     put_record(rq, CLASS_OWN, AREA_REPL "role", role);
-    put_policy(rq, "default", policy_default_text);
-    CF_TRY(put_mount(rq, ENGINE_SECRETS, "system", "sys/",
-                     "system endpoints used for control, policy and debugging", err));
-    CF_TRY(put_mount(rq, ENGINE_SECRETS, "identity", "identity/", "identity store", err));
-    CF_TRY(put_mount(rq, ENGINE_SECRETS, "cubbyhole", "cubbyhole/",
-                     "per-token private secret storage", err));
-    CF_TRY(put_mount(rq, ENGINE_AUTH, "token", "auth/token/", "token based credentials", err));
+    CF_TRY(core_fill_namespace(rq, err));
     return put_root_token(rq, ret_root_token, err);
 }
 

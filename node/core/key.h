@@ -46,6 +46,7 @@ enum key_class {
 #define AREA_REQUEST "request/"     /* c: <8 bytes group><request id>: records of forwarded requests; floor */
 #define AREA_REPL "repl/"           /* c: performance set: CA, registry; o: role, lineage, link */
 #define AREA_POSITION "replpos/"   /* c, o: where a link has got to in its primary's log */
+#define AREA_NAMESPACE "namespace/" /* r: <8 hex digits: its number> -> namespace */
 #define AREA_SEAL "seal/"           /* o, plain: config, wrapped root key, wrapped keyring */
 #define AREA_AUDIT "audit/"         /* r or c: dev/<uuid> -> audit device; r: headers; table: a guard */
 #define AREA_CLUSTER "cluster/"     /* o: id, name, internal CA, node registry */

@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 
+#include "node/base/map.h"
 #include "node/base/memory.h"
+#include "node/core/folder.h"
 #include "node/format/encode.h"
 
 const struct engine_ops *engine_find(const struct engine_ops *const *all, enum engine_kind kind,
@@ -20,7 +22,7 @@ const struct engine_ops *engine_find(const struct engine_ops *const *all, enum e
 struct key mount_key(const struct mount *mount)
 {
     return (struct key){.class = mount->is_local ? CLASS_CLUSTER : CLASS_REPLICATED,
-                        .ns = NAMESPACE_ROOT,
+                        .ns = mount->ns,
                         .name = mount->record_name};
 }
 
@@ -35,6 +37,7 @@ static void finish(struct mount *mount, struct arena *arena)
 
 void mount_identify(struct mount *mount, struct request *rq)
 {
+    mount->ns = rq->ns;
     mount->uuid = encode_uuid_new(rq->random);
     encode_uuid_text(mount->uuid, mount->uuid_text);
     uint8_t random[4];
@@ -88,11 +91,12 @@ static struct json *get_object(const struct json *record, const char *key)
     return json_is(value, JSON_OBJECT) ? value : NULL;
 }
 
-cf_status mount_from_record(struct arena *arena, const struct json *record,
+cf_status mount_from_record(struct arena *arena, uint32_t ns, const struct json *record,
                             const struct engine_ops *const *engines, struct mount **ret,
                             struct cf_error *err)
 {
     struct mount *mount = arena_new_object(arena, struct mount);
+    mount->ns = ns;
     bool is_auth = cf_slice_is(json_get_string(record, "kind"), "auth");
     struct cf_slice uuid = json_get_string(record, "uuid");
     mount->type = json_get_string(record, "type");
@@ -127,6 +131,7 @@ struct loading {
     struct mount_table *table;
     const struct view *view;
     const struct engine_ops *const *engines;
+    uint32_t ns;
     uint8_t class;
     size_t room;
     struct cf_error *err;
@@ -137,13 +142,13 @@ static cf_status load_one(struct loading *loading, struct cf_slice uuid)
 {
     struct arena *arena = loading->table->arena;
     struct cf_slice name = cf_slice_str(arena_printf(arena, "%s%.*s", AREA_MOUNT, CF_SHOW(uuid)));
-    struct key key = {loading->class, NAMESPACE_ROOT, name};
+    struct key key = {loading->class, loading->ns, name};
     struct cf_slice record;
     struct json *json;
     struct mount *mount;
     CF_TRY(view_get(loading->view, key, arena, &record, NULL, loading->err));
     CF_TRY(record_decode(record, arena, &json, loading->err));
-    CF_TRY(mount_from_record(arena, json, loading->engines, &mount, loading->err));
+    CF_TRY(mount_from_record(arena, loading->ns, json, loading->engines, &mount, loading->err));
     struct mount_table *table = loading->table;
     if (table->count == loading->room) {
         loading->room = 2 * loading->room + 16;
@@ -166,17 +171,43 @@ static int by_path(const void *a, const void *b)
                         (*(const struct mount *const *)b)->path);
 }
 
-cf_status mount_table_load(const struct view *view, const struct engine_ops *const *engines,
-                           struct mount_table **ret, struct cf_error *err)
+/* Mounts are found by a search for the last path that is not behind the one asked for; paths that lie
+ * in others (none do today: sys/mounts refuses them) are left by the way around. */
+static void index_mounts(struct mount_table *table)
+{
+    table->by_uuid = cf_map_new();
+    table->by_accessor = cf_map_new();
+    table->around = arena_alloc(table->arena, (table->count + 1) * sizeof(*table->around));
+    if (table->count != 0) {
+        qsort(table->mounts, table->count, sizeof(*table->mounts), by_path);
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        const struct mount *mount = table->mounts[i];
+        ptrdiff_t around = (ptrdiff_t)i - 1;
+        while (around >= 0 && !cf_slice_starts(mount->path, table->mounts[around]->path)) {
+            around = table->around[around];
+        }
+        table->around[i] = around;
+        /* cf_map holds plain pointers; what it holds here is only ever read. */
+        void *plain = (void *)(uintptr_t)mount;
+        cf_map_put(table->by_uuid, cf_slice_of(mount->uuid.bytes, sizeof(mount->uuid.bytes)), plain);
+        cf_map_put(table->by_accessor, mount->accessor, plain);
+    }
+}
+
+cf_status mount_table_load(const struct view *view, uint32_t ns,
+                           const struct engine_ops *const *engines, struct mount_table **ret,
+                           struct cf_error *err)
 {
     struct mount_table *table = cf_new(struct mount_table);
-    table->arena = arena_new(8192);
+    table->arena = arena_new(ns == NAMESPACE_ROOT ? 8192 : 2048);
     atomic_init(&table->references, 1);
-    struct loading loading = {.table = table, .view = view, .engines = engines, .err = err};
+    struct loading loading = {
+        .table = table, .view = view, .engines = engines, .ns = ns, .err = err};
     static const uint8_t classes[] = {CLASS_REPLICATED, CLASS_CLUSTER};
     for (size_t i = 0; i < sizeof(classes) && loading.status == CF_OK; i++) {
         loading.class = classes[i];
-        struct key prefix = {classes[i], NAMESPACE_ROOT, CF_SLICE(AREA_MOUNT)};
+        struct key prefix = {classes[i], ns, CF_SLICE(AREA_MOUNT)};
         cf_status walked =
             view_walk(view, prefix, CF_SLICE_EMPTY, each_mount, &loading, err);
         loading.status = walked != CF_OK ? walked : loading.status;
@@ -185,9 +216,7 @@ cf_status mount_table_load(const struct view *view, const struct engine_ops *con
         mount_table_unref(table);
         return loading.status;
     }
-    if (table->count != 0) {
-        qsort(table->mounts, table->count, sizeof(*table->mounts), by_path);
-    }
+    index_mounts(table);
     *ret = table;
     return CF_OK;
 }
@@ -202,6 +231,8 @@ void mount_table_unref(struct mount_table *table)
 {
     if (table != NULL &&
         atomic_fetch_sub_explicit(&table->references, 1, memory_order_acq_rel) == 1) {
+        cf_map_free(table->by_uuid);
+        cf_map_free(table->by_accessor);
         cf_free(table->mounts);
         arena_free(table->arena);
         cf_free(table);
@@ -210,36 +241,35 @@ void mount_table_unref(struct mount_table *table)
 
 const struct mount *mount_table_match(const struct mount_table *table, struct cf_slice path)
 {
-    const struct mount *best = NULL;
-    for (size_t i = 0; i < table->count; i++) {
-        const struct mount *mount = table->mounts[i];
-        bool below = cf_slice_starts(path, mount->path);
-        bool itself = path.size + 1 == mount->path.size &&
-                      cf_slice_starts(mount->path, path);
-        if ((below || itself) && (best == NULL || mount->path.size > best->path.size)) {
-            best = mount;
+    size_t low = 0, high = table->count; /* the first mount behind the path lies in [low, high] */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (folder_cmp(path, table->mounts[middle]->path) < 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
         }
     }
-    return best;
+    ptrdiff_t at = (ptrdiff_t)low - 1;
+    while (at >= 0 && !folder_holds(table->mounts[at]->path, path)) {
+        at = table->around[at];
+    }
+    return at >= 0 ? table->mounts[at] : NULL;
 }
 
 const struct mount *mount_table_find(const struct mount_table *table, struct cf_slice path)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        if (cf_slice_eq(table->mounts[i]->path, path)) {
-            return table->mounts[i];
-        }
-    }
-    return NULL;
+    const struct mount *mount = mount_table_match(table, path);
+    return mount != NULL && cf_slice_eq(mount->path, path) ? mount : NULL;
+}
+
+const struct mount *mount_table_by_uuid(const struct mount_table *table, struct uuid uuid)
+{
+    return cf_map_get(table->by_uuid, cf_slice_of(uuid.bytes, sizeof(uuid.bytes)));
 }
 
 const struct mount *mount_table_by_accessor(const struct mount_table *table,
                                             struct cf_slice accessor)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        if (cf_slice_eq(table->mounts[i]->accessor, accessor)) {
-            return table->mounts[i];
-        }
-    }
-    return NULL;
+    return cf_map_get(table->by_accessor, accessor);
 }

@@ -1,6 +1,6 @@
 /* node/core/mount.h
  *
- * The mount table: which engine answers at which path. Immutable once published with a view.
+ * A mount table: which engine answers at which path of a namespace. Immutable once published.
  */
 #ifndef COFFER_CORE_MOUNT_H
 #define COFFER_CORE_MOUNT_H
@@ -11,6 +11,7 @@
 
 struct mount {
     const struct engine_ops *ops;
+    uint32_t ns; /* the namespace that it belongs to; paths are relative to it */
     struct uuid uuid;
     char uuid_text[37];
     struct cf_slice path; /* "secret/", "auth/userpass/": with the "auth/" of auth methods */
@@ -26,15 +27,19 @@ struct mount {
     bool is_fixed;        /* sys, identity, cubbyhole, auth/token: cannot be moved or disabled */
 };
 
+/* The mounts of one namespace. */
 struct mount_table {
     struct arena *arena;
     const struct mount **mounts; /* sorted by path */
+    ptrdiff_t *around; /* of each: the longest other path that it lies in; -1: none */
     size_t count;
+    struct cf_map *by_uuid, *by_accessor;
     _Atomic unsigned references;
 };
 
-/* Reads every AREA_MOUNT entry of the view's state, adds the fixed ones. */
-CF_CHECKED cf_status mount_table_load(const struct view *view, const struct engine_ops *const *engines,
+/* Reads every AREA_MOUNT entry of the namespace in the view's state. */
+CF_CHECKED cf_status mount_table_load(const struct view *view, uint32_t ns,
+                                      const struct engine_ops *const *engines,
                                       struct mount_table **ret, struct cf_error *err);
 struct mount_table *mount_table_ref(struct mount_table *table);
 void mount_table_unref(struct mount_table *table);
@@ -43,15 +48,16 @@ void mount_table_unref(struct mount_table *table);
  * slash counts). NULL when there is none. */
 const struct mount *mount_table_match(const struct mount_table *table, struct cf_slice path);
 const struct mount *mount_table_find(const struct mount_table *table, struct cf_slice path);
+const struct mount *mount_table_by_uuid(const struct mount_table *table, struct uuid uuid);
 const struct mount *mount_table_by_accessor(const struct mount_table *table, struct cf_slice accessor);
 
 /* The table entry as a record, and back (into the arena). */
 struct key mount_key(const struct mount *mount);
 struct json *mount_to_record(struct arena *arena, const struct mount *mount);
-CF_CHECKED cf_status mount_from_record(struct arena *arena, const struct json *record,
+CF_CHECKED cf_status mount_from_record(struct arena *arena, uint32_t ns, const struct json *record,
                                        const struct engine_ops *const *engines, struct mount **ret,
                                        struct cf_error *err);
-/* A new uuid, accessor, entry_hash and class for mount->type, kind and is_local. */
+/* A new uuid, accessor, entry_hash and class for mount->type, kind and is_local, in rq->ns. */
 void mount_identify(struct mount *mount, struct request *rq);
 
 #endif

@@ -42,9 +42,9 @@ static void digest_of(const struct request *rq, uint8_t digest[32])
     CF_BUF(text) = {.secret = true};
     CF_BUF(query) = {.secret = true};
     cf_buf_add_u32(&text, rq->is_write_method ? (uint32_t)OPERATION_UPDATE : (uint32_t)rq->operation);
-    cf_buf_add_u32(&text, rq->ns);
+    cf_buf_add_u32(&text, (uint32_t)rq->ns_header_size);
     cf_buf_add_u64(&text, (uint64_t)rq->wrap_ttl_s);
-    add_part(&text, rq->path);
+    add_part(&text, rq->full_path);
     add_part(&text, rq->token);
     add_part(&text, rq->raw_body);
     if (rq->query != NULL) {

@@ -10,8 +10,13 @@ bool core_would_allow(struct core *core, struct request *rq)
     bool allowed = false;
     if (rq->view != NULL && rq->view->keyring != NULL && rq->view->mounts != NULL) {
         rq->txn = txn_new(rq->arena, rq->view);
-        step_route(rq);
-        allowed = rq->mount != NULL && step_cluster(rq, &err) == CF_OK &&
+        rq->full_path = rq->path;
+        bool is_found = step_namespace(rq, &err) == CF_OK;
+        if (is_found) {
+            step_route(rq);
+        }
+        allowed = is_found && rq->mount != NULL && step_cluster(rq, &err) == CF_OK &&
+                  step_open_namespace(rq, &err) == CF_OK &&
                   step_authenticate(rq, &err) == CF_OK && step_policy(rq, &acl, &err) == CF_OK &&
                   step_handler(rq, &err) == CF_OK;
         txn_release(rq->txn);
@@ -20,6 +25,9 @@ bool core_would_allow(struct core *core, struct request *rq)
     view_unref(rq->view);
     rq->view = NULL;
     rq->txn = NULL;
+    rq->path = rq->full_path.size != 0 ? rq->full_path : rq->path;
+    rq->nspace = NULL;
+    rq->mounts = NULL;
     rq->mount = NULL;
     rq->caller = NULL;
     return allowed;

@@ -25,7 +25,10 @@ static struct view *new_view(struct core *core)
     view->line = state->line;
     memcpy(view->salt, state->salt, sizeof(view->salt));
     view->keyring = state->keyring != NULL ? keyring_ref(state->keyring) : NULL;
-    view->mounts = state->mounts != NULL ? mount_table_ref(state->mounts) : NULL;
+    if (state->namespaces != NULL) {
+        view->namespaces = namespace_table_ref(state->namespaces);
+        view->mounts = view->namespaces->list[0]->mounts;
+    }
     view->audit = state->audit != NULL ? audit_table_ref(state->audit) : NULL;
     view->cache = core->cache;
     return view;
@@ -104,12 +107,18 @@ static cf_status load_salt(struct core *core, struct view *view, struct cf_error
 
 static cf_status load_mounts(struct core *core, struct view *view, struct cf_error *err)
 {
-    struct mount_table *fresh;
-    CF_TRY(mount_table_load(view, core->engines, &fresh, err));
-    mount_table_unref(core->state.mounts);
-    mount_table_unref(view->mounts);
-    core->state.mounts = fresh;
-    view->mounts = mount_table_ref(fresh);
+    struct state *state = &core->state;
+    struct namespace_table *fresh;
+    state->stale.all = state->stale.all || (state->dirty & DIRTY_EVERY_MOUNT) != 0;
+    CF_TRY(namespace_table_load(view, core->engines, state->namespaces, &state->stale, &fresh,
+                                err));
+    namespace_table_unref(state->namespaces);
+    namespace_table_unref(view->namespaces);
+    state->namespaces = fresh;
+    state->stale = (struct stale_mounts){0};
+    state->dirty &= ~(unsigned)DIRTY_EVERY_MOUNT;
+    view->namespaces = namespace_table_ref(fresh);
+    view->mounts = fresh->list[0]->mounts;
     return CF_OK;
 }
 
@@ -305,10 +314,10 @@ void core_sealed(struct core *core)
     struct state *state = &core->state;
     pthread_mutex_lock(&core->state_lock);
     keyring_unref(state->keyring);
-    mount_table_unref(state->mounts);
-    audit_table_unref(state->audit);
+    namespace_table_unref(state->namespaces);
     state->keyring = NULL;
-    state->mounts = NULL;
+    state->namespaces = NULL;
+    audit_table_unref(state->audit);
     state->audit = NULL;
     state->unsealed = false;
     cf_wipe(state->salt, sizeof(state->salt));

@@ -5,7 +5,8 @@
 #include <stdio.h>
 
 #include "node/base/memory.h"
-#include "node/core/mount.h"
+#include "node/core/namespace.h"
+#include "node/core/token.h"
 #include "node/format/duration.h"
 
 const char *operation_name(enum operation operation)
@@ -16,6 +17,22 @@ const char *operation_name(enum operation operation)
         [OPERATION_DELETE] = "delete", [OPERATION_HELP] = "help",
     };
     return names[operation];
+}
+
+bool request_policy_path(const struct request *rq, const struct token_entry *entry,
+                         struct cf_slice path, struct cf_slice *ret)
+{
+    *ret = path;
+    if (entry->ns == rq->ns) {
+        return true;
+    }
+    const struct namespace *own = namespace_by_number(rq->view->namespaces, entry->ns);
+    if (own == NULL || !namespace_is_within(rq->nspace, own)) {
+        return false;
+    }
+    struct cf_slice below = cf_slice_from(rq->nspace->path, own->path.size);
+    *ret = cf_slice_str(arena_printf(rq->arena, "%.*s%.*s", CF_SHOW(below), CF_SHOW(path)));
+    return true;
 }
 
 int64_t request_now_ns(const struct request *rq)
@@ -265,7 +282,7 @@ static struct key mount_data_key(const struct request *rq, struct cf_slice name,
     if (name.size != 0) {
         memcpy(whole + head, name.data, name.size);
     }
-    return (struct key){class, rq->ns, cf_slice_of(whole, head + name.size)};
+    return (struct key){class, rq->mount->ns, cf_slice_of(whole, head + name.size)};
 }
 
 struct key store_key(const struct request *rq, struct cf_slice name)

@@ -22,6 +22,8 @@
 
 struct core;
 struct mount;
+struct mount_table;
+struct namespace;
 struct route;
 struct token_entry;
 
@@ -92,7 +94,10 @@ struct request {
     /* From the transport: */
     char id[37]; /* uuid text */
     enum operation operation;
-    struct cf_slice path; /* canonical, below /v1/, e.g. "secret/data/a"; no leading slash */
+    /* Canonical, below /v1/, e.g. "secret/data/a"; no leading slash. From the transport with the
+     * namespaces in front ("team/secret/data/a"); the frame cuts them off. */
+    struct cf_slice path;
+    size_t ns_header_size; /* bytes at the beginning of path that a header put there ("team/") */
     struct cf_slice token; /* as sent, or empty */
     bool token_is_malformed; /* more than one, or a bad form */
     struct json *body; /* object or NULL; query parameters are merged in for reads and deletes */
@@ -106,7 +111,6 @@ struct request {
     bool (*header)(const struct request *rq, struct cf_slice name, struct cf_slice *ret);
     struct cf_slice forwarded_from; /* the node that forwarded it, when it is_forwarded */
     bool is_write_method; /* POST or PUT: create or update is decided by the mount */
-    uint32_t ns;
     bool stale_ok;
     bool is_forwarded; /* by another node: never handed on again */
     const struct token_entry *foreign; /* the caller, as a performance secondary vouches for it: its
@@ -120,6 +124,10 @@ struct request {
     /* Made by the frame for this run: */
     struct view *view;
     struct txn *txn;
+    uint32_t ns; /* the number of its namespace; 0: root */
+    const struct namespace *nspace;   /* NULL in the node's own runs: root */
+    const struct mount_table *mounts; /* of its namespace */
+    struct cf_slice full_path;        /* path with the namespaces in front */
     const struct mount *mount;
     const struct route *route;
     struct cf_slice mount_path; /* "secret/" */
@@ -141,6 +149,10 @@ struct request {
 
 /* ---- for handlers ---- */
 
+/* A path of the request's namespace as policies of `entry` name it: below the namespace of the token.
+ * False when the token belongs to no namespace at or above the request's: it may do nothing there. */
+bool request_policy_path(const struct request *rq, const struct token_entry *entry,
+                         struct cf_slice path, struct cf_slice *ret);
 int64_t request_now_ns(const struct request *rq);
 
 /* Fields: captures of the pattern first, then the body, then the query. NULL when absent or null. */

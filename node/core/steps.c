@@ -3,6 +3,7 @@
 #include "node/core/cidr.h"
 #include "node/core/envelope.h"
 #include "node/core/frame_int.h"
+#include "node/core/namespace.h"
 #include "node/core/policy.h"
 #include "node/core/route.h"
 #include "node/core/token.h"
@@ -49,10 +50,51 @@ cf_status step_cluster(struct request *rq, struct cf_error *err)
     return CF_OK;
 }
 
+cf_status step_namespace(struct request *rq, struct cf_error *err)
+{
+    const struct namespace_table *table = rq->view->namespaces;
+    const struct namespace *ns = namespace_table_match(table, rq->full_path);
+    rq->ns = ns->number;
+    rq->nspace = ns;
+    rq->mounts = ns->mounts;
+    rq->path = cf_slice_from(rq->full_path, ns->path.size);
+    namespace_note_read(rq->txn, ns);
+    for (const struct namespace *around = ns; around != NULL; around = around->parent) {
+        if (around->is_tainted) {
+            return cf_fail(err, CF_NOT_FOUND, "namespace not found");
+        }
+    }
+    if (rq->ns_header_size > ns->path.size) {
+        return cf_fail(err, CF_NOT_FOUND, "namespace not found");
+    }
+    return CF_OK;
+}
+
+cf_status step_open_namespace(const struct request *rq, struct cf_error *err)
+{
+    if (rq->ns == NAMESPACE_ROOT) {
+        return CF_OK;
+    }
+    const struct namespace *locked = namespace_lock_of(rq->nspace);
+    if (locked != NULL && !cf_slice_is(rq->path, "sys/namespaces/api-lock/unlock")) {
+        return cf_fail(err, CF_READ_ONLY,
+                       "API access to this namespace has been locked by an administrator - "
+                       "\"%.60s\" must be unlocked to gain access.",
+                       arena_text(rq->arena, locked->path));
+    }
+    bool is_root_only =
+        cf_slice_starts(rq->path, CF_SLICE("sys/")) &&
+        (request_is_host(rq) || namespace_is_root_only(cf_slice_from(rq->path, 4)));
+    if (is_root_only) {
+        return cf_fail(err, CF_INVALID, "operation only available in root namespace");
+    }
+    return CF_OK;
+}
+
 void step_route(struct request *rq)
 {
     rq->route = NULL;
-    rq->mount = mount_table_match(rq->view->mounts, rq->path);
+    rq->mount = mount_table_match(rq->mounts, rq->path);
     if (rq->mount == NULL) {
         return;
     }
@@ -88,17 +130,33 @@ bool request_spends_use(const struct request *rq)
            !rq->caller->is_wrapping && !is_open;
 }
 
+/* A token acts in its own namespace and in those below. What a wrapping token holds may be fetched from
+ * anywhere: it names its namespace itself. */
+static bool may_enter(const struct request *rq)
+{
+    if (rq->caller->ns == rq->ns) {
+        return true;
+    }
+    const struct namespace *own = namespace_by_number(rq->view->namespaces, rq->caller->ns);
+    return (own != NULL && namespace_is_within(rq->nspace, own)) ||
+           (rq->caller->is_wrapping && rq->route != NULL &&
+            (rq->route->flags & ROUTE_WRAPPING) != 0);
+}
+
 cf_status step_authenticate(struct request *rq, struct cf_error *err)
 {
     bool is_open = is_open_route(rq);
     rq->caller = rq->foreign;
     if (rq->foreign != NULL) {
-        return CF_OK;
+        return may_enter(rq) ? CF_OK : cf_fail(err, CF_DENIED, "permission denied");
     }
     if (rq->token.size == 0 || rq->token_is_malformed) {
         return is_open ? CF_OK : cf_fail(err, CF_DENIED, "permission denied");
     }
     cf_status status = token_lookup(rq->txn, rq->arena, rq->token, &rq->caller, err);
+    if (status == CF_OK && !may_enter(rq)) {
+        status = CF_DENIED;
+    }
     if (status == CF_OK && rq->caller->bound_cidr_count != 0 &&
         !cidr_contains(rq->caller->bound_cidrs, rq->caller->bound_cidr_count, rq->remote_address)) {
         status = CF_DENIED;
@@ -123,13 +181,20 @@ cf_status step_operation(struct request *rq, struct cf_error *err)
     return CF_OK;
 }
 
+/* As the policies of the caller see it: below the caller's namespace, which the request is in. */
 static struct cf_slice policy_path(const struct request *rq)
 {
-    bool lists = rq->operation == OPERATION_LIST || rq->operation == OPERATION_SCAN;
-    if (lists && rq->path.size != 0 && rq->path.data[rq->path.size - 1] != '/') {
-        return cf_slice_str(arena_printf(rq->arena, "%.*s/", CF_SHOW(rq->path)));
+    struct cf_slice path = rq->path;
+    if (rq->caller->ns != rq->ns) {
+        const struct namespace *own = namespace_by_number(rq->view->namespaces, rq->caller->ns);
+        bool is_inside = own != NULL && namespace_is_within(rq->nspace, own);
+        path = is_inside ? cf_slice_from(rq->full_path, own->path.size) : path;
     }
-    return rq->path;
+    bool lists = rq->operation == OPERATION_LIST || rq->operation == OPERATION_SCAN;
+    if (lists && path.size != 0 && path.data[path.size - 1] != '/') {
+        return cf_slice_str(arena_printf(rq->arena, "%.*s/", CF_SHOW(path)));
+    }
+    return path;
 }
 
 cf_status step_policy(struct request *rq, struct acl **acl, struct cf_error *err)

@@ -5,7 +5,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/core.h"
-#include "node/core/mount.h"
+#include "node/core/namespace.h"
 #include "node/core/sys/lease_store.h"
 #include "node/crypto/hash.h"
 
@@ -18,8 +18,8 @@
 
 /* ---- names ---- */
 
-struct key token_area_key(struct arena *arena, const char *area, const uint8_t key[TOKEN_KEY_SIZE],
-                          struct cf_slice rest)
+struct key token_area_key(struct arena *arena, uint32_t ns, const char *area,
+                          const uint8_t key[TOKEN_KEY_SIZE], struct cf_slice rest)
 {
     size_t head = strlen(area);
     uint8_t *name = arena_alloc_raw(arena, head + TOKEN_KEY_SIZE + rest.size);
@@ -28,13 +28,27 @@ struct key token_area_key(struct arena *arena, const char *area, const uint8_t k
     if (rest.size != 0) {
         memcpy(name + head + TOKEN_KEY_SIZE, rest.data, rest.size);
     }
-    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT,
-                        cf_slice_of(name, head + TOKEN_KEY_SIZE + rest.size)};
+    return (struct key){CLASS_CLUSTER, ns, cf_slice_of(name, head + TOKEN_KEY_SIZE + rest.size)};
 }
 
-struct key token_record_key(struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE])
+struct key token_record_key(struct arena *arena, uint32_t ns, const uint8_t key[TOKEN_KEY_SIZE])
 {
-    return token_area_key(arena, AREA_TOKEN, key, CF_SLICE_EMPTY);
+    return token_area_key(arena, ns, AREA_TOKEN, key, CF_SLICE_EMPTY);
+}
+
+struct key token_child_key(struct arena *arena, const struct token_entry *child)
+{
+    uint8_t rest[TOKEN_KEY_SIZE + 4];
+    memcpy(rest, child->key, TOKEN_KEY_SIZE);
+    cf_put_u32(rest + TOKEN_KEY_SIZE, child->ns);
+    return token_area_key(
+        arena, child->parent_ns, AREA_CHILD, child->parent,
+        cf_slice_of(rest, child->ns == child->parent_ns ? TOKEN_KEY_SIZE : sizeof(rest)));
+}
+
+uint32_t token_child_ns(const struct token_entry *parent, struct cf_slice name)
+{
+    return name.size == TOKEN_KEY_SIZE + 4 ? cf_get_u32(name.data + TOKEN_KEY_SIZE) : parent->ns;
 }
 
 cf_status token_key_of(struct txn *txn, struct cf_slice id, uint8_t key[TOKEN_KEY_SIZE],
@@ -46,24 +60,29 @@ cf_status token_key_of(struct txn *txn, struct cf_slice id, uint8_t key[TOKEN_KE
     return CF_OK;
 }
 
+/* One index for all namespaces: a round of expiry is one walk. */
 struct key token_expire_key(struct arena *arena, const struct token_entry *entry)
 {
     const size_t head = sizeof(AREA_EXPIRE) - 1;
-    uint8_t *name = arena_alloc_raw(arena, head + 8 + 1 + TOKEN_KEY_SIZE);
+    uint8_t *name = arena_alloc_raw(arena, head + 8 + 1 + TOKEN_KEY_SIZE + 4);
+    size_t size = head + 9 + TOKEN_KEY_SIZE;
     memcpy(name, AREA_EXPIRE, head);
     cf_put_u64(name + head, (uint64_t)(entry->expire_ns / 1000000));
     name[head + 8] = 't';
     memcpy(name + head + 9, entry->key, TOKEN_KEY_SIZE);
-    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT,
-                        cf_slice_of(name, head + 9 + TOKEN_KEY_SIZE)};
+    if (entry->ns != NAMESPACE_ROOT) {
+        cf_put_u32(name + size, entry->ns);
+        size += 4;
+    }
+    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, cf_slice_of(name, size)};
 }
 
-cf_status token_accessor_key(struct txn *txn, struct arena *arena, struct cf_slice accessor,
-                             struct key *ret, struct cf_error *err)
+cf_status token_accessor_key(struct txn *txn, struct arena *arena, uint32_t ns,
+                             struct cf_slice accessor, struct key *ret, struct cf_error *err)
 {
     uint8_t hash[TOKEN_KEY_SIZE];
     CF_TRY(token_key_of(txn, accessor, hash, err));
-    *ret = token_area_key(arena, AREA_ACCESSOR, hash, CF_SLICE_EMPTY);
+    *ret = token_area_key(arena, ns, AREA_ACCESSOR, hash, CF_SLICE_EMPTY);
     return CF_OK;
 }
 
@@ -80,13 +99,13 @@ static bool came_from_a_mount(struct txn *txn, const struct token_entry *entry)
 {
     static const struct uuid none;
     return memcmp(entry->mount_uuid.bytes, none.bytes, sizeof(none.bytes)) == 0 ||
-           token_mount_exists(txn, entry->mount_uuid);
+           token_mount_exists(txn, entry->ns, entry->mount_uuid);
 }
 
 bool token_family_is_live(struct txn *txn, struct arena *arena, const struct token_entry *entry)
 {
     for (size_t depth = 0; entry->has_parent && depth < ANCESTORS_MAX; depth++) {
-        cf_status status = token_load(txn, arena, entry->parent, &entry, NULL);
+        cf_status status = token_load(txn, arena, entry->parent_ns, entry->parent, &entry, NULL);
         if (status != CF_OK) {
             return status == CF_NOT_FOUND; /* the parent was revoked alone */
         }
@@ -97,10 +116,37 @@ bool token_family_is_live(struct txn *txn, struct arena *arena, const struct tok
     return true;
 }
 
-cf_status token_by_key(struct txn *txn, struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE],
-                       const struct token_entry **ret, struct cf_error *err)
+cf_status token_by_key(struct txn *txn, struct arena *arena, uint32_t ns,
+                       const uint8_t key[TOKEN_KEY_SIZE], const struct token_entry **ret,
+                       struct cf_error *err)
 {
-    return token_load(txn, arena, key, ret, err);
+    return token_load(txn, arena, ns, key, ret, err);
+}
+
+bool token_is_in_reach(const struct request *rq, const struct token_entry *entry)
+{
+    if (entry->ns == rq->ns ||
+        (rq->caller != NULL && memcmp(rq->caller->key, entry->key, TOKEN_KEY_SIZE) == 0)) {
+        return true;
+    }
+    const struct namespace *own = namespace_by_number(rq->view->namespaces, entry->ns);
+    return own != NULL && namespace_is_within(own, rq->nspace);
+}
+
+/* The namespace that the text names; NULL when there is none, or nobody gets into it any more. */
+static const struct namespace *live_namespace_of(struct txn *txn, struct cf_slice text)
+{
+    const struct namespace *ns = namespace_of_text(txn_view(txn)->namespaces, text);
+    if (ns == NULL || ns->number == NAMESPACE_ROOT) {
+        return ns;
+    }
+    namespace_note_read(txn, ns);
+    for (const struct namespace *around = ns; around != NULL; around = around->parent) {
+        if (around->is_tainted) {
+            return NULL;
+        }
+    }
+    return ns;
 }
 
 cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
@@ -108,13 +154,17 @@ cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
 {
     uint8_t key[TOKEN_KEY_SIZE];
     cf_status status;
+    const struct namespace *ns = live_namespace_of(txn, id);
+    if (ns == NULL || id.size == 0) {
+        return cf_fail(err, CF_DENIED, "bad token");
+    }
     if (token_is_batch(id)) {
-        status = token_open_batch(txn, arena, id, ret, err);
-    } else if (id.size == 0 || id.size > TOKEN_TEXT_MAX) {
+        status = token_open_batch(txn, arena, id, ns, ret, err);
+    } else if (id.size > TOKEN_TEXT_MAX) {
         return cf_fail(err, CF_DENIED, "bad token");
     } else {
         CF_TRY(token_key_of(txn, id, key, err));
-        status = token_load(txn, arena, key, ret, err);
+        status = token_load(txn, arena, ns->number, key, ret, err);
         if (status == CF_OK && (!came_from_a_mount(txn, *ret) ||
                                 !token_family_is_live(txn, arena, *ret))) {
             status = CF_NOT_FOUND;
@@ -126,13 +176,14 @@ cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
     return status;
 }
 
-cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slice accessor,
-                            const struct token_entry **ret, struct cf_error *err)
+cf_status token_by_accessor(struct txn *txn, struct arena *arena, uint32_t ns,
+                            struct cf_slice accessor, const struct token_entry **ret,
+                            struct cf_error *err)
 {
     struct key key;
     struct cf_slice record;
     struct json *json;
-    CF_TRY(token_accessor_key(txn, arena, accessor, &key, err));
+    CF_TRY(token_accessor_key(txn, arena, ns, accessor, &key, err));
     cf_status status = txn_get(txn, key, &record, err);
     if (status == CF_NOT_FOUND) {
         return cf_fail(err, CF_NOT_FOUND, "invalid accessor");
@@ -144,7 +195,7 @@ cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slic
     if (raw.size != TOKEN_KEY_SIZE) {
         return cf_fail(err, CF_CORRUPT, "accessor record is malformed");
     }
-    status = token_load(txn, arena, raw.data, ret, err);
+    status = token_load(txn, arena, ns, raw.data, ret, err);
     if (status == CF_NOT_FOUND || (status == CF_OK && (!is_live(txn, *ret) ||
                                                        !token_family_is_live(txn, arena, *ret)))) {
         return cf_fail(err, CF_NOT_FOUND, "invalid accessor");
@@ -193,25 +244,25 @@ cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_sl
     struct arena *arena = rq->arena;
     struct token_entry *entry = arena_new_object(arena, struct token_entry);
     *entry = spec->entry;
+    entry->ns = rq->ns;
     struct cf_slice id =
-        spec->id.size != 0 ? spec->id : random_text(rq, TOKEN_PREFIX, TOKEN_RANDOM);
+        spec->id.size != 0
+            ? spec->id
+            : namespace_mark(arena, rq->nspace, random_text(rq, TOKEN_PREFIX, TOKEN_RANDOM));
     CF_TRY(token_key_of(rq->txn, id, entry->key, err));
-    entry->accessor = random_text(rq, "", ACCESSOR_RANDOM);
+    entry->accessor = namespace_mark(arena, rq->nspace, random_text(rq, "", ACCESSOR_RANDOM));
     entry->creation_ns = request_now_ns(rq);
     entry->creation_ttl_s = spec->ttl_s;
     entry->expire_ns = spec->ttl_s != 0 ? entry->creation_ns + spec->ttl_s * 1000000000 : 0;
     token_sort_policies(arena, entry);
     struct key key;
-    CF_TRY(token_accessor_key(rq->txn, arena, entry->accessor, &key, err));
+    CF_TRY(token_accessor_key(rq->txn, arena, entry->ns, entry->accessor, &key, err));
     txn_put(rq->txn, key, accessor_record(arena, entry));
-    struct key record_key = token_record_key(arena, entry->key);
+    struct key record_key = token_record_key(arena, entry->ns, entry->key);
     entry->entry_hash = key_hash(record_key);
     txn_put(rq->txn, record_key, token_to_record(arena, entry));
     if (entry->has_parent) {
-        txn_put(rq->txn,
-                token_area_key(arena, AREA_CHILD, entry->parent,
-                               cf_slice_of(entry->key, TOKEN_KEY_SIZE)),
-                CF_SLICE_EMPTY);
+        txn_put(rq->txn, token_child_key(arena, entry), CF_SLICE_EMPTY);
     }
     if (entry->expire_ns != 0) {
         txn_put(rq->txn, token_expire_key(arena, entry), CF_SLICE_EMPTY);
@@ -238,7 +289,7 @@ cf_status token_update(struct txn *txn, struct arena *arena, const struct token_
             lease_remove_token(txn, arena, before);
         }
     }
-    txn_put(txn, token_record_key(arena, after->key), token_to_record(arena, after));
+    txn_put(txn, token_record_key(arena, after->ns, after->key), token_to_record(arena, after));
     return CF_OK;
 }
 

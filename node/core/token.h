@@ -20,6 +20,7 @@ struct token_entry {
     uint8_t key[TOKEN_KEY_SIZE];    /* HMAC-SHA-256 of the token under the salt */
     uint8_t parent[TOKEN_KEY_SIZE]; /* zero: orphan */
     bool has_parent;
+    uint32_t ns, parent_ns; /* whose it is; a parent may be of a namespace above */
     struct cf_slice accessor, display_name, path, role, type; /* type "service" or "batch" */
     struct cf_slice *policies; /* sorted, lower case, no doubles */
     size_t policy_count;
@@ -40,16 +41,21 @@ struct token_entry {
 /* key = HMAC(salt, id). */
 CF_CHECKED cf_status token_key_of(struct txn *txn, struct cf_slice id, uint8_t key[TOKEN_KEY_SIZE],
                                   struct cf_error *err);
-struct key token_record_key(struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE]);
+struct key token_record_key(struct arena *arena, uint32_t ns, const uint8_t key[TOKEN_KEY_SIZE]);
 
 /* The live entry of a token as sent; notes what it read. CF_DENIED when unknown or expired. */
 CF_CHECKED cf_status token_lookup(struct txn *txn, struct arena *arena, struct cf_slice id,
                                   const struct token_entry **ret, struct cf_error *err);
-CF_CHECKED cf_status token_by_key(struct txn *txn, struct arena *arena,
+CF_CHECKED cf_status token_by_key(struct txn *txn, struct arena *arena, uint32_t ns,
                                   const uint8_t key[TOKEN_KEY_SIZE], const struct token_entry **ret,
                                   struct cf_error *err);
-CF_CHECKED cf_status token_by_accessor(struct txn *txn, struct arena *arena, struct cf_slice accessor,
-                                       const struct token_entry **ret, struct cf_error *err);
+/* Of the namespace that the request is in, and of no other: CF_NOT_FOUND. */
+CF_CHECKED cf_status token_by_accessor(struct txn *txn, struct arena *arena, uint32_t ns,
+                                       struct cf_slice accessor, const struct token_entry **ret,
+                                       struct cf_error *err);
+/* Whether the request may act on the token: its namespace is the request's or lies below it, or the token
+ * is the request's own. */
+bool token_is_in_reach(const struct request *rq, const struct token_entry *entry);
 
 /* Whether the caller's policies give `sudo` on the path (root: always). rq->caller is set. */
 CF_CHECKED cf_status token_has_sudo(struct request *rq, struct cf_slice path, bool *ret,
@@ -61,7 +67,8 @@ struct token_spec {
     struct token_entry entry; /* key, accessor, creation, expiry, creation_ttl_s are filled in */
     int64_t ttl_s;            /* effective, already cut to the maxima; 0: never expires (root only) */
 };
-/* Adds record, accessor, child and expiry index to the write set. The token itself is in *ret_id. */
+/* Adds record, accessor, child and expiry index to the write set, in the namespace of the request. The
+ * token itself is in *ret_id. */
 CF_CHECKED cf_status token_create(struct request *rq, struct token_spec *spec, struct cf_slice *ret_id,
                                   struct token_entry **ret, struct cf_error *err);
 /* A batch token: the entry itself, sealed by the barrier, is the token. Nothing is stored; it has no

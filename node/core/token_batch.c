@@ -6,7 +6,7 @@
 #include "node/core/token_int.h"
 
 #include "node/base/memory.h"
-#include "node/core/mount.h"
+#include "node/core/namespace.h"
 
 #define BATCH_PREFIX "b."
 #define BATCH_TEXT_MAX ((size_t)8192)
@@ -28,6 +28,7 @@ cf_status token_create_batch(struct request *rq, struct token_spec *spec, struct
 {
     struct token_entry *entry = arena_new_object(rq->arena, struct token_entry);
     *entry = spec->entry;
+    entry->ns = rq->ns;
     entry->type = CF_SLICE("batch");
     entry->accessor = CF_SLICE_EMPTY;
     entry->is_renewable = false;
@@ -51,23 +52,20 @@ cf_status token_create_batch(struct request *rq, struct token_spec *spec, struct
         return cf_fail(err, CF_INVALID,
                        "policies and metadata are too long for a batch token; use a service token");
     }
-    *ret_id = arena_copy(rq->arena, cf_buf_slice(&text));
+    *ret_id = namespace_mark(rq->arena, rq->nspace, arena_copy(rq->arena, cf_buf_slice(&text)));
     CF_TRY(token_key_of(rq->txn, *ret_id, entry->key, err));
     *ret = entry;
     return CF_OK;
 }
 
-bool token_mount_exists(struct txn *txn, struct uuid uuid)
+bool token_mount_exists(struct txn *txn, uint32_t ns, struct uuid uuid)
 {
-    const struct view *view = txn_view(txn);
-    for (size_t i = 0; i < view->mounts->count; i++) {
-        const struct mount *mount = view->mounts->mounts[i];
-        if (memcmp(mount->uuid.bytes, uuid.bytes, sizeof(uuid.bytes)) == 0) {
-            txn_note_read(txn, mount->entry_hash);
-            return true;
-        }
+    const struct namespace *whose = namespace_by_number(txn_view(txn)->namespaces, ns);
+    const struct mount *mount = whose != NULL ? mount_table_by_uuid(whose->mounts, uuid) : NULL;
+    if (mount != NULL) {
+        txn_note_read(txn, mount->entry_hash);
     }
-    return false;
+    return mount != NULL;
 }
 
 /* A restore cannot find them in the store, so it voids them by their time. */
@@ -91,13 +89,13 @@ static cf_status check_roots(struct txn *txn, struct arena *arena, const struct 
 {
     const struct token_entry *parent;
     const struct view *view = txn_view(txn);
-    if (!token_mount_exists(txn, entry->mount_uuid)) {
+    if (!token_mount_exists(txn, entry->ns, entry->mount_uuid)) {
         return cf_fail(err, CF_DENIED, "bad token");
     }
     if (!entry->has_parent) {
         return CF_OK;
     }
-    cf_status status = token_load(txn, arena, entry->parent, &parent, err);
+    cf_status status = token_load(txn, arena, entry->parent_ns, entry->parent, &parent, err);
     if (status == CF_NOT_FOUND ||
         (status == CF_OK &&
          ((parent->expire_ns != 0 && view_now_ns(view) >= parent->expire_ns) ||
@@ -108,22 +106,24 @@ static cf_status check_roots(struct txn *txn, struct arena *arena, const struct 
 }
 
 cf_status token_open_batch(struct txn *txn, struct arena *arena, struct cf_slice id,
-                           const struct token_entry **ret, struct cf_error *err)
+                           const struct namespace *ns, const struct token_entry **ret,
+                           struct cf_error *err)
 {
     const struct view *view = txn_view(txn);
     CF_BUF(sealed) = {.max = BATCH_TEXT_MAX};
     struct cf_slice record;
     struct barrier_name name = sealed_name();
     uint8_t key[TOKEN_KEY_SIZE];
-    if (encode_base64url_decode(&sealed, cf_slice_from(id, sizeof(BATCH_PREFIX) - 1), NULL) !=
-            CF_OK ||
+    struct cf_slice text = cf_slice_from(id, sizeof(BATCH_PREFIX) - 1);
+    text = cf_slice_first(text, cf_slice_find(text, '.')); /* without the namespace's id */
+    if (encode_base64url_decode(&sealed, text, NULL) != CF_OK ||
         barrier_open(view->keyring, &name, &view->line, cf_buf_slice(&sealed), arena, &record,
                      NULL) != CF_OK) {
         return cf_fail(err, CF_DENIED, "bad token");
     }
     struct token_entry *entry = arena_new_object(arena, struct token_entry);
     CF_TRY(token_key_of(txn, id, key, err));
-    CF_TRY(token_from_record(arena, key, record, entry, err));
+    CF_TRY(token_from_record(arena, ns->number, key, record, entry, err));
     CF_TRY(check_time(txn, arena, entry, err));
     CF_TRY(check_roots(txn, arena, entry, err));
     *ret = entry;

@@ -27,6 +27,10 @@ struct cf_slice token_to_record(struct arena *arena, const struct token_entry *e
     if (entry->has_parent) {
         set_hex(arena, record, "parent", entry->parent);
     }
+    if (entry->ns != NAMESPACE_ROOT) {
+        json_set_int(arena, record, "ns", entry->ns);
+        json_set_int(arena, record, "parent_ns", entry->parent_ns);
+    }
     json_set_string(arena, record, "accessor", entry->accessor);
     json_set_string(arena, record, "display_name", entry->display_name);
     json_set_string(arena, record, "path", entry->path);
@@ -87,13 +91,18 @@ static struct cf_slice *get_list(struct arena *arena, const struct json *record,
     return items;
 }
 
-cf_status token_from_record(struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE],
+cf_status token_from_record(struct arena *arena, uint32_t ns, const uint8_t key[TOKEN_KEY_SIZE],
                             struct cf_slice bytes, struct token_entry *ret, struct cf_error *err)
 {
     struct json *record;
     CF_TRY(record_decode(bytes, arena, &record, err));
     *ret = (struct token_entry){0};
     memcpy(ret->key, key, TOKEN_KEY_SIZE);
+    ret->ns = (uint32_t)get_int(record, "ns");
+    ret->parent_ns = (uint32_t)get_int(record, "parent_ns");
+    if (ret->ns != ns) {
+        return cf_fail(err, CF_CORRUPT, "token record is of another namespace");
+    }
     struct cf_slice parent = json_get_string(record, "parent");
     if (parent.size != 0) {
         CF_BUF(raw) = {.max = TOKEN_KEY_SIZE};
@@ -126,7 +135,7 @@ cf_status token_from_record(struct arena *arena, const uint8_t key[TOKEN_KEY_SIZ
     ret->is_renewable = get_bool(record, "renewable");
     ret->is_wrapping = get_bool(record, "wrapping");
     CF_TRY(encode_uuid_parse(json_get_string(record, "mount"), &ret->mount_uuid, err));
-    ret->entry_hash = key_hash(token_record_key(arena, key));
+    ret->entry_hash = key_hash(token_record_key(arena, ns, key));
     return CF_OK;
 }
 
@@ -151,19 +160,20 @@ static void unref_cached(void *object)
     cache_object_unref(object);
 }
 
-cf_status token_load(struct txn *txn, struct arena *arena, const uint8_t key[TOKEN_KEY_SIZE],
-                     const struct token_entry **ret, struct cf_error *err)
+cf_status token_load(struct txn *txn, struct arena *arena, uint32_t ns,
+                     const uint8_t key[TOKEN_KEY_SIZE], const struct token_entry **ret,
+                     struct cf_error *err)
 {
     const struct view *view = txn_view(txn);
     struct cf_slice name = cf_slice_of(key, TOKEN_KEY_SIZE);
-    struct key record_key = token_record_key(arena, key);
+    struct key record_key = token_record_key(arena, ns, key);
     uint64_t hash = key_hash(record_key);
     struct cf_slice record;
     if (txn_writes_key(txn, record_key)) {
         /* This very request changed it: its own copy, not the shared one. */
         struct token_entry *own = arena_new_object(arena, struct token_entry);
         CF_TRY(txn_get(txn, record_key, &record, err));
-        CF_TRY(token_from_record(arena, key, record, own, err));
+        CF_TRY(token_from_record(arena, ns, key, record, own, err));
         *ret = own;
         return CF_OK;
     }
@@ -178,7 +188,7 @@ cf_status token_load(struct txn *txn, struct arena *arena, const uint8_t key[TOK
         cached->object.keys = &cached->key;
         cached->object.key_count = 1;
         cached->object.index = view->index;
-        cf_status status = token_from_record(cached->arena, key, record, &cached->entry, err);
+        cf_status status = token_from_record(cached->arena, ns, key, record, &cached->entry, err);
         if (status != CF_OK) {
             cache_object_unref(&cached->object);
             return status;

@@ -12,26 +12,26 @@ static cf_status remove_one(struct txn *txn, struct arena *arena, const struct t
                             struct cf_error *err)
 {
     struct key key;
-    CF_TRY(token_accessor_key(txn, arena, entry->accessor, &key, err));
+    CF_TRY(token_accessor_key(txn, arena, entry->ns, entry->accessor, &key, err));
     txn_delete(txn, key);
-    txn_delete(txn, token_record_key(arena, entry->key));
+    txn_delete(txn, token_record_key(arena, entry->ns, entry->key));
     if (entry->expire_ns != 0) {
         txn_delete(txn, token_expire_key(arena, entry));
         lease_remove_token(txn, arena, entry);
     }
     if (entry->has_parent) {
-        txn_delete(txn, token_area_key(arena, AREA_CHILD, entry->parent,
-                                       cf_slice_of(entry->key, TOKEN_KEY_SIZE)));
+        txn_delete(txn, token_child_key(arena, entry));
     }
     /* Everybody who reads the cubbyhole has read the record that goes with it (window.h). */
-    txn_delete_prefix(txn, token_area_key(arena, AREA_CUBBY, entry->key, CF_SLICE("/")));
+    txn_delete_prefix(txn,
+                      token_area_key(arena, entry->ns, AREA_CUBBY, entry->key, CF_SLICE_EMPTY));
     return CF_OK;
 }
 
 static cf_status children_of(struct txn *txn, struct arena *arena, const struct token_entry *entry,
                              size_t max, struct txn_names *ret, struct cf_error *err)
 {
-    return txn_scan(txn, token_area_key(arena, AREA_CHILD, entry->key, CF_SLICE_EMPTY),
+    return txn_scan(txn, token_area_key(arena, entry->ns, AREA_CHILD, entry->key, CF_SLICE_EMPTY),
                     CF_SLICE_EMPTY, max, ret, err);
 }
 
@@ -40,8 +40,7 @@ static cf_status cut_off(struct txn *txn, struct arena *arena, const struct toke
                          bool ends_now, struct cf_error *err)
 {
     struct token_entry changed = *child;
-    txn_delete(txn, token_area_key(arena, AREA_CHILD, child->parent,
-                                   cf_slice_of(child->key, TOKEN_KEY_SIZE)));
+    txn_delete(txn, token_child_key(arena, child));
     changed.has_parent = false;
     memset(changed.parent, 0, sizeof(changed.parent));
     if (ends_now) {
@@ -62,11 +61,12 @@ static cf_status orphan_children(struct txn *txn, struct arena *arena,
     }
     for (size_t i = 0; i < children.count; i++) {
         const struct token_entry *child;
-        cf_status status = token_load(txn, arena, children.names[i].data, &child, err);
+        cf_status status = token_load(txn, arena, token_child_ns(entry, children.names[i]),
+                                      children.names[i].data, &child, err);
         if (status == CF_OK) {
             status = cut_off(txn, arena, child, false, err);
         } else if (status == CF_NOT_FOUND) {
-            txn_delete(txn, token_area_key(arena, AREA_CHILD, entry->key, children.names[i]));
+            txn_delete(txn, token_area_key(arena, entry->ns, AREA_CHILD, entry->key, children.names[i]));
             status = CF_OK;
         }
         CF_TRY(status);
@@ -110,9 +110,10 @@ cf_status token_revoke_some(struct txn *txn, struct arena *arena, const struct t
         }
         struct cf_slice name = level->children.names[level->next++];
         const struct token_entry *child;
-        cf_status status = token_load(txn, arena, name.data, &child, err);
+        cf_status status = token_load(txn, arena, token_child_ns(level->entry, name), name.data,
+                                      &child, err);
         if (status == CF_NOT_FOUND) {
-            txn_delete(txn, token_area_key(arena, AREA_CHILD, level->entry->key, name));
+            txn_delete(txn, token_area_key(arena, level->entry->ns, AREA_CHILD, level->entry->key, name));
         } else if (status != CF_OK) {
             return status;
         } else if (depth == DEPTH_MAX) {

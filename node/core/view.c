@@ -4,7 +4,7 @@
 #include "node/base/host.h"
 #include "node/base/memory.h"
 #include "node/core/audit.h"
-#include "node/core/mount.h"
+#include "node/core/namespace.h"
 
 struct view *view_ref(struct view *view)
 {
@@ -21,7 +21,7 @@ void view_unref(struct view *view)
     kv_snapshot_free(view->snapshot);
     kv_family_unref(view->state);
     keyring_unref(view->keyring);
-    mount_table_unref(view->mounts);
+    namespace_table_unref(view->namespaces);
     audit_table_unref(view->audit);
     cf_wipe(view->salt, sizeof(view->salt));
     cf_free(view);
@@ -121,6 +121,27 @@ cf_status view_walk(const struct view *view, struct key prefix, struct cf_slice 
         if (!each(context, cf_slice_from(kv_key(iterator), skip))) {
             return CF_OK;
         }
+    }
+    return kv_iterator_check(iterator, err);
+}
+
+cf_status view_next_namespace(const struct view *view, uint8_t class, uint32_t from,
+                              bool *ret_found, uint32_t *ret, struct cf_error *err)
+{
+    uint8_t lower[KEY_HEADER_SIZE] = {class}, upper[KEY_HEADER_SIZE + 1] = {class};
+    uint32_t generation = view->generation[class_number(class)];
+    cf_put_u32(lower + 1, generation);
+    cf_put_u32(lower + 5, from);
+    memset(upper + 1, 0xff, sizeof(upper) - 1);
+    cf_put_u32(upper + 1, generation); /* no namespace has the number that is all ones */
+    struct kv_range range = {cf_slice_of(lower, sizeof(lower)), cf_slice_of(upper, sizeof(upper)),
+                             false};
+    CF_OWNED(kv_iterator) iterator = kv_iterator_new(at(view), view->state, range);
+    struct key key;
+    kv_seek_first(iterator);
+    *ret_found = kv_valid(iterator) && key_decode(kv_key(iterator), &key, &generation);
+    if (*ret_found) {
+        *ret = key.ns;
     }
     return kv_iterator_check(iterator, err);
 }

@@ -21,6 +21,7 @@
 struct cache;
 struct audit_table;
 struct mount_table;
+struct namespace_table;
 
 /* What this cluster is in the replica set, as far as requests care. Part of every view. */
 enum cluster_role {
@@ -43,7 +44,8 @@ struct view {
     enum cluster_role role;
     struct line_id line;      /* the line of clusters: key derivation of class cluster */
     struct keyring *keyring;  /* NULL while sealed */
-    struct mount_table *mounts; /* NULL while sealed */
+    struct namespace_table *namespaces; /* NULL while sealed */
+    struct mount_table *mounts; /* of the root namespace; the table's */
     struct audit_table *audit;  /* NULL while sealed */
     uint8_t salt[32];           /* of token and accessor HMACs; zero while sealed */
     struct cache *cache;        /* node/core/cache.h; borrowed from the core */
@@ -69,5 +71,9 @@ CF_CHECKED cf_status view_get_raw(const struct view *view, struct key key, struc
 CF_CHECKED cf_status view_walk(const struct view *view, struct key prefix, struct cf_slice after,
                                bool (*each)(void *context, struct cf_slice rest), void *context,
                                struct cf_error *err);
+
+/* The first namespace with a number from `from` on that has keys of the class; false when there is none. */
+CF_CHECKED cf_status view_next_namespace(const struct view *view, uint8_t class, uint32_t from,
+                                         bool *ret_found, uint32_t *ret, struct cf_error *err);
 
 #endif

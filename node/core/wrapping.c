@@ -21,7 +21,7 @@ cf_status wrapping_wrap(struct request *rq, int64_t ttl_s, struct cf_slice creat
     struct wrap_info *info = arena_new_object(rq->arena, struct wrap_info);
     struct token_entry *entry;
     CF_TRY(token_create(rq, &spec, &info->token, &entry, err));
-    txn_put(rq->txn, token_area_key(rq->arena, AREA_CUBBY, entry->key, RESPONSE_NAME), content);
+    txn_put(rq->txn, token_area_key(rq->arena, entry->ns, AREA_CUBBY, entry->key, RESPONSE_NAME), content);
     info->accessor = entry->accessor;
     info->creation_path = creation_path;
     info->creation_ns = entry->creation_ns;
@@ -40,7 +40,7 @@ cf_status wrapping_unwrap(struct request *rq, struct cf_slice token, struct cf_s
     cf_status status = token_lookup(rq->txn, rq->arena, token, &entry, err);
     if (status == CF_OK && entry->is_wrapping) {
         status = txn_get(rq->txn,
-                         token_area_key(rq->arena, AREA_CUBBY, entry->key, RESPONSE_NAME), ret,
+                         token_area_key(rq->arena, entry->ns, AREA_CUBBY, entry->key, RESPONSE_NAME), ret,
                          err);
     } else if (status == CF_OK) {
         status = CF_NOT_FOUND;

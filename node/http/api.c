@@ -175,15 +175,30 @@ static void read_token(struct http_exchange *x, struct request *rq)
     }
 }
 
-static bool read_namespace(struct http_exchange *x)
+/* The header's namespace goes in front of the path: "ns1/secret/a" without the header is the same. */
+static void read_namespace(struct http_exchange *x, struct request *rq)
 {
     struct cf_slice ns;
-    if (!http_header(x, CF_SLICE("X-Vault-Namespace"), &ns) || ns.size == 0 ||
-        cf_slice_is(ns, "/") || cf_slice_is(ns, "root") || cf_slice_is(ns, "root/")) {
-        return true;
+    if (!http_header(x, CF_SLICE("X-Vault-Namespace"), &ns)) {
+        return;
     }
-    http_respond_error(x, 404, "no such namespace: this server has the root namespace only");
-    return false;
+    while (ns.size != 0 && ns.data[0] == '/') {
+        ns = cf_slice_from(ns, 1);
+    }
+    while (ns.size != 0 && ns.data[ns.size - 1] == '/') {
+        ns.size--;
+    }
+    if (ns.size == 0 || cf_slice_is(ns, "root")) {
+        return;
+    }
+    char *path = arena_alloc_raw(rq->arena, ns.size + 1 + rq->path.size);
+    memcpy(path, ns.data, ns.size);
+    path[ns.size] = '/';
+    if (rq->path.size != 0) {
+        memcpy(path + ns.size + 1, rq->path.data, rq->path.size);
+    }
+    rq->path = cf_slice_of(path, ns.size + 1 + rq->path.size);
+    rq->ns_header_size = ns.size + 1;
 }
 
 static bool read_headers(struct http_exchange *x, struct request *rq)
@@ -196,7 +211,8 @@ static bool read_headers(struct http_exchange *x, struct request *rq)
             return false;
         }
     }
-    return read_namespace(x);
+    read_namespace(x, rq);
+    return true;
 }
 
 static bool read_body(struct http_exchange *x, struct request *rq)

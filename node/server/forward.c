@@ -143,7 +143,7 @@ static void pack_request(struct request *rq, struct cf_buf *to)
     }
     message.id = message_bytes(cf_slice_str(rq->id));
     message.operation = (uint32_t)rq->operation;
-    message.path = message_bytes(rq->path);
+    message.path = message_bytes(rq->full_path);
     message.token = message_bytes(rq->token);
     message.token_is_malformed = rq->token_is_malformed;
     message.body = message_bytes(rq->raw_body);
@@ -152,7 +152,7 @@ static void pack_request(struct request *rq, struct cf_buf *to)
     message.remote_address = message_bytes(rq->remote_address);
     message.remote_port = rq->remote_port;
     message.peer_certificate = message_bytes(rq->peer_certificate);
-    message.ns = rq->ns;
+    message.ns_header_size = (uint32_t)rq->ns_header_size;
     once_pack(&rq->once, &message);
     message_pack(&message.base, to);
 }
@@ -290,7 +290,7 @@ void cluster_forward_exchange(struct node *node, struct http_exchange *x, struct
     struct http_header_out location = {
         CF_SLICE("Location"),
         cf_slice_str(arena_printf(rq->arena, "%.*s/v1/%.*s", CF_SHOW(leader.api_addr),
-                                  CF_SHOW(rq->path)))};
+                                  CF_SHOW(cf_slice_from(rq->path, rq->ns_header_size))))};
     struct http_headers_out headers = {.list = &location, .count = 1};
     http_respond(x, 307, &headers, CF_SLICE_EMPTY);
 }

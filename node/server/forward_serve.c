@@ -110,7 +110,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     rq->remote_address = message_slice(message->remote_address);
     rq->remote_port = (uint16_t)message->remote_port;
     rq->peer_certificate = message_slice(message->peer_certificate);
-    rq->ns = message->ns;
+    rq->ns_header_size = message->ns_header_size;
     CF_TRY(once_unpack(message, &rq->once, err));
     if (message->query.len != 0) {
         CF_TRY(json_parse(rq->arena, message_slice(message->query), NULL, &rq->query, err));

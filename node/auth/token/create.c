@@ -137,6 +137,10 @@ static cf_status check_own_id(struct request *rq, const struct creation *creatio
     if (!creation->is_sudo) {
         return cf_fail(err, CF_INVALID, "root or sudo privileges required to specify token id");
     }
+    if (rq->ns != NAMESPACE_ROOT) {
+        return cf_fail(err, CF_INVALID,
+                       "token IDs can only be manually specified in the root namespace");
+    }
     if (cf_slice_starts(id, CF_SLICE("s."))) {
         return cf_fail(err, CF_INVALID, "custom token ID cannot have the 's.' prefix");
     }
@@ -152,7 +156,7 @@ static cf_status check_own_id(struct request *rq, const struct creation *creatio
         }
     }
     CF_TRY(token_key_of(rq->txn, id, key, err));
-    cf_status status = token_by_key(rq->txn, rq->arena, key, &other, err);
+    cf_status status = token_by_key(rq->txn, rq->arena, rq->ns, key, &other, err);
     if (status == CF_OK) {
         return cf_fail(err, CF_INVALID, "cannot create a token with a duplicate ID");
     }
@@ -175,6 +179,24 @@ static cf_status check_creation(struct request *rq, const struct creation *creat
     if (creation->period_s != 0 && !creation->is_sudo) {
         return cf_fail(err, CF_INVALID,
                        "root or sudo privileges required to create periodic token");
+    }
+    return CF_OK;
+}
+
+/* From a namespace above: what starts a namespace off, and nothing that could pass for the parent. */
+static cf_status check_descent(const struct request *rq, const struct creation *creation,
+                               struct cf_error *err)
+{
+    if (rq->caller->ns == rq->ns) {
+        return CF_OK;
+    }
+    if (!creation->is_sudo) {
+        return cf_fail(err, CF_INVALID,
+                       "root or sudo privileges required to directly generate a token in a child "
+                       "namespace");
+    }
+    if (params_has(creation->policies, creation->policy_count, CF_SLICE("root"))) {
+        return cf_fail(err, CF_INVALID, "root tokens may not be created from a parent namespace");
     }
     return CF_OK;
 }
@@ -230,8 +252,9 @@ static void place_in_tree(struct request *rq, const struct creation *creation,
         return;
     }
     entry->has_parent = true;
+    entry->parent_ns = rq->caller->ns;
     memcpy(entry->parent, rq->caller->key, TOKEN_KEY_SIZE);
-    entry->entity_id = rq->caller->entity_id;
+    entry->entity_id = rq->caller->ns == rq->ns ? rq->caller->entity_id : CF_SLICE_EMPTY;
 }
 
 static struct cf_slice path_of(struct request *rq, const struct creation *creation)
@@ -312,6 +335,7 @@ static cf_status create(struct request *rq, struct creation *creation, struct cf
     CF_TRY(token_has_sudo(rq, rq->path, &creation->is_sudo, err));
     CF_TRY(read_creation(rq, creation, err));
     CF_TRY(check_creation(rq, creation, err));
+    CF_TRY(check_descent(rq, creation, err));
     CF_TRY(make_spec(rq, creation, &spec, err));
     CF_TRY(warn_of_absent_policies(rq, &spec.entry, err));
     struct auth_result *auth = arena_new_object(rq->arena, struct auth_result);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "node/auth/token/token_int.h"
+#include "node/core/namespace.h"
 #include "node/format/timefmt.h"
 
 #define NS_PER_S ((int64_t)1000000000)
@@ -34,6 +35,10 @@ static void show_occasional(struct request *rq, const struct token_entry *entry)
     if (entry->last_renewal_ns != 0) {
         set_time(rq, "last_renewal", entry->last_renewal_ns);
         json_set_int(arena, data, "last_renewal_time", entry->last_renewal_ns / NS_PER_S);
+    }
+    if (entry->ns != NAMESPACE_ROOT) {
+        const struct namespace *ns = namespace_by_number(rq->view->namespaces, entry->ns);
+        json_set_string(arena, data, "namespace_path", ns != NULL ? ns->path : CF_SLICE_EMPTY);
     }
     if (entry->bound_cidr_count != 0) {
         json_set(arena, data, "bound_cidrs",
@@ -88,6 +93,9 @@ cf_status token_answer_lookup(struct request *rq, struct cf_error *err)
         return token_answer_lookup_self(rq, err);
     }
     CF_TRY(token_lookup(rq->txn, rq->arena, id, &entry, err));
+    if (!token_is_in_reach(rq, entry)) {
+        return cf_fail(err, CF_DENIED, "bad token");
+    }
     show(rq, entry, id, entry->num_uses);
     return CF_OK;
 }
@@ -100,7 +108,7 @@ cf_status token_of_accessor(struct request *rq, const struct token_entry **ret,
     if (accessor.size == 0) {
         return cf_fail(err, CF_INVALID, "missing accessor");
     }
-    cf_status status = token_by_accessor(rq->txn, rq->arena, accessor, ret, err);
+    cf_status status = token_by_accessor(rq->txn, rq->arena, rq->ns, accessor, ret, err);
     return status == CF_NOT_FOUND ? cf_fail(err, CF_INVALID, "invalid accessor") : status;
 }
 
@@ -122,7 +130,7 @@ static int by_bytes(const void *a, const void *b)
 cf_status token_answer_accessors(struct request *rq, struct cf_error *err)
 {
     struct txn_names names;
-    struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_ACCESSOR)};
+    struct key prefix = {CLASS_CLUSTER, rq->ns, CF_SLICE(AREA_ACCESSOR)};
     CF_TRY(txn_scan(rq->txn, prefix, CF_SLICE_EMPTY, 0, &names, err));
     size_t count = 0;
     for (size_t i = 0; i < names.count; i++) {
@@ -132,7 +140,7 @@ cf_status token_answer_accessors(struct request *rq, struct cf_error *err)
         char *name = arena_alloc_raw(rq->arena, prefix.name.size + names.names[i].size);
         memcpy(name, prefix.name.data, prefix.name.size);
         memcpy(name + prefix.name.size, names.names[i].data, names.names[i].size);
-        struct key key = {CLASS_CLUSTER, NAMESPACE_ROOT,
+        struct key key = {CLASS_CLUSTER, rq->ns,
                           cf_slice_of(name, prefix.name.size + names.names[i].size)};
         cf_status status = txn_get(rq->txn, key, &record, err);
         if (status == CF_NOT_FOUND) {

@@ -79,7 +79,9 @@ static cf_status by_role(struct request *rq, const struct token_policies *from, 
     struct names names = cleaned(rq->arena, from->asked, from->asked_count);
     if (names.count == 0) {
         names = has_allowed ? copy_of(rq->arena, allowed.items, allowed.count)
-                            : copy_of(rq->arena, rq->caller->policies, rq->caller->policy_count);
+                : rq->caller->ns == rq->ns
+                    ? copy_of(rq->arena, rq->caller->policies, rq->caller->policy_count)
+                    : copy_of(rq->arena, NULL, 0);
     }
     if (wants_default) {
         add_default(rq->arena, &names);
@@ -115,6 +117,13 @@ static cf_status by_parent(struct request *rq, const struct token_policies *from
     const struct token_entry *parent = rq->caller;
     bool no_default =
         from->no_default || (from->role != NULL && from->role->params.no_default_policy);
+    if (parent->ns != rq->ns) { /* names of another namespace: they say nothing here */
+        *ret = cleaned(rq->arena, from->asked, from->asked_count);
+        if (!no_default) {
+            add_default(rq->arena, ret);
+        }
+        return CF_OK;
+    }
     if (from->asked_count == 0) {
         *ret = copy_of(rq->arena, parent->policies, parent->policy_count); /* "default" if it has */
         return CF_OK;
@@ -145,7 +154,8 @@ cf_status token_policies_choose(struct request *rq, const struct token_policies 
     if (params_has(names.items, names.count, CF_SLICE("response-wrapping"))) {
         return cf_fail(err, CF_INVALID, "cannot assign policy \"response-wrapping\"");
     }
-    if (params_has(names.items, names.count, CF_SLICE("root")) && !rq->caller->is_root) {
+    if (params_has(names.items, names.count, CF_SLICE("root")) &&
+        (!rq->caller->is_root || rq->ns != NAMESPACE_ROOT)) {
         return cf_fail(err, CF_INVALID,
                        "root tokens may not be created without parent token being root");
     }

@@ -1,6 +1,7 @@
 /* node/auth/token/renew.c: longer lives (core-api.md section 4). */
 #include "node/auth/token/token_int.h"
 #include "node/core/core.h"
+#include "node/core/namespace.h"
 
 #define NS_PER_S ((int64_t)1000000000)
 
@@ -15,17 +16,6 @@ struct limits {
 static int64_t least(int64_t a, int64_t b)
 {
     return a == 0 || (b != 0 && b < a) ? b : a;
-}
-
-static const struct mount *mount_of(const struct request *rq, struct uuid uuid)
-{
-    const struct mount_table *table = rq->view->mounts;
-    for (size_t i = 0; i < table->count; i++) {
-        if (memcmp(table->mounts[i]->uuid.bytes, uuid.bytes, sizeof(uuid.bytes)) == 0) {
-            return table->mounts[i];
-        }
-    }
-    return NULL;
 }
 
 /* The auth method that made the token has its say, on its own mount. */
@@ -43,9 +33,12 @@ static cf_status ask_method(struct request *rq, const struct mount *mount,
                                .explicit_max_ttl_s = entry->explicit_max_ttl_s,
                                .period_s = entry->period_s};
     const struct mount *own = rq->mount;
+    uint32_t ns = rq->ns;
     rq->mount = mount;
+    rq->ns = mount->ns; /* of the token, which may lie below the request's */
     cf_status status = mount->ops->renew(rq, &auth, err);
     rq->mount = own;
+    rq->ns = ns;
     CF_TRY(status);
     limits->default_s = auth.ttl_s;
     limits->max_s = least(limits->max_s, auth.max_ttl_s);
@@ -59,7 +52,10 @@ static cf_status ask_role(struct request *rq, const struct token_entry *entry,
                           struct limits *limits, struct cf_error *err)
 {
     struct token_role role;
+    uint32_t ns = rq->ns;
+    rq->ns = entry->ns;
     cf_status status = token_role_load(rq, entry->role, &role, err);
+    rq->ns = ns;
     if (status == CF_NOT_FOUND) {
         return cf_fail(err, CF_INVALID,
                        "original token role \"%.64s\" could not be found, not renewing",
@@ -76,7 +72,9 @@ static cf_status ask_role(struct request *rq, const struct token_entry *entry,
 static cf_status find_limits(struct request *rq, const struct token_entry *entry,
                              struct limits *limits, struct cf_error *err)
 {
-    const struct mount *mount = mount_of(rq, entry->mount_uuid);
+    const struct namespace *own = namespace_by_number(rq->view->namespaces, entry->ns);
+    const struct mount *mount =
+        own != NULL ? mount_table_by_uuid(own->mounts, entry->mount_uuid) : NULL;
     if (mount == NULL) {
         return cf_fail(err, CF_INVALID, "the auth method that made the token is gone");
     }
@@ -166,7 +164,7 @@ static cf_status caller_now(struct request *rq, const struct token_entry **ret,
         *ret = rq->caller;
         return CF_OK;
     }
-    return token_by_key(rq->txn, rq->arena, rq->caller->key, ret, err);
+    return token_by_key(rq->txn, rq->arena, rq->caller->ns, rq->caller->key, ret, err);
 }
 
 cf_status token_renew_self(struct request *rq, struct cf_error *err)
@@ -192,6 +190,9 @@ cf_status token_renew(struct request *rq, struct cf_error *err)
         return token_renew_self(rq, err);
     }
     CF_TRY(token_lookup(rq->txn, rq->arena, id, &entry, err));
+    if (!token_is_in_reach(rq, entry)) {
+        return cf_fail(err, CF_DENIED, "bad token");
+    }
     return renew(rq, entry, id, err);
 }
 

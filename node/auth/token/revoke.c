@@ -20,7 +20,8 @@ static cf_status named_token(struct request *rq, const struct token_entry **ret,
         return cf_fail(err, CF_INVALID, "missing token ID");
     }
     cf_status status = token_lookup(rq->txn, rq->arena, id, ret, err);
-    return status == CF_DENIED ? CF_NOT_FOUND : status;
+    bool is_hidden = status == CF_OK && !token_is_in_reach(rq, *ret);
+    return status == CF_DENIED || is_hidden ? CF_NOT_FOUND : status;
 }
 
 cf_status token_revoke_one(struct request *rq, struct cf_error *err)
@@ -47,7 +48,7 @@ cf_status token_revoke_accessor(struct request *rq, struct cf_error *err)
     if (accessor.size == 0) {
         return cf_fail(err, CF_INVALID, "missing accessor");
     }
-    cf_status status = token_by_accessor(rq->txn, rq->arena, accessor, &entry, err);
+    cf_status status = token_by_accessor(rq->txn, rq->arena, rq->ns, accessor, &entry, err);
     if (status == CF_NOT_FOUND) {
         response_warn(rq, "No token found with this accessor");
         return CF_OK;

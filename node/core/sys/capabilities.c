@@ -1,6 +1,7 @@
 /* node/core/sys/capabilities.c: what a token may do. */
 #include "node/base/memory.h"
 #include "node/core/core_int.h"
+#include "node/core/namespace.h"
 #include "node/core/policy.h"
 #include "node/core/sys/sys_int.h"
 #include "node/core/token.h"
@@ -16,18 +17,38 @@ static struct json *names_of(struct arena *arena, unsigned bits)
     return list;
 }
 
-static struct json *capabilities_on(struct arena *arena, const struct acl *acl,
-                                    struct cf_slice path)
+/* A path of the request's namespace as the token's policies name it; false where the token can do nothing:
+ * above its namespace and beside it. */
+static bool as_seen_by(const struct request *rq, const struct token_entry *entry,
+                       struct cf_slice path, struct cf_slice *ret)
 {
-    if (acl_is_root(acl)) {
-        struct json *list = json_array_new(arena);
-        json_array_add(arena, list, json_from_text(arena, "root"));
-        return list;
+    if (request_policy_path(rq, entry, path, ret)) {
+        return true;
     }
+    const struct namespace *own = namespace_by_number(rq->view->namespaces, entry->ns);
+    if (own == NULL || !namespace_is_within(own, rq->nspace)) {
+        return false;
+    }
+    struct cf_slice below = cf_slice_from(own->path, rq->nspace->path.size);
+    *ret = cf_slice_from(path, below.size);
+    return cf_slice_starts(path, below);
+}
+
+static struct json *capabilities_on(struct request *rq, const struct token_entry *entry,
+                                    const struct acl *acl, struct cf_slice path)
+{
     if (path.size != 0 && path.data[0] == '/') {
         path = cf_slice_from(path, 1);
     }
-    return names_of(arena, acl_capabilities(acl, path));
+    if (!as_seen_by(rq, entry, path, &path)) {
+        return names_of(rq->arena, CAPABILITY_DENY);
+    }
+    if (acl_is_root(acl)) {
+        struct json *list = json_array_new(rq->arena);
+        json_array_add(rq->arena, list, json_from_text(rq->arena, "root"));
+        return list;
+    }
+    return names_of(rq->arena, acl_capabilities(acl, path));
 }
 
 static cf_status answer_for(struct request *rq, const struct token_entry *entry,
@@ -46,7 +67,7 @@ static cf_status answer_for(struct request *rq, const struct token_entry *entry,
     CF_TRY(authorize_acl(rq->txn, rq->arena, entry, &acl, err));
     struct json *data = response_data(rq);
     for (size_t i = 0; i < count; i++) {
-        struct json *list = capabilities_on(rq->arena, acl, paths[i]);
+        struct json *list = capabilities_on(rq, entry, acl, paths[i]);
         json_object_set(rq->arena, data, paths[i], list);
         if (count == 1) {
             json_set(rq->arena, data, "capabilities", list);
@@ -66,7 +87,8 @@ cf_status sys_capabilities(struct request *rq, struct cf_error *err)
         return cf_fail(err, CF_INVALID, "token not specified");
     }
     cf_status status = token_lookup(rq->txn, rq->arena, token, &entry, err);
-    if (status == CF_DENIED || status == CF_NOT_FOUND) {
+    if (status == CF_DENIED || status == CF_NOT_FOUND ||
+        (status == CF_OK && !token_is_in_reach(rq, entry))) {
         return cf_fail(err, CF_INVALID, "invalid token");
     }
     CF_TRY(status);
@@ -86,7 +108,7 @@ cf_status sys_capabilities_accessor(struct request *rq, struct cf_error *err)
     if (accessor.size == 0) {
         return cf_fail(err, CF_INVALID, "accessor not specified");
     }
-    cf_status status = token_by_accessor(rq->txn, rq->arena, accessor, &entry, err);
+    cf_status status = token_by_accessor(rq->txn, rq->arena, rq->ns, accessor, &entry, err);
     if (status == CF_DENIED || status == CF_NOT_FOUND) {
         return cf_fail(err, CF_INVALID, "invalid accessor");
     }

@@ -16,6 +16,12 @@ static cf_status caller_acl(struct request *rq, struct acl **ret, struct cf_erro
     return authorize_acl(rq->txn, rq->arena, rq->caller, ret, err);
 }
 
+/* Whether the caller's policies say something about the path or what is below it. */
+static bool touches(const struct request *rq, const struct acl *acl, struct cf_slice path)
+{
+    return request_policy_path(rq, rq->caller, path, &path) && acl_touches(acl, path);
+}
+
 static struct json *unauthenticated_entry(struct request *rq, const struct mount *mount)
 {
     struct json *entry = json_object_new(rq->arena);
@@ -27,7 +33,7 @@ static struct json *unauthenticated_entry(struct request *rq, const struct mount
 
 cf_status sys_ui_mounts(struct request *rq, struct cf_error *err)
 {
-    const struct mount_table *table = rq->view->mounts;
+    const struct mount_table *table = rq->mounts;
     struct json *secret = json_object_new(rq->arena), *auth = json_object_new(rq->arena);
     struct acl *acl;
     CF_TRY(caller_acl(rq, &acl, err));
@@ -35,7 +41,7 @@ cf_status sys_ui_mounts(struct request *rq, struct cf_error *err)
         const struct mount *mount = table->mounts[i];
         bool is_public = cf_slice_is(mount->listing_visibility, "unauth");
         struct json *entry = NULL;
-        if (acl != NULL && (is_public || acl_touches(acl, mount->path))) {
+        if (acl != NULL && (is_public || touches(rq, acl, mount->path))) {
             entry = mount_entry_json(rq, mount);
         } else if (acl == NULL && is_public) {
             entry = unauthenticated_entry(rq, mount);
@@ -59,9 +65,9 @@ cf_status sys_ui_mount(struct request *rq, struct cf_error *err)
     if (rq->caller == NULL) {
         return cf_fail(err, CF_DENIED, "permission denied");
     }
-    const struct mount *mount = mount_table_match(rq->view->mounts, path);
+    const struct mount *mount = mount_table_match(rq->mounts, path);
     CF_TRY(caller_acl(rq, &acl, err));
-    bool may_see = mount != NULL && acl != NULL && acl_touches(acl, mount->path);
+    bool may_see = mount != NULL && acl != NULL && touches(rq, acl, mount->path);
     acl_unref(acl);
     if (!may_see) {
         return cf_fail(err, CF_DENIED,
@@ -84,7 +90,7 @@ static bool count_one(void *context, struct cf_slice rest)
 
 cf_status sys_count_tokens(struct request *rq, struct cf_error *err)
 {
-    struct key prefix = {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_TOKEN)};
+    struct key prefix = {CLASS_CLUSTER, rq->ns, CF_SLICE(AREA_TOKEN)};
     struct json *total = json_object_new(rq->arena), *counters = json_object_new(rq->arena);
     int64_t count = 0;
     CF_TRY(view_walk(rq->view, prefix, CF_SLICE_EMPTY, count_one, &count, err));

@@ -18,17 +18,19 @@ void lease_add_token(struct txn *txn, struct arena *arena, const struct token_en
 void lease_remove_token(struct txn *txn, struct arena *arena, const struct token_entry *entry);
 
 /* The live token of a lease id. CF_NOT_FOUND. */
-CF_CHECKED cf_status lease_find_token(struct txn *txn, struct arena *arena, struct cf_slice id,
-                                      const struct token_entry **ret, struct cf_error *err);
+CF_CHECKED cf_status lease_find_token(struct txn *txn, struct arena *arena, uint32_t ns,
+                                      struct cf_slice id, const struct token_entry **ret, struct cf_error *err);
 /* Revokes what has a lease id that begins with prefix (ends in '/'), `max` of them at most, with
  * their trees. ret_more: some are left. */
-CF_CHECKED cf_status lease_revoke_some(struct txn *txn, struct arena *arena, struct cf_slice prefix,
-                                       size_t max, bool *ret_more, struct cf_error *err);
+CF_CHECKED cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns,
+                                       struct cf_slice prefix, size_t max, bool *ret_more, struct cf_error *err);
 /* As above with all of them: the first LEASE_REVOKE_MAX in this write set, the others later, by an
  * entry of the expiry index that holds the prefix. */
-CF_CHECKED cf_status lease_revoke_prefix(struct txn *txn, struct arena *arena,
+CF_CHECKED cf_status lease_revoke_prefix(struct txn *txn, struct arena *arena, uint32_t ns,
                                          struct cf_slice prefix, struct cf_error *err);
-/* The mark of such an entry, after the time and before the prefix. */
+/* The mark of such an entry, after the time and before the prefix; the second one with the number of a
+ * namespace (4 bytes) in front of the prefix. */
 #define LEASE_EXPIRE_PREFIX 'p'
+#define LEASE_EXPIRE_NS_PREFIX 'q'
 
 #endif

@@ -1,17 +1,29 @@
 /* node/core/sys/leases.c: sys/leases/: what was lent out, by id and by prefix. */
 #include "node/base/memory.h"
+#include "node/core/namespace.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/sys/sys_int.h"
 #include "node/format/timefmt.h"
 
-/* From the path, else from the body. */
-static cf_status lease_id(struct request *rq, struct cf_slice *ret, struct cf_error *err)
+/* From the path, else from the body. shown: as clients know it, with the id of its namespace behind it;
+ * ret: as it is stored. A lease of another namespace than the request's is unknown here. */
+static cf_status lease_id(struct request *rq, struct cf_slice *shown, struct cf_slice *ret,
+                          struct cf_error *err)
 {
-    CF_TRY(request_string(rq, "lease_id", ret, err));
-    if (ret->size == 0) {
-        CF_TRY(request_string(rq, "url_lease_id", ret, err));
+    CF_TRY(request_string(rq, "lease_id", shown, err));
+    if (shown->size == 0) {
+        CF_TRY(request_string(rq, "url_lease_id", shown, err));
     }
-    return ret->size != 0 ? CF_OK : cf_fail(err, CF_INVALID, "lease_id must be specified");
+    *ret = *shown;
+    if (ret->size == 0) {
+        return cf_fail(err, CF_INVALID, "lease_id must be specified");
+    }
+    if (rq->ns != NAMESPACE_ROOT) {
+        struct cf_slice mark = namespace_mark(rq->arena, rq->nspace, CF_SLICE_EMPTY);
+        *ret = cf_slice_ends(*shown, mark) ? cf_slice_first(*shown, shown->size - mark.size)
+                                           : CF_SLICE_EMPTY; /* nobody's */
+    }
+    return CF_OK;
 }
 
 static void set_time(struct request *rq, const char *name, int64_t time_ns)
@@ -28,14 +40,14 @@ static void set_time(struct request *rq, const char *name, int64_t time_ns)
 cf_status sys_lease_lookup(struct request *rq, struct cf_error *err)
 {
     const struct token_entry *entry;
-    struct cf_slice id;
-    CF_TRY(lease_id(rq, &id, err));
-    cf_status status = lease_find_token(rq->txn, rq->arena, id, &entry, err);
+    struct cf_slice id, shown;
+    CF_TRY(lease_id(rq, &shown, &id, err));
+    cf_status status = lease_find_token(rq->txn, rq->arena, rq->ns, id, &entry, err);
     if (status == CF_NOT_FOUND) {
         return cf_fail(err, CF_INVALID, "invalid lease");
     }
     CF_TRY(status);
-    json_set_string(rq->arena, response_data(rq), "id", id);
+    json_set_string(rq->arena, response_data(rq), "id", shown);
     set_time(rq, "issue_time", entry->creation_ns);
     set_time(rq, "expire_time", entry->expire_ns);
     set_time(rq, "last_renewal", entry->last_renewal_ns);
@@ -52,17 +64,22 @@ cf_status sys_lease_list(struct request *rq, struct cf_error *err)
     bool needs_slash = prefix.size != 0 && prefix.data[prefix.size - 1] != '/';
     struct cf_slice name = cf_slice_str(
         arena_printf(rq->arena, "%s%.*s%s", AREA_LEASE, CF_SHOW(prefix), needs_slash ? "/" : ""));
-    CF_TRY(txn_list(rq->txn, (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, name}, CF_SLICE_EMPTY, 0,
+    CF_TRY(txn_list(rq->txn, (struct key){CLASS_CLUSTER, rq->ns, name}, CF_SLICE_EMPTY, 0,
                     &names, err));
+    for (size_t i = 0; i < names.count; i++) {
+        bool is_folder = names.names[i].data[names.names[i].size - 1] == '/';
+        names.names[i] = is_folder ? names.names[i]
+                                   : namespace_mark(rq->arena, rq->nspace, names.names[i]);
+    }
     return response_keys(rq, &names, err);
 }
 
 cf_status sys_lease_renew(struct request *rq, struct cf_error *err)
 {
     const struct token_entry *entry;
-    struct cf_slice id;
-    CF_TRY(lease_id(rq, &id, err));
-    cf_status status = lease_find_token(rq->txn, rq->arena, id, &entry, err);
+    struct cf_slice id, shown;
+    CF_TRY(lease_id(rq, &shown, &id, err));
+    cf_status status = lease_find_token(rq->txn, rq->arena, rq->ns, id, &entry, err);
     if (status == CF_NOT_FOUND) {
         return cf_fail(err, CF_INVALID, "lease not found");
     }
@@ -73,9 +90,9 @@ cf_status sys_lease_renew(struct request *rq, struct cf_error *err)
 cf_status sys_lease_revoke(struct request *rq, struct cf_error *err)
 {
     const struct token_entry *entry;
-    struct cf_slice id;
-    CF_TRY(lease_id(rq, &id, err));
-    cf_status status = lease_find_token(rq->txn, rq->arena, id, &entry, err);
+    struct cf_slice id, shown;
+    CF_TRY(lease_id(rq, &shown, &id, err));
+    cf_status status = lease_find_token(rq->txn, rq->arena, rq->ns, id, &entry, err);
     if (status == CF_NOT_FOUND) {
         return CF_OK; /* what is gone is revoked */
     }
@@ -93,7 +110,7 @@ cf_status sys_lease_revoke_prefix(struct request *rq, struct cf_error *err)
         return cf_fail(err, CF_INVALID, "prefix must be specified");
     }
     prefix = cf_slice_str(arena_printf(rq->arena, "%.*s/", CF_SHOW(prefix)));
-    return lease_revoke_prefix(rq->txn, rq->arena, prefix, err);
+    return lease_revoke_prefix(rq->txn, rq->arena, rq->ns, prefix, err);
 }
 
 cf_status sys_lease_tidy(struct request *rq, struct cf_error *err)

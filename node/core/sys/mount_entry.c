@@ -68,7 +68,11 @@ struct json *mount_entry_json(struct request *rq, const struct mount *mount)
     if (options == NULL && !mount->is_fixed) {
         options = json_object_new(arena);
     }
-    json_set_string(arena, entry, "type", mount->type);
+    struct cf_slice type = mount->type;
+    if (mount->ns != NAMESPACE_ROOT && mount->is_fixed) {
+        type = cf_slice_str(arena_printf(arena, "ns_%.*s", CF_SHOW(type)));
+    }
+    json_set_string(arena, entry, "type", type);
     json_set_string(arena, entry, "description", mount->description);
     json_set_string(arena, entry, "accessor", mount->accessor);
     json_set_text(arena, entry, "uuid", mount->uuid_text);

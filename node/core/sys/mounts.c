@@ -1,6 +1,8 @@
 /* node/core/sys/mounts.c: sys/mounts and sys/auth: enabling, reading, tuning and disabling. */
 #include "node/base/memory.h"
 #include "node/core/core.h"
+#include "node/core/folder.h"
+#include "node/core/namespace.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/sys/sys_int.h"
 
@@ -25,11 +27,26 @@ struct cf_slice mount_path_of(struct request *rq, enum engine_kind kind, struct 
 
 const struct mount *mount_in_the_way(const struct request *rq, struct cf_slice path)
 {
-    const struct mount_table *table = rq->view->mounts;
+    const struct mount_table *table = rq->mounts;
     for (size_t i = 0; i < table->count; i++) {
         struct cf_slice other = table->mounts[i]->path;
         if (cf_slice_starts(path, other) || cf_slice_starts(other, path)) {
             return table->mounts[i];
+        }
+    }
+    return NULL;
+}
+
+const struct namespace *namespace_in_the_way(const struct request *rq, struct cf_slice path)
+{
+    const struct namespace_table *table = rq->view->namespaces;
+    for (size_t i = 1; i < table->count; i++) {
+        if (table->list[i]->path.size > rq->nspace->path.size &&
+            namespace_is_within(table->list[i], rq->nspace)) {
+            struct cf_slice other = cf_slice_from(table->list[i]->path, rq->nspace->path.size);
+            if (cf_slice_starts(path, other) || cf_slice_starts(other, path)) {
+                return table->list[i];
+            }
         }
     }
     return NULL;
@@ -62,11 +79,11 @@ static cf_status check_path(struct cf_slice path, struct cf_error *err)
 
 /* Entries are stored by uuid, so two that claim one path would not meet: a key that every change of
  * the table reads, and writes in the class that it changes, makes one of them run again. */
-static cf_status take_guard(struct request *rq, uint8_t class, struct cf_error *err)
+cf_status mount_table_guard(struct request *rq, uint8_t class, struct cf_error *err)
 {
     static const uint8_t classes[] = {CLASS_REPLICATED, CLASS_CLUSTER};
     for (size_t i = 0; i < CF_LENGTH(classes); i++) {
-        struct key key = {classes[i], NAMESPACE_ROOT, CF_SLICE(GUARD_NAME)};
+        struct key key = {classes[i], rq->ns, CF_SLICE(GUARD_NAME)};
         struct cf_slice value;
         cf_status status = txn_get(rq->txn, key, &value, err);
         if (status != CF_OK && status != CF_NOT_FOUND) {
@@ -82,7 +99,7 @@ static cf_status take_guard(struct request *rq, uint8_t class, struct cf_error *
 cf_status mount_store(struct request *rq, const struct mount *mount, struct cf_error *err)
 {
     struct key key = mount_key(mount);
-    CF_TRY(take_guard(rq, key.class, err));
+    CF_TRY(mount_table_guard(rq, key.class, err));
     txn_put(rq->txn, key, record_encode(rq->arena, mount_to_record(rq->arena, mount)));
     return CF_OK;
 }
@@ -143,6 +160,11 @@ static cf_status check_free(struct request *rq, enum engine_kind kind, struct cf
         return cf_fail(err, CF_INVALID, "path is already in use at %.*s",
                        CF_SHOW(mount_shown_path(other)));
     }
+    const struct namespace *ns = namespace_in_the_way(rq, path);
+    if (ns != NULL) {
+        return cf_fail(err, CF_INVALID, "path is already in use by namespace %.*s",
+                       CF_SHOW(ns->path));
+    }
     return CF_OK;
 }
 
@@ -199,7 +221,7 @@ static cf_status tune(struct request *rq, enum engine_kind kind, struct cf_slice
                       struct cf_error *err)
 {
     struct cf_slice path = mount_path_of(rq, kind, given);
-    const struct mount *before = mount_table_find(rq->view->mounts, path);
+    const struct mount *before = mount_table_find(rq->mounts, path);
     if (before == NULL) {
         return cf_fail(err, CF_INVALID, "tune of path \"%.*s\" failed: no mount entry found",
                        CF_SHOW(path));
@@ -228,7 +250,7 @@ static cf_status read_tuning(struct request *rq, enum engine_kind kind, struct c
                              struct cf_error *err)
 {
     struct cf_slice path = mount_path_of(rq, kind, given);
-    const struct mount *mount = mount_table_find(rq->view->mounts, path);
+    const struct mount *mount = mount_table_find(rq->mounts, path);
     if (mount == NULL) {
         return cf_fail(err, CF_INVALID, "cannot fetch sysview for path \"%.*s\"", CF_SHOW(path));
     }
@@ -252,7 +274,7 @@ static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_sl
                          struct cf_error *err)
 {
     struct cf_slice path = mount_path_of(rq, kind, given);
-    const struct mount *mount = mount_table_find(rq->view->mounts, path);
+    const struct mount *mount = mount_table_find(rq->mounts, path);
     if (mount == NULL) {
         return CF_OK;
     }
@@ -263,7 +285,7 @@ static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_sl
     }
     txn_note_read(rq->txn, mount->entry_hash);
     struct key key = mount_key(mount);
-    CF_TRY(take_guard(rq, key.class, err));
+    CF_TRY(mount_table_guard(rq, key.class, err));
     txn_delete(rq->txn, key);
     /* Everybody who reads below the mount has read its entry, so nobody sees half of this. A
      * replicated mount may keep local data, too (store_local_key); a local one has nothing that is
@@ -272,14 +294,14 @@ static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_sl
     if (mount->class == CLASS_REPLICATED) {
         delete_data(rq, mount, CLASS_REPLICATED);
     }
-    return lease_revoke_prefix(rq->txn, rq->arena, path, err);
+    return lease_revoke_prefix(rq->txn, rq->arena, rq->ns, path, err);
 }
 
 /* ---- the handlers ---- */
 
 static cf_status list(struct request *rq, enum engine_kind kind)
 {
-    const struct mount_table *table = rq->view->mounts;
+    const struct mount_table *table = rq->mounts;
     struct json *data = response_data(rq);
     for (size_t i = 0; i < table->count; i++) {
         if (table->mounts[i]->ops->kind == kind) {
@@ -295,7 +317,7 @@ static cf_status read_one(struct request *rq, enum engine_kind kind, struct cf_s
                           struct cf_error *err)
 {
     struct cf_slice path = mount_path_of(rq, kind, given);
-    const struct mount *mount = mount_table_find(rq->view->mounts, path);
+    const struct mount *mount = mount_table_find(rq->mounts, path);
     if (mount == NULL || mount->ops->kind != kind) {
         return kind == ENGINE_AUTH
                    ? cf_fail(err, CF_INVALID, "No auth engine at %.*s",

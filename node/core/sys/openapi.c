@@ -179,7 +179,7 @@ static void add_routes(struct arena *arena, struct json *paths, struct cf_slice 
 cf_status sys_openapi(struct request *rq, struct cf_error *err)
 {
     struct arena *arena = rq->arena;
-    const struct mount_table *table = rq->view->mounts;
+    const struct mount_table *table = rq->mounts;
     struct json *info = json_object_new(arena), *paths = json_object_new(arena);
     (void)err;
     json_set_text(arena, info, "title", "coffer");

@@ -6,7 +6,7 @@
 static struct key policy_key(struct request *rq, struct cf_slice name)
 {
     return (struct key){
-        CLASS_REPLICATED, NAMESPACE_ROOT,
+        CLASS_REPLICATED, rq->ns,
         cf_slice_str(arena_printf(rq->arena, "%s%.*s", AREA_POLICY, CF_SHOW(name)))};
 }
 
@@ -21,16 +21,16 @@ static struct cf_slice lowered_name(struct request *rq)
     return cf_slice_of(copy, name.size);
 }
 
-/* Every name in order, with "root", which is no record. */
+/* Every name in order, with "root", which is no record, and which the root namespace alone has. */
 static cf_status all_names(struct request *rq, struct json **ret, struct cf_error *err)
 {
     struct txn_names names;
     struct json *keys = json_array_new(rq->arena);
-    struct key prefix = {CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(AREA_POLICY)};
+    struct key prefix = {CLASS_REPLICATED, rq->ns, CF_SLICE(AREA_POLICY)};
     bool has_root = false;
     CF_TRY(txn_scan(rq->txn, prefix, CF_SLICE_EMPTY, 0, &names, err));
     for (size_t i = 0; i <= names.count; i++) {
-        if (!has_root && (i == names.count || cf_slice_cmp(names.names[i], CF_SLICE("root")) > 0)) {
+        if (rq->ns == NAMESPACE_ROOT && !has_root && (i == names.count || cf_slice_cmp(names.names[i], CF_SLICE("root")) > 0)) {
             json_array_add(rq->arena, keys, json_from_text(rq->arena, "root"));
             has_root = true;
         }
@@ -47,7 +47,7 @@ static cf_status text_of(struct request *rq, struct cf_slice name, struct cf_sli
 {
     struct cf_slice record;
     struct json *json;
-    if (cf_slice_is(name, "root")) {
+    if (cf_slice_is(name, "root") && rq->ns == NAMESPACE_ROOT) {
         *ret = CF_SLICE("");
         return CF_OK;
     }

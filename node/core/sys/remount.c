@@ -62,7 +62,7 @@ static cf_status find_paths(struct request *rq, const struct mount **ret_from,
     if (from.size < 2 || to.size < 2) {
         return cf_fail(err, CF_INVALID, "both 'from' and 'to' path must be specified");
     }
-    const struct mount *mount = mount_table_find(rq->view->mounts, from);
+    const struct mount *mount = mount_table_find(rq->mounts, from);
     if (mount == NULL) {
         return cf_fail(err, CF_INVALID, "no matching mount at \"%.*s\"", CF_SHOW(from));
     }
@@ -76,7 +76,8 @@ static cf_status find_paths(struct request *rq, const struct mount **ret_from,
                        CF_SHOW(to));
     }
     const struct mount *other = mount_in_the_way(rq, to);
-    if (other != NULL || cf_slice_starts(to, CF_SLICE("audit/"))) {
+    if (other != NULL || cf_slice_starts(to, CF_SLICE("audit/")) ||
+        namespace_in_the_way(rq, to) != NULL) {
         return cf_fail(err, CF_INVALID, "path in use at \"%.*s\"",
                        CF_SHOW(other != NULL ? other->path : to));
     }
@@ -96,7 +97,7 @@ cf_status sys_remount(struct request *rq, struct cf_error *err)
     to->path = path;
     CF_TRY(mount_store(rq, to, err));
     /* Leases carry the old path: what was logged in or lent out there ends. */
-    CF_TRY(lease_revoke_prefix(rq->txn, rq->arena, from->path, err));
+    CF_TRY(lease_revoke_prefix(rq->txn, rq->arena, rq->ns, from->path, err));
     CF_TRY(forget_old(rq, to, err));
     char id[ENCODE_UUID_TEXT + 1];
     encode_uuid_text(encode_uuid_new(rq->random), id);

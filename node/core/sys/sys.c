@@ -27,6 +27,12 @@ static const struct field remount_fields[] = {
     {"to", FIELD_STRING, "Its new path."},
     FIELD_END};
 
+static const struct field namespace_fields[] = {
+    {"custom_metadata", FIELD_MAP, "Names and texts for people; a patch removes those that are null."},
+    {"unlock_key", FIELD_STRING, "What api-lock/lock answered."},
+    {"path", FIELD_STRING, "The namespace that is locked or unlocked."},
+    FIELD_END};
+
 static const struct field policy_fields[] = {
     {"policy", FIELD_STRING, "The policy as HCL or JSON, plain or in base64."},
     {"rules", FIELD_STRING, "Older name of \"policy\"."},
@@ -111,6 +117,22 @@ static const struct route routes[] = {
      .help = "Moves a mount with its data to another path."},
     {.pattern = "remount/status/:migration_id", .read = sys_remount_status,
      .help = "How a remount went."},
+
+    /* ---- namespaces ---- */
+    {.pattern = "namespaces", .list = sys_namespace_list, .scan = sys_namespace_scan,
+     .help = "The namespaces directly below this one; scanned, all that are below it."},
+    {.pattern = "namespaces/api-lock/lock", .write = sys_namespace_lock,
+     .fields = namespace_fields, .help = "Locks the request's namespace and those below it."},
+    {.pattern = "namespaces/api-lock/unlock", .write = sys_namespace_unlock,
+     .fields = namespace_fields, .help = "Unlocks the request's namespace."},
+    {.pattern = "namespaces/api-lock/lock/:path...", .write = sys_namespace_lock,
+     .fields = namespace_fields,
+     .help = "Locks a namespace and those below it; answers the key that unlocks it."},
+    {.pattern = "namespaces/api-lock/unlock/:path...", .write = sys_namespace_unlock,
+     .fields = namespace_fields, .help = "Unlocks a namespace; without the key for sudo."},
+    {.pattern = "namespaces/:path...", .read = sys_namespace_read, .write = sys_namespace_write,
+     .patch = sys_namespace_patch, .del = sys_namespace_delete, .fields = namespace_fields,
+     .help = "Makes, shows, changes and deletes a namespace directly below this one."},
 
     /* ---- policies ---- */
     {.pattern = "policy", .read = sys_policy_list, .list = sys_policy_list,

@@ -24,7 +24,12 @@ CF_CHECKED cf_status mount_options_read(struct request *rq, struct mount *mount,
 struct cf_slice mount_path_of(struct request *rq, enum engine_kind kind, struct cf_slice path);
 /* The mount that the path equals, contains or lies in; NULL when it is free. */
 const struct mount *mount_in_the_way(const struct request *rq, struct cf_slice path);
-/* Makes two changes of the mount table that run side by side collide, and stores the entry. */
+/* The namespace that the path would hide, or lie in; NULL when there is none. */
+const struct namespace *namespace_in_the_way(const struct request *rq, struct cf_slice path);
+/* Makes two changes of the namespace's mount table that run side by side collide. class: of the entry that
+ * changes. */
+CF_CHECKED cf_status mount_table_guard(struct request *rq, uint8_t class, struct cf_error *err);
+/* As that, and stores the entry. */
 CF_CHECKED cf_status mount_store(struct request *rq, const struct mount *mount,
                                  struct cf_error *err);
 cf_status sys_mounts_list(struct request *rq, struct cf_error *err);
@@ -35,6 +40,16 @@ cf_status sys_auth_list(struct request *rq, struct cf_error *err);
 cf_status sys_auth_read(struct request *rq, struct cf_error *err);
 cf_status sys_auth_write(struct request *rq, struct cf_error *err);
 cf_status sys_auth_delete(struct request *rq, struct cf_error *err);
+
+/* ---- namespaces.c ---- */
+cf_status sys_namespace_list(struct request *rq, struct cf_error *err);
+cf_status sys_namespace_scan(struct request *rq, struct cf_error *err);
+cf_status sys_namespace_read(struct request *rq, struct cf_error *err);
+cf_status sys_namespace_write(struct request *rq, struct cf_error *err);
+cf_status sys_namespace_patch(struct request *rq, struct cf_error *err);
+cf_status sys_namespace_delete(struct request *rq, struct cf_error *err);
+cf_status sys_namespace_lock(struct request *rq, struct cf_error *err);
+cf_status sys_namespace_unlock(struct request *rq, struct cf_error *err);
 
 /* ---- remount.c ---- */
 cf_status sys_remount(struct request *rq, struct cf_error *err);

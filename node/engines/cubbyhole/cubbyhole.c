@@ -2,8 +2,9 @@
  * (core-api.md section 10).
  *
  * Keys are AREA_CUBBY<token key>/<path>, of class cluster wherever the request arrives: token.c
- * deletes that prefix with the token, in the same entry. Nobody but the token itself has a name for
- * it. */
+ * deletes what begins with the token's key with the token, in the same entry. Nobody but the token itself
+ * has a name for it. In a namespace below its own a token has another cubbyhole, with ":<number of that
+ * namespace>" before the slash. */
 #include "node/core/engine.h"
 #include "node/core/mount.h"
 #include "node/core/token.h"
@@ -17,15 +18,20 @@ static cf_status cubby_key(struct request *rq, struct cf_slice path, struct key 
                        "cubbyhole operations are only supported by \"service\" type tokens");
     }
     const size_t head = sizeof(AREA_CUBBY) - 1;
-    uint8_t *name = arena_alloc_raw(rq->arena, head + TOKEN_KEY_SIZE + 1 + path.size);
+    uint8_t *name = arena_alloc_raw(rq->arena, head + TOKEN_KEY_SIZE + 6 + path.size);
+    size_t size = head + TOKEN_KEY_SIZE;
     memcpy(name, AREA_CUBBY, head);
     memcpy(name + head, rq->caller->key, TOKEN_KEY_SIZE);
-    name[head + TOKEN_KEY_SIZE] = '/';
-    if (path.size != 0) {
-        memcpy(name + head + TOKEN_KEY_SIZE + 1, path.data, path.size);
+    if (rq->ns != rq->caller->ns) {
+        name[size] = ':';
+        cf_put_u32(name + size + 1, rq->ns);
+        size += 5;
     }
-    *ret = (struct key){CLASS_CLUSTER, NAMESPACE_ROOT,
-                        cf_slice_of(name, head + TOKEN_KEY_SIZE + 1 + path.size)};
+    name[size++] = '/';
+    if (path.size != 0) {
+        memcpy(name + size, path.data, path.size);
+    }
+    *ret = (struct key){CLASS_CLUSTER, rq->caller->ns, cf_slice_of(name, size + path.size)};
     return CF_OK;
 }
 

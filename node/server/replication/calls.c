@@ -221,12 +221,12 @@ static void pack_call(struct request *rq, struct cf_buf *to)
     }
     request.id = message_bytes(cf_slice_str(rq->id));
     request.operation = (uint32_t)rq->operation;
-    request.path = message_bytes(rq->path);
+    request.path = message_bytes(rq->full_path);
     request.body = message_bytes(rq->raw_body);
     request.query = message_bytes(cf_buf_slice(&query));
     request.remote_address = message_bytes(rq->remote_address);
     request.remote_port = rq->remote_port;
-    request.ns = rq->ns;
+    request.ns_header_size = (uint32_t)rq->ns_header_size;
     once_pack(&rq->once, &request);
     message.request = &request;
     if (rq->caller != NULL) {
@@ -239,6 +239,7 @@ static void pack_call(struct request *rq, struct cf_buf *to)
         message.display_name = message_bytes(rq->caller->display_name);
         message.accessor = message_bytes(rq->caller->accessor);
         message.entity_id = message_bytes(rq->caller->entity_id);
+        message.ns = rq->caller->ns;
     }
     message_pack(&message.base, to);
 }
@@ -362,7 +363,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     rq->raw_body = message_slice(request->body);
     rq->remote_address = message_slice(request->remote_address);
     rq->remote_port = (uint16_t)request->remote_port;
-    rq->ns = request->ns;
+    rq->ns_header_size = request->ns_header_size;
     CF_TRY(once_unpack(request, &rq->once, err));
     if (request->query.len != 0) {
         CF_TRY(json_parse(rq->arena, message_slice(request->query), NULL, &rq->query, err));
@@ -374,6 +375,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     caller->display_name = message_slice(call->display_name);
     caller->accessor = message_slice(call->accessor);
     caller->entity_id = message_slice(call->entity_id);
+    caller->ns = call->ns;
     caller->type = CF_SLICE("service");
     caller->policies = arena_alloc(rq->arena, (call->n_policies + 1) * sizeof(struct cf_slice));
     for (size_t i = 0; i < call->n_policies; i++) {

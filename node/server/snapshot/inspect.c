@@ -253,7 +253,7 @@ static cf_status read_mounts(struct restore *restore, struct cf_error *err)
         CF_TRY(barrier_open(restore->keyring, &name, &restore->line, raw->value, facts->arena,
                             &record, err));
         CF_TRY(record_decode(record, facts->arena, &json, err));
-        if (mount_from_record(facts->arena, json, core_engines(restore->node->core), &mount,
+        if (mount_from_record(facts->arena, raw->key.ns, json, core_engines(restore->node->core), &mount,
                               NULL) == CF_OK) {
             restore->mounts[restore->mount_count++] = mount;
         }

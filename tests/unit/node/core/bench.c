@@ -260,8 +260,10 @@ static enum operation operation_of(const char *name)
         return OPERATION_DELETE;
     case 'H':
         return OPERATION_HELP;
+    case 'S':
+        return OPERATION_SCAN;
     default:
-        return OPERATION_UPDATE;
+        return name[1] == 'A' ? OPERATION_PATCH : OPERATION_UPDATE;
     }
 }
 

@@ -160,7 +160,7 @@ START_TEST(expiry_is_checked_like_any_write)
     uint8_t key[TOKEN_KEY_SIZE];
     CF_BUF(payload) = {0};
     ck_ok(token_key_of(txn, cf_slice_str(token), key, NULL));
-    ck_ok(token_by_key(txn, arena, key, &entry, NULL));
+    ck_ok(token_by_key(txn, arena, NAMESPACE_ROOT, key, &entry, NULL));
     struct token_entry renewed = *entry;
     renewed.expire_ns += 3600LL * 1000000000;
     ck_ok(token_update(txn, arena, entry, &renewed, NULL));

@@ -225,11 +225,10 @@ END_TEST
 
 START_TEST(storage_keys)
 {
-    static struct mount mount = {.class = CLASS_REPLICATED};
+    static struct mount mount = {.class = CLASS_REPLICATED, .ns = 3};
     with(NULL, NULL);
     memset(mount.uuid.bytes, 0xab, sizeof(mount.uuid.bytes));
     rq.mount = &mount;
-    rq.ns = 3;
     struct key key = store_key(&rq, CF_SLICE("a/b"));
     ck_assert_int_eq(key.class, CLASS_REPLICATED);
     ck_assert_uint_eq(key.ns, 3);
