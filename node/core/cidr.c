@@ -90,3 +90,10 @@ bool cidr_contains(const struct cf_slice *networks, size_t count, struct cf_slic
     }
     return false;
 }
+
+bool cidr_within(struct cf_slice network, struct cf_slice other)
+{
+    struct network inner, outer;
+    return parse(network, true, &inner) && parse(other, true, &outer) &&
+           inner.is_v4 == outer.is_v4 && inner.bits >= outer.bits && lies_in(&outer, inner.bytes);
+}

@@ -15,5 +15,7 @@
 bool cidr_is_valid(struct cf_slice text);
 /* Whether the address lies in one of the networks. False for what is no address. */
 bool cidr_contains(const struct cf_slice *networks, size_t count, struct cf_slice address);
+/* Whether all addresses of the network are addresses of the other. Both valid. */
+bool cidr_within(struct cf_slice network, struct cf_slice other);
 
 #endif
