@@ -33,6 +33,7 @@
 #define TICK_US ((uint64_t)100 * 1000) /* of the driver's own housekeeping */
 #define QUEUE_ENTRIES_MAX 16384        /* proposals that wait for the loop */
 #define QUEUE_BYTES_MAX ((size_t)64 << 20)
+#define HOLD_BYTES ((size_t)256 << 10) /* proposals below that wait for the log writer */
 #define CHUNK_ENTRIES_MAX 1024 /* proposals in one append */
 #define CHUNK_BYTES_MAX ((size_t)1 << 20)
 #define APPLY_ENTRIES_MAX 512 /* entries in one batch of effects */
@@ -59,6 +60,7 @@ struct writer {
     struct write_item *waiting, **waiting_tail;
     struct write_item *finished, **finished_tail;
     bool stop, posted;
+    unsigned under_way; /* items pushed and not yet told; the loop's */
     struct loop_task task;
     atomic_uint_fast64_t busy_since_us; /* of the write under way; 0: idle */
     atomic_uint_fast64_t writes, write_us_max;

@@ -182,6 +182,21 @@ static void append_chunk(struct raft_driver *driver)
     }
 }
 
+/* While a sync runs, what comes could be appended and sent in crumbs, each with a message to every
+ * peer, an answer of theirs, a sync there and a turn of the applier; it would still wait here for
+ * the next sync. So it waits before it is appended instead, and goes as one: the end of the sync
+ * pumps. Much data goes at once: its way to the peers is what takes long then. */
+static bool waits_for_writer(struct raft_driver *driver)
+{
+    if (driver->writer.under_way == 0) {
+        return false;
+    }
+    pthread_mutex_lock(&driver->queue_lock);
+    bool little = driver->queue_bytes < HOLD_BYTES;
+    pthread_mutex_unlock(&driver->queue_lock);
+    return little;
+}
+
 void propose_parked(struct raft_driver *driver)
 {
     while (driver->parked != NULL) {
@@ -191,6 +206,8 @@ void propose_parked(struct raft_driver *driver)
             refuse_parked(driver, CF_NOT_LEADER, NULL);
         } else if (!atomic_load(&driver->accepting) || status.transfer_to != RAFT_NONE) {
             return; /* leadership is about to become usable, or to end */
+        } else if (waits_for_writer(driver)) {
+            return;
         } else {
             append_chunk(driver);
         }

@@ -188,7 +188,7 @@ void retention_tick(struct raft_driver *driver, uint64_t now_us)
     }
 }
 
-/* The range delete of a cut would give the space back only when compactions reach the bottom. */
+/* A cut moves the base; the space comes back here. */
 static void drop_run(struct raft_job *job)
 {
     struct raft_driver *driver = cf_container(job, struct raft_driver, drop_job);

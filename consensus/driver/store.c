@@ -367,6 +367,7 @@ static cf_status load(struct raft_store *store, struct raft_loaded *loaded, stru
 {
     CF_TRY(load_hard_state(store, &loaded->hard_state, err));
     CF_TRY(load_base(store, &loaded->base, err));
+    atomic_store(&store->base_index, loaded->base.index);
     CF_TRY(load_bounds(store, loaded, err));
     CF_TRY(load_configs(store, loaded, err));
     struct raft_applied applied;

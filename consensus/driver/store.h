@@ -103,7 +103,7 @@ struct raft_store_write {
     struct raft_entry *const *entries;
     size_t entry_count;
     const struct raft_hard_state *hard_state;
-    const struct raft_base *compact; /* sets the base, deletes the entries up to it */
+    const struct raft_base *compact; /* sets the base: entries up to it are gone */
 };
 /* Adds the write to a batch, which may hold several in their order. */
 void raft_store_add(struct raft_store *store, struct kv_batch *batch,

@@ -18,6 +18,7 @@ struct raft_store {
     uint64_t state_number;
     bool has_identity, state_wal;
     struct raft_identity identity;
+    atomic_uint_fast64_t base_index; /* what is left of the log up to here is read by nobody */
     atomic_uint_fast64_t last_index; /* highest key of the log: bounds a deletion of all */
 };
 

@@ -53,7 +53,14 @@ void store_add_base(struct raft_store *store, struct kv_batch *batch, const stru
     kv_batch_put(batch, store->meta, KEY_BASE, cf_buf_slice(&bytes));
 }
 
-/* Deletes the entries [from, to] and what points to their configurations. */
+/* What points to the configurations among the entries [from, to]. */
+static void forget_configs(struct raft_store *store, struct kv_batch *batch, uint64_t from,
+                           uint64_t to)
+{
+    uint8_t first[CONFIG_KEY_SIZE], past[CONFIG_KEY_SIZE];
+    kv_batch_delete_range(batch, store->meta, config_key(first, from), config_key(past, to + 1));
+}
+
 static void delete_entries(struct raft_store *store, struct kv_batch *batch, uint64_t from,
                            uint64_t to)
 {
@@ -62,9 +69,7 @@ static void delete_entries(struct raft_store *store, struct kv_batch *batch, uin
     }
     uint8_t first[INDEX_KEY_SIZE], past[INDEX_KEY_SIZE];
     kv_batch_delete_range(batch, store->log, index_key(first, from), index_key(past, to + 1));
-    uint8_t config_first[CONFIG_KEY_SIZE], config_past[CONFIG_KEY_SIZE];
-    kv_batch_delete_range(batch, store->meta, config_key(config_first, from),
-                          config_key(config_past, to + 1));
+    forget_configs(store, batch, from, to);
 }
 
 static void add_entry(struct raft_store *store, struct kv_batch *batch,
@@ -88,6 +93,7 @@ void raft_store_add(struct raft_store *store, struct kv_batch *batch,
         /* All in one batch: a crash leaves the old state with the old log, or the new with none. */
         delete_entries(store, batch, 0, last);
         store_add_base(store, batch, write->install);
+        atomic_store(&store->base_index, write->install->index);
         kv_batch_put(batch, store->meta, KEY_STATE, cf_slice_str(kv_family_name(write->switch_to)));
         last = write->install->index;
     }
@@ -103,13 +109,18 @@ void raft_store_add(struct raft_store *store, struct kv_batch *batch,
         store_add_hard_state(store, batch, write->hard_state);
     }
     if (write->compact != NULL) {
-        delete_entries(store, batch, 0, write->compact->index);
+        /* The new base alone: nobody reads below it, and raft_store_drop_log_files takes the files.
+         * A range delete would lie in a file with the newest entries, which then reaches from the
+         * cut to the end and has to be merged with all that is kept, again and again: that cost
+         * as much as everything else that the disk's thread does. */
+        forget_configs(store, batch, 0, write->compact->index);
         store_add_base(store, batch, write->compact);
+        atomic_store(&store->base_index, write->compact->index);
     }
     atomic_store(&store->last_index, last);
 }
 
-/* The deletion is above every file that is kept or goes: nothing that it hides can come back. */
+/* What is left below the base in files that hold more goes with a later cut. */
 cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index, struct cf_error *err)
 {
     uint8_t first[INDEX_KEY_SIZE], last[INDEX_KEY_SIZE];
@@ -125,6 +136,10 @@ cf_status raft_store_entries(struct raft_store *store, uint64_t from, uint64_t t
                              size_t max_count, struct raft_entry **ret, size_t *ret_count,
                              struct cf_error *err)
 {
+    *ret_count = 0;
+    if (from <= atomic_load(&store->base_index)) {
+        return CF_NOT_FOUND;
+    }
     uint8_t lower[INDEX_KEY_SIZE], upper[INDEX_KEY_SIZE];
     struct kv_range range = {.lower = index_key(lower, from),
                              .bulk = max_bytes >= (size_t)256 << 10};
@@ -169,6 +184,9 @@ cf_status raft_store_term(struct raft_store *store, uint64_t index, uint64_t *re
 {
     uint8_t key[INDEX_KEY_SIZE];
     KV_VALUE(value) = {0};
+    if (index <= atomic_load(&store->base_index)) {
+        return CF_NOT_FOUND;
+    }
     CF_TRY(kv_get(kv_now(store->kv), store->log, index_key(key, index), &value, err));
     if (value.bytes.size < ENTRY_HEADER || value.bytes.data[0] != RECORD_VERSION) {
         return cf_fail(err, CF_CORRUPT, "log entry %llu is damaged", (unsigned long long)index);

@@ -155,6 +155,7 @@ static void on_finished(void *arg)
     uint64_t id = 0, term = 0;
     while (item != NULL) {
         struct write_item *next = item->next;
+        writer->under_way--;
         if (item->write.install != NULL && !driver->stopping) {
             install_written(driver, item);
         } else {
@@ -206,6 +207,7 @@ void writer_push(struct raft_driver *driver, struct write_item *item)
     struct writer *writer = &driver->writer;
     health_before_write(driver);
     item->next = NULL;
+    writer->under_way++;
     pthread_mutex_lock(&writer->lock);
     bool idle = writer->waiting == NULL;
     *writer->waiting_tail = item;

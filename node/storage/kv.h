@@ -198,9 +198,11 @@ CF_CHECKED cf_status kv_flush(struct kv_family *family, struct cf_error *err);
 /* Rewrites the files of [from, to) without what was deleted (empty: no bound); blocks, heavy. */
 CF_CHECKED cf_status kv_compact(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                                 struct cf_error *err);
-/* Removes files whose keys all lie in [from, last], both included, which the caller has deleted
- * before: a range delete gives its space back only when compactions happen to come by. What reads
- * already goes on. Blocks for a sync of the store's list of files. */
+/* Gives back the space of keys in [from, last], both included, that the caller reads no more: some
+ * of them may be gone afterwards, now or after a restart, others stay until a later call. For a
+ * family that is a queue this is how to cut its front: a range delete would have every later file
+ * merged with all that is kept. What reads already goes on. Blocks for a sync of the store's list
+ * of files. */
 CF_CHECKED cf_status kv_drop_files(struct kv_family *family, struct cf_slice from,
                                    struct cf_slice last, struct cf_error *err);
 /* Deletes [from, to) of a family at once and gives the space back: delete-range, flush, compaction.

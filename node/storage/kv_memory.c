@@ -387,7 +387,12 @@ static cf_status memory_compact(struct kv_family *family, struct cf_slice from, 
 static cf_status memory_drop_files(struct kv_family *family, struct cf_slice from,
                                    struct cf_slice last, struct cf_error *err)
 {
-    return memory_compact(family, from, last, err); /* deleted is gone already */
+    CF_OWNED(kv_batch) batch = kv_batch_new(family->kv);
+    CF_BUF(past) = {0};
+    cf_buf_add_slice(&past, last);
+    cf_buf_add_byte(&past, 0);
+    kv_batch_delete_range(batch, family, from, cf_buf_slice(&past));
+    return kv_commit(family->kv, batch, KV_NO_WAL, err);
 }
 
 static uint64_t memory_approximate_size(struct kv_family *family, struct cf_slice from,

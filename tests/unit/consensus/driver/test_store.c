@@ -231,7 +231,7 @@ static void suite_configs(void)
     ck_assert_uint_eq(loaded.configs[1]->index, 4);
     raft_loaded_done(&loaded);
 
-    /* Compaction: base and deletion in one batch; configurations below go, too. */
+    /* Compaction: what is up to the base is gone for readers; configurations below go, too. */
     set_applied(4, 1);
     struct raft_base base = {.index = 3, .term = 1, .membership = membership};
     CF_OWNED(kv_batch) batch = kv_batch_new(kv);
