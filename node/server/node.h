@@ -51,6 +51,7 @@ struct node {
     struct autopilot_feed *autopilot; /* autopilot.h */
     struct snapshots *snapshots; /* any thread */
     struct renewal *renewal;          /* renewal.h */
+    bool is_catching_up, is_caught_up; /* seal.c: before a key is called wrong */
     bool is_stopping;
     int exit_status;
     int64_t started_ns;

@@ -9,9 +9,11 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/format/encode.h"
+#include "node/server/catch_up.h"
 #include "node/server/cluster.h"
 #include "node/server/status.h"
 
+#define CATCH_UP_US ((uint64_t)5 * 1000 * 1000)
 #define KEY_FILE_MAX ((size_t)1024)
 
 /* ---- records ---- */
@@ -151,6 +153,8 @@ void seal_keep_key(struct node *node, struct secret *key)
     atomic_store(&node->wants_unseal, key != NULL);
 }
 
+static void caught_up_waiting(void *arg, cf_status status);
+
 void seal_state_arrived(struct node *node)
 {
     struct cf_error err = {0};
@@ -171,9 +175,26 @@ void seal_state_arrived(struct node *node)
         }
         atomic_store(&node->wants_unseal, false);
     } else if (status != CF_NOT_FOUND) {
+        if (!node->is_caught_up) { /* the state that is here may be older than the key */
+            if (!node->is_catching_up && !node->is_stopping) {
+                node->is_catching_up = true;
+                catch_up(node, CATCH_UP_US, caught_up_waiting, node);
+            }
+            return;
+        }
         cf_err("server", "the unseal key does not open this cluster: %s", err.message);
         atomic_store(&node->wants_unseal, false);
     }
+}
+
+/* A key that waits for the state. Without a leader it goes on waiting. */
+static void caught_up_waiting(void *arg, cf_status status)
+{
+    struct node *node = arg;
+    node->is_catching_up = false;
+    node->is_caught_up = status == CF_OK;
+    seal_state_arrived(node);
+    node->is_caught_up = false;
 }
 
 /* Main loop. The combined key, as soon as enough shares are in. */
@@ -274,6 +295,7 @@ struct unseal_operation {
     struct request *rq;
     struct cf_buf share;
     bool reset;
+    struct secret *doubted; /* did not open what is here */
     cf_status status;
     struct cf_error err;
 };
@@ -331,13 +353,43 @@ static cf_status unseal_step(struct unseal_operation *op)
     if (status != CF_OK || key == NULL) {
         return status;
     }
-    return use_key(node, key, &op->err);
+    status = use_key(node, key, &op->err);
+    if (status != CF_OK) {
+        op->doubted = secret_copy(secret_slice(key));
+    }
+    return status;
+}
+
+/* Design 3.6: the state that is here may be older than the shares (the keys were changed, or a snapshot was
+ * restored, while this node was away). Only what does not open the cluster's newest state is wrong. */
+static void caught_up(void *arg, cf_status status)
+{
+    struct unseal_operation *op = arg;
+    if (!atomic_load(&op->node->is_sealed)) {
+        op->status = CF_OK;
+    } else if (status == CF_OK) {
+        op->status = use_key(op->node, op->doubted, &op->err);
+    } else {
+        op->status = cf_fail(&op->err, CF_UNAVAILABLE,
+                             "the shares do not open the state that this node has, and there is no "
+                             "leader to get a newer one from: start more nodes of the cluster, then "
+                             "give the shares again");
+    }
+    secret_free(op->doubted);
+    op->doubted = NULL;
+    loop_post(http_loop(op->x), unseal_answer, op);
 }
 
 static void unseal_run(void *arg)
 {
     struct unseal_operation *op = arg;
     op->status = unseal_step(op);
+    if (op->doubted != NULL && op->node->driver != NULL) {
+        catch_up(op->node, CATCH_UP_US, caught_up, op);
+        return;
+    }
+    secret_free(op->doubted);
+    op->doubted = NULL;
     loop_post(http_loop(op->x), unseal_answer, op);
 }
 

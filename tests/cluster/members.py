@@ -238,6 +238,75 @@ def certificates(t, world):
     world.end(cluster)
 
 
+def sealed(t, world):
+    """Design 3.6: sealed nodes vote and apply, lead last, and don't call a share wrong too early."""
+    cluster = world.cluster("s", seal="shamir").up()
+    other = world.cluster("o", nodes=1, seal="shamir").up()
+    with t.check("a sealed leader hands over at once to an unsealed voter"):
+        old = cluster.active()
+        old.write("sys/seal")
+        new = wait_for("an unsealed leader", lambda: cluster.active(other_than=old), 20)
+        new.put_kv("handed", "over")
+        equal(old.is_sealed(), True)
+    with t.check("with one sealed, the unsealed one takes over from a killed leader"):
+        third = [n for n in cluster.nodes if n not in (old, new)][0]
+        new.kill()
+        wait_for("writes", lambda: third.put_kv("handed", "again", timeout=3), 20)
+        true(third.leader()["is_self"], "it does not lead")
+        new.start()
+        for node in (old, new):
+            cluster.unseal(node)
+            cluster.caught_up(node)
+            equal(node.get_kv("handed"), "again")
+    with t.check("a wrong share is called wrong by a node that has caught up"):
+        victim = cluster.standbys()[0]
+        victim.kill()
+        victim.start()
+        e = refused(lambda: victim.call("PUT", "sys/unseal", {"key": other.keys[0]}, token=""), "invalid key")
+        equal(e.status, 400)
+    with t.check("and by one without a leader not: it says what it lacks"):
+        for node in cluster.nodes:
+            if node is not victim:
+                node.kill()
+        victim.kill()
+        victim.start()
+        e = refused(lambda: victim.call("PUT", "sys/unseal", {"key": other.keys[0]}, token="", timeout=30),
+                    "no leader")
+        equal(e.status, 503)
+        for node in cluster.nodes:
+            if node is not victim:
+                node.start()
+        for node in cluster.nodes:
+            cluster.unseal(node)
+    with t.check("shares that are newer than a node's state open it once it has caught up"):
+        victim = cluster.standbys()[0]
+        victim.kill()
+        archive = os.path.join(world.dir, "other.snap")
+        equal(other.nodes[0].cli("operator", "raft", "snapshot", "save", archive)[0], 0)
+        with open(archive, "rb") as f:
+            status, body, _ = cluster.active().ask(
+                "POST", "sys/storage/raft/snapshot-force?keep_tokens=true", raw=f.read())
+        true(status < 300, "%d %s" % (status, body))
+        cluster.keys, cluster.root = other.keys, other.root
+        for node in cluster.running():
+            wait_for("%s to be sealed by the other keys" % node.name, node.is_sealed, 20)
+        for node in cluster.running():
+            cluster.unseal(node)
+        wait_for("writes", lambda: cluster.active().put_kv("restored", "1"), 10)
+        victim.start()
+        codes = []
+
+        def give():
+            codes.append(victim.ask("PUT", "sys/unseal", {"key": other.keys[0]}, token="", timeout=30)[0])
+            return not victim.is_sealed()
+        wait_for("it to unseal", give, 30, 0.2)
+        true(400 not in codes, "a good share was called wrong: %s" % codes)
+        cluster.caught_up(victim)
+        equal(victim.get_kv("restored"), "1")
+    world.end(other)
+    world.end(cluster)
+
+
 def recovery(t, world):
     cluster = world.cluster("r").up()
     writer = Writer(cluster, "rec")
@@ -331,6 +400,7 @@ def main():
             world.end(cluster)
 
         for name, call in (("shared", shared), ("certificates", lambda: certificates(t, world)),
+                           ("sealed", lambda: sealed(t, world)),
                            ("recovery", lambda: recovery(t, world))):
             if opts.only in name:
                 with t.scenario(name):
