@@ -549,8 +549,10 @@ cf_status audit_probe(const struct audit_broker *broker, const struct audit_entr
                               "\"request\":{\"operation\":\"update\",\"namespace\":{\"id\":\"root\"},"
                               "\"path\":\"sys/audit/test\"}}\n");
         status = ops->write(state, cf_buf_slice(&line), &never, err);
-        status = status != CF_OK ? cf_error_prefix(err, CF_INVALID, "the device cannot be written to")
-                                 : CF_OK;
+        if (status != CF_OK && err != NULL) {
+            (void)cf_error_prefix(err, status, "the device cannot be written to");
+            err->status = status = CF_INVALID; /* it was asked for */
+        }
     }
     if (state != NULL) {
         ops->free(state);
