@@ -67,6 +67,11 @@ void core_free(struct core *core)
     cf_free(core);
 }
 
+void core_set_cluster_id(struct core *core, const char id[37])
+{
+    memcpy(core->cluster_id, id, sizeof(core->cluster_id));
+}
+
 const struct core_config *core_config(const struct core *core)
 {
     return &core->config;

@@ -31,7 +31,14 @@ struct core_host {
     /* Sends a request to the active node, or (replicated write set on a performance secondary) to the
      * primary; fills in rq->response or rq->error and calls core_host_done. */
     void (*forward)(void *context, struct request *rq, bool to_primary);
+    /* Performance secondaries: which index of the primary's log this node's state has reached. May be NULL. */
+    uint64_t (*replicated)(void *context);
 };
+
+/* A session waits so long for a node that lags. */
+#define SESSION_WAIT_US ((uint64_t)500 * 1000)
+/* A read that may be stale, and would be staler than this, is linearizable instead. */
+#define STALE_MAX_US ((uint64_t)10 * 1000000)
 
 struct core *core_new(const struct core_config *config, const struct engine_ops *const *engines,
                       const struct proposer *proposer, const struct core_host *host);
@@ -59,9 +66,14 @@ struct index_wait {
     uint64_t index;
     bool while_active; /* the index is of this leader's log, and may never come under another: runs
                           (not reached) when this node stops being active, too */
+    uint64_t deadline_us; /* monotonic; not reached by then: runs, as false, at the next core_pulse(). 0: none */
     void (*run)(struct index_wait *wait, bool reached); /* false: sealed or shut down meanwhile */
 };
 void core_wait_index(struct core *core, struct index_wait *wait);
+/* Any thread, every now and then: ends waits that are past their deadline. */
+void core_pulse(struct core *core);
+/* Before the first request: this cluster's id as text, for X-Vault-Index. */
+void core_set_cluster_id(struct core *core, const char id[37]);
 
 /* ---- fed by node/server ---- */
 

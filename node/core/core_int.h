@@ -91,6 +91,8 @@ struct core {
     pthread_mutex_t view_lock; /* current, waits */
     struct view *current;
     struct cf_list waits;
+    _Atomic unsigned timed_waits; /* those with a deadline */
+    char cluster_id[37];
 
     pthread_mutex_t window_lock; /* window, parked, stamp */
     struct window *window;
@@ -111,7 +113,7 @@ struct core {
 void core_publish(struct core *core);
 /* Runs the waits that the newest view satisfies, and, not reached, all others or those that count on
  * this node's being active. No lock is held. */
-enum waits { WAITS_REACHED, WAITS_WHILE_ACTIVE, WAITS_ALL };
+enum waits { WAITS_REACHED, WAITS_LATE, WAITS_WHILE_ACTIVE, WAITS_ALL };
 void core_run_waits(struct core *core, enum waits which);
 
 /* admit.c: runs once no older ticket stands in the claim's way (at once when none does). */

@@ -40,6 +40,10 @@ struct run {
     bool hands_on;    /* to the active node */
     size_t mark;      /* of the write set: what the frame wrote by itself, before the handler */
     cf_status status; /* of the last step, on its way to the request's thread */
+    struct session_index session; /* this node has to have seen that */
+    uint64_t session_until_us;
+    bool may_be_stale; /* a read that need not be linearizable */
+    bool is_forced;    /* to the active node, before anything else is asked */
     struct acl *acl;
 };
 
@@ -77,6 +81,24 @@ static void settle(struct request *rq, cf_status status)
     rq->error.status = status;
 }
 
+/* What the client has seen with this answer, for its next request. */
+static void show_session(struct run *run, cf_status status)
+{
+    struct request *rq = run->rq;
+    bool has_effect = rq->index != 0 || rq->replicated_index != 0;
+    if (rq->view == NULL || rq->is_forwarded || status == CF_UNKNOWN_OUTCOME ||
+        (!has_effect && !run->may_be_stale && rq->session_count == 0)) {
+        return;
+    }
+    struct session_index index = {rq->index, rq->replicated_index};
+    CF_BUF(text) = {0};
+    if (!has_effect) {
+        index.local = rq->view->index;
+    }
+    session_write(rq->view->salt, run->core->cluster_id, index, &text);
+    rq->session = arena_copy(rq->arena, cf_buf_slice(&text));
+}
+
 static void finish(struct run *run, cf_status status)
 {
     struct request *rq = run->rq;
@@ -85,6 +107,7 @@ static void finish(struct run *run, cf_status status)
     rq->frame = NULL;
     cf_buf_done(&run->proposal.payload);
     struct view *view = rq->view;
+    show_session(run, status);
     rq->view = NULL;
     txn_release(rq->txn);
     acl_unref(run->acl);
@@ -209,7 +232,7 @@ static void ask_read_index(struct run *run)
  */
 static void answer(struct run *run, cf_status status)
 {
-    if (!run->is_linearized && !run->rq->stale_ok) {
+    if (!run->is_linearized && !run->may_be_stale) {
         if (run->core->proposer.read_ready(run->core->proposer.context)) {
             run->is_linearized = true; /* what was read is what a new view would show, or the
                                           window's check would have told: views only grow */
@@ -499,7 +522,19 @@ static void go_on(struct run *run)
     }
 }
 
-/* A fresh view and nothing of the run before. False: the request is answered. */
+/* The bound of staleness, and its measure for the client. */
+static bool is_fresh_enough(struct run *run)
+{
+    struct proposer *proposer = &run->core->proposer;
+    struct request *rq = run->rq;
+    rq->was_stale = true;
+    rq->staleness_us = proposer->staleness_us != NULL
+                           ? proposer->staleness_us(proposer->context, rq->view->index)
+                           : 0;
+    return rq->staleness_us <= STALE_MAX_US;
+}
+
+/* A fresh view and nothing of the run before. False: the request is answered, or waits. */
 static bool begin(struct run *run)
 {
     struct request *rq = run->rq;
@@ -517,6 +552,12 @@ static bool begin(struct run *run)
     if (rq->view == NULL || rq->view->keyring == NULL || rq->view->mounts == NULL ||
         rq->view->audit == NULL) {
         finish(run, CF_SEALED);
+        return false;
+    }
+    if (run->may_be_stale && !is_fresh_enough(run)) {
+        run->may_be_stale = rq->was_stale = false;
+        let_go(run);
+        ask_read_index(run);
         return false;
     }
     rq->txn = txn_new(rq->arena, rq->view);
@@ -550,7 +591,15 @@ static void run_once(struct run *run)
         finish(run, run->status);
         return;
     }
-    run->status = prepare(run, &run->hands_on);
+    if (run->is_forced) {
+        /* Whether it acts on the node; all else is asked there. */
+        cf_ignore(step_namespace(run->rq, NULL), "this node may not have it yet");
+        step_route(run->rq);
+        run->status = CF_OK;
+        run->hands_on = true;
+    } else {
+        run->status = prepare(run, &run->hands_on);
+    }
     settle(run->rq, run->status);
     record(run, AUDIT_REQUEST);
     if (run->status == CF_OK && run->hands_on) {
@@ -567,6 +616,123 @@ static void run_again(void *arg)
     run_once(arg);
 }
 
+/* ---- which state a request may be answered from ---- */
+
+static void await_session(struct run *run);
+
+static bool is_active(const struct run *run)
+{
+    return run->core->proposer.is_active(run->core->proposer.context);
+}
+
+/* Linearizable, unless the client, or whoever tuned the mount, asked for less. */
+static void start_reading(struct run *run)
+{
+    struct proposer *proposer = &run->core->proposer;
+    if (proposer->read_ready(proposer->context)) {
+        run->is_linearized = true;
+        run->may_be_stale = false;
+    } else if (!run->may_be_stale) {
+        ask_read_index(run);
+        return;
+    }
+    run_once(run);
+}
+
+static void session_over(void *arg)
+{
+    struct run *run = arg;
+    struct request *rq = run->rq;
+    if (rq->forward_if_behind && !is_active(run)) {
+        run->is_forced = true;
+        run_once(run);
+        return;
+    }
+    cf_fail(&rq->error, CF_STALE, "%s", cf_status_text(CF_STALE));
+    finish(run, CF_STALE);
+}
+
+static void session_reached(void *arg)
+{
+    struct run *run = arg;
+    if (request_writes(run->rq)) {
+        run_once(run);
+        return;
+    }
+    run->may_be_stale = true; /* all that the client has seen is here */
+    start_reading(run);
+}
+
+static void on_session_wait(struct index_wait *wait, bool reached)
+{
+    struct run *run = cf_container(wait, struct run, wait);
+    (void)reached; /* looked at again: what is waited for may be of another log */
+    await_session(run);
+}
+
+/* Any thread. */
+static void await_session(struct run *run)
+{
+    struct core_host *host = &run->core->host;
+    struct request *rq = run->rq;
+    struct view *view = core_view(run->core);
+    uint64_t index = view != NULL ? view->index : 0;
+    bool is_secondary = view != NULL && view->role == ROLE_PERFORMANCE_SECONDARY;
+    bool sealed = view == NULL || view->keyring == NULL;
+    view_unref(view);
+    bool has_replicated = !is_secondary || host->replicated == NULL || run->session.replicated == 0 ||
+                          host->replicated(host->context) >= run->session.replicated;
+    if (sealed || (index >= run->session.local && has_replicated)) {
+        rq->post(rq, session_reached, run); /* sealed: the run says so */
+        return;
+    }
+    if (cf_monotonic_us(cf_host_clock()) >= run->session_until_us) {
+        rq->post(rq, session_over, run);
+        return;
+    }
+    run->wait = (struct index_wait){.index = cf_max(run->session.local, index + 1),
+                                    .deadline_us = run->session_until_us,
+                                    .run = on_session_wait};
+    core_wait_index(run->core, &run->wait);
+}
+
+/* False: the request was answered. */
+static bool read_sessions(struct run *run)
+{
+    struct request *rq = run->rq;
+    struct view *view = core_view(run->core);
+    cf_status status = CF_OK;
+    if (view != NULL && view->keyring != NULL) {
+        for (unsigned i = 0; i < rq->session_count && status == CF_OK; i++) {
+            status = session_read(view->salt, run->core->cluster_id, rq->sessions[i], &run->session,
+                                  &rq->error);
+        }
+    }
+    view_unref(view);
+    if (status != CF_OK) {
+        finish(run, status);
+    }
+    return status == CF_OK;
+}
+
+/* Whether the mount was tuned to answer reads from what a node has (read_consistency). */
+static bool mount_is_stale(struct run *run)
+{
+    struct view *view = core_view(run->core);
+    bool is_stale = false;
+    if (view != NULL && view->namespaces != NULL) {
+        struct cf_slice path = run->rq->full_path;
+        const struct namespace *ns = namespace_table_match(view->namespaces, path);
+        const struct mount *mount =
+            ns->mounts->has_stale
+                ? mount_table_match(ns->mounts, cf_slice_from(path, ns->path.size))
+                : NULL;
+        is_stale = mount != NULL && mount_reads_stale(mount);
+    }
+    view_unref(view);
+    return is_stale;
+}
+
 void core_submit(struct core *core, struct request *rq)
 {
     struct run *run = cf_new(struct run);
@@ -579,18 +745,24 @@ void core_submit(struct core *core, struct request *rq)
     if (rq->deadline_us == 0) {
         rq->deadline_us = cf_monotonic_us(cf_host_clock()) + REQUEST_MAX_US;
     }
-    if (rq->required_index != 0) {
-        wait_for(run, rq->required_index, false);
+    if (rq->forward_always && !rq->is_forwarded && !is_active(run)) {
+        run->is_forced = true;
+        run_once(run);
         return;
     }
-    if (!request_writes(rq) && !rq->stale_ok) {
-        if (!core->proposer.read_ready(core->proposer.context)) {
-            ask_read_index(run);
-            return;
+    if (rq->session_count != 0) {
+        if (read_sessions(run)) {
+            run->session_until_us = cf_monotonic_us(cf_host_clock()) + SESSION_WAIT_US;
+            await_session(run);
         }
-        run->is_linearized = true;
+        return;
     }
-    run_once(run);
+    if (request_writes(rq)) {
+        run_once(run);
+        return;
+    }
+    run->may_be_stale = rq->stale_ok || mount_is_stale(run);
+    start_reading(run);
 }
 
 void core_host_done(struct request *rq, cf_status status)

@@ -171,6 +171,12 @@ static int by_path(const void *a, const void *b)
                         (*(const struct mount *const *)b)->path);
 }
 
+bool mount_reads_stale(const struct mount *mount)
+{
+    return mount->config != NULL &&
+           cf_slice_is(json_get_string(mount->config, MOUNT_READ_CONSISTENCY), "stale");
+}
+
 /* Mounts are found by a search for the last path that is not behind the one asked for; paths that lie
  * in others (none do today: sys/mounts refuses them) are left by the way around. */
 static void index_mounts(struct mount_table *table)
@@ -217,6 +223,9 @@ cf_status mount_table_load(const struct view *view, uint32_t ns,
         return loading.status;
     }
     index_mounts(table);
+    for (size_t i = 0; i < table->count; i++) {
+        table->has_stale = table->has_stale || mount_reads_stale(table->mounts[i]);
+    }
     *ret = table;
     return CF_OK;
 }

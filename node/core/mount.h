@@ -34,8 +34,13 @@ struct mount_table {
     ptrdiff_t *around; /* of each: the longest other path that it lies in; -1: none */
     size_t count;
     struct cf_map *by_uuid, *by_accessor;
+    bool has_stale; /* mount_reads_stale() of any */
     _Atomic unsigned references;
 };
+
+#define MOUNT_READ_CONSISTENCY "read_consistency"
+/* Tuned with read_consistency=stale: its reads are answered from what a node has. */
+bool mount_reads_stale(const struct mount *mount);
 
 /* Reads every AREA_MOUNT entry of the namespace in the view's state. */
 CF_CHECKED cf_status mount_table_load(const struct view *view, uint32_t ns,

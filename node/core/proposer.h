@@ -53,6 +53,9 @@ struct proposer {
     bool (*read_ready)(void *context);
     /* Whether this node may append (it leads, or believes so). */
     bool (*is_active)(void *context);
+    /* How long ago, at most, a view of this index was the cluster's newest; UINT64_MAX: unknown. NULL: it is
+     * the newest always. */
+    uint64_t (*staleness_us)(void *context, uint64_t index);
 };
 
 #endif

@@ -202,6 +202,11 @@ static bool is_due(const struct index_wait *wait, uint64_t index, enum waits whi
         return true;
     case WAITS_WHILE_ACTIVE:
         return wait->while_active;
+    case WAITS_LATE:
+        if (wait->deadline_us != 0 && wait->deadline_us < cf_monotonic_us(cf_host_clock())) {
+            return true;
+        }
+        break;
     case WAITS_REACHED:
         break;
     }
@@ -215,7 +220,11 @@ void core_run_waits(struct core *core, enum waits which)
     pthread_mutex_lock(&core->view_lock);
     uint64_t index = core->current != NULL ? core->current->index : 0;
     cf_list_for_safe(at, &core->waits) {
-        if (is_due(cf_container(at, struct index_wait, link), index, which)) {
+        struct index_wait *wait = cf_container(at, struct index_wait, link);
+        if (is_due(wait, index, which)) {
+            if (wait->deadline_us != 0) {
+                atomic_fetch_sub(&core->timed_waits, 1);
+            }
             cf_list_remove(at);
             cf_list_add_tail(&ready, at);
         }
@@ -234,10 +243,20 @@ void core_wait_index(struct core *core, struct index_wait *wait)
     bool reached = core->current != NULL && core->current->index >= wait->index;
     if (!reached) {
         cf_list_add_tail(&core->waits, &wait->link);
+        if (wait->deadline_us != 0) {
+            atomic_fetch_add(&core->timed_waits, 1);
+        }
     }
     pthread_mutex_unlock(&core->view_lock);
     if (reached) {
         wait->run(wait, true);
+    }
+}
+
+void core_pulse(struct core *core)
+{
+    if (atomic_load(&core->timed_waits) != 0) {
+        core_run_waits(core, WAITS_LATE);
     }
 }
 

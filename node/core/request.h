@@ -17,6 +17,7 @@
 #include "node/base/status.h"
 #include "node/core/key.h"
 #include "node/core/once.h"
+#include "node/core/session.h"
 #include "node/core/txn.h"
 #include "node/format/json.h"
 
@@ -111,12 +112,16 @@ struct request {
     bool (*header)(const struct request *rq, struct cf_slice name, struct cf_slice *ret);
     struct cf_slice forwarded_from; /* the node that forwarded it, when it is_forwarded */
     bool is_write_method; /* POST or PUT: create or update is decided by the mount */
-    bool stale_ok;
+    /* How its reads may be answered. Default: linearizable, on every node. */
+    bool stale_ok;                /* from what this node has, bounded (STALE_MAX_US) and measured */
+    struct cf_slice sessions[2];  /* X-Vault-Index: this node has to have seen that, which is then enough */
+    unsigned session_count;
+    bool forward_if_behind;       /* else CF_STALE (412) */
+    bool forward_always;          /* to the active node */
     bool is_forwarded; /* by another node: never handed on again */
     const struct token_entry *foreign; /* the caller, as a performance secondary vouches for it: its
                                           policies count as they are here; it gets no token, lease or
                                           wrapping from here. NULL: everybody else */
-    uint64_t required_index; /* X-Vault-Index: wait until applied */
     uint64_t deadline_us;
     struct once once; /* of a forwarded request: its id, under which it has one effect at most */
     const struct cf_random *random;
@@ -137,6 +142,10 @@ struct request {
     struct response response;
     struct cf_error error;
     uint64_t index; /* where its effect was committed; 0: nothing was */
+    uint64_t replicated_index; /* where in the primary's log, on a performance secondary that has not got it yet */
+    struct cf_slice session;   /* X-Vault-Index of the answer, or empty */
+    bool was_stale;            /* answered from a view that nobody was asked about, of this age at most: */
+    uint64_t staleness_us;
 
     /* The transport's: how the frame gives the request back, on the transport's thread. */
     void (*post)(struct request *rq, void (*run)(void *), void *arg);

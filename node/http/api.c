@@ -1,6 +1,10 @@
 /* node/http/api.c: from HTTP to requests of the secrets store and back. */
 #include "node/http/api.h"
 
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/cluster/loop.h"
@@ -67,7 +71,8 @@ void api_answer(struct http_exchange *x, const struct request *rq)
     } else {
         envelope_body(rq, &body);
     }
-    struct http_header_out list[2];
+    struct http_header_out list[4];
+    char age[24];
     struct http_headers_out headers = {.content_type = rq->response.content_type, .list = list};
     if (status == 503 || status == 429) {
         list[headers.count++] = (struct http_header_out){CF_SLICE("Retry-After"), CF_SLICE("1")};
@@ -75,6 +80,14 @@ void api_answer(struct http_exchange *x, const struct request *rq)
     if (rq->response.location != NULL) {
         list[headers.count++] =
             (struct http_header_out){CF_SLICE("Location"), cf_slice_str(rq->response.location)};
+    }
+    if (rq->session.size != 0) {
+        list[headers.count++] = (struct http_header_out){CF_SLICE("X-Vault-Index"), rq->session};
+    }
+    if (rq->was_stale) {
+        (void)snprintf(age, sizeof(age), "%llu", (unsigned long long)(rq->staleness_us + 999) / 1000);
+        list[headers.count++] =
+            (struct http_header_out){CF_SLICE("X-Coffer-Staleness-Ms"), cf_slice_str(age)};
     }
     http_respond(x, status, &headers, status == 204 ? CF_SLICE_EMPTY : cf_buf_slice(&body));
 }
@@ -201,7 +214,52 @@ static void read_namespace(struct http_exchange *x, struct request *rq)
     rq->ns_header_size = ns.size + 1;
 }
 
-static bool read_headers(struct http_exchange *x, struct request *rq)
+/* How reads may be answered: X-Vault-Index, what to do when this node has not got there, stale reads. */
+static bool read_consistency(const struct api *api, struct http_exchange *x, struct request *rq)
+{
+    struct cf_slice name, value;
+    if (http_header(x, CF_SLICE("X-Vault-Index"), &value)) {
+        for (size_t at = 0; http_header_next(x, &at, &name, &value);) {
+            if (name.size != strlen("X-Vault-Index") || value.size == 0 ||
+                strncasecmp((const char *)name.data, "X-Vault-Index", name.size) != 0) {
+                continue;
+            }
+            if (rq->session_count == CF_LENGTH(rq->sessions)) {
+                http_respond_error(x, 400, "more than two X-Vault-Index headers: merge them");
+                return false;
+            }
+            rq->sessions[rq->session_count++] = value;
+        }
+    }
+    if (http_header(x, CF_SLICE("X-Vault-Inconsistent"), &value) &&
+        cf_slice_is(value, "forward-active-node")) {
+        if (!api->options.forwards_by_header) {
+            http_respond_error(x, 400,
+                               "forwarding via header X-Vault-Inconsistent=forward-active-node disabled "
+                               "in configuration");
+            return false;
+        }
+        rq->forward_if_behind = true;
+    }
+    if (http_header(x, CF_SLICE("X-Vault-Forward"), &value) && cf_slice_is(value, "active-node")) {
+        if (!api->options.forwards_by_header) {
+            http_respond_error(x, 400,
+                               "forwarding via header X-Vault-Forward disabled in configuration");
+            return false;
+        }
+        rq->forward_always = true;
+    }
+    if (http_header(x, CF_SLICE("X-Coffer-Consistency"), &value)) {
+        if (!cf_slice_is(value, "stale") && !cf_slice_is(value, "linearizable")) {
+            http_respond_error(x, 400, "X-Coffer-Consistency is \"linearizable\" or \"stale\"");
+            return false;
+        }
+        rq->stale_ok = cf_slice_is(value, "stale");
+    }
+    return true;
+}
+
+static bool read_headers(const struct api *api, struct http_exchange *x, struct request *rq)
 {
     struct cf_slice value;
     struct cf_error err = {0};
@@ -212,7 +270,7 @@ static bool read_headers(struct http_exchange *x, struct request *rq)
         }
     }
     read_namespace(x, rq);
-    return true;
+    return read_consistency(api, x, rq);
 }
 
 static bool read_body(struct http_exchange *x, struct request *rq)
@@ -286,7 +344,7 @@ bool api_read_request(struct api *api, struct http_exchange *x, struct request *
         return false;
     }
     read_token(x, rq);
-    if (!read_headers(x, rq) || !read_body(x, rq)) {
+    if (!read_headers(api, x, rq) || !read_body(x, rq)) {
         return false;
     }
     bool writes = rq->operation == OPERATION_UPDATE;

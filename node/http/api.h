@@ -19,6 +19,7 @@ struct api_options {
     bool (*other)(void *context, struct http_exchange *x, struct cf_slice path);
     void *context;
     int64_t wrap_ttl_max_s; /* 0: no limit */
+    bool forwards_by_header; /* X-Vault-Forward and X-Vault-Inconsistent are obeyed, else 400 */
 };
 
 struct api;

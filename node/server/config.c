@@ -189,6 +189,15 @@ static const struct known storage_keys[] = {
     {"node_cert_ttl", read_duration, IN_CONFIG(node_cert_ttl_s)},
 };
 
+static const struct known replication_keys[] = {
+    {"allow_forwarding_via_header", read_bool, IN_CONFIG(forwards_by_header)},
+    {"resolver_discover_servers", NULL, 0},
+    {"logshipper_buffer_length", NULL, 0},
+    {"logshipper_buffer_size", NULL, 0},
+    {"best_effort_wal_wait_duration", NULL, 0},
+    {"allow_forwarding_via_token", NULL, 0},
+};
+
 static const struct known seal_keys[] = {
     {"current_key_id", read_text, IN_CONFIG(seal_key_id)},
     {"current_key", read_text, IN_CONFIG(seal_key)},
@@ -253,6 +262,7 @@ static const struct known audit_keys[] = {
 static cf_status read_listener(struct reading *reading, const struct hcl_item *block);
 static cf_status read_storage(struct reading *reading, const struct hcl_item *block);
 static cf_status read_seal(struct reading *reading, const struct hcl_item *block);
+static cf_status read_replication(struct reading *reading, const struct hcl_value *value, void *to);
 
 static const struct known top_keys[] = {
     {"api_addr", read_text, IN_CONFIG(api_addr)},
@@ -278,7 +288,7 @@ static const struct known top_keys[] = {
     {"service_registration", NULL, 0},
     {"user_lockout", NULL, 0},
     {"entropy", NULL, 0},
-    {"replication", NULL, 0},
+    {"replication", read_replication, 0},
     {"experiments", NULL, 0},
     {"plugin", NULL, 0},
     {"plugin_directory", NULL, 0},
@@ -379,6 +389,12 @@ static cf_status want_object(struct reading *reading, const struct hcl_value *va
     return value->type == HCL_OBJECT
                ? CF_OK
                : cf_fail(reading->err, CF_INVALID, "must be a block in braces");
+}
+
+static cf_status read_replication(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    CF_TRY(want_object(reading, value));
+    return read_object(reading, value, replication_keys, CF_LENGTH(replication_keys), to);
 }
 
 static cf_status read_listener_telemetry(struct reading *reading, const struct hcl_value *value,

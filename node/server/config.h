@@ -52,6 +52,7 @@ struct config {
     struct config_listener listeners[CONFIG_LISTENERS_MAX];
     size_t listener_count;
     const char *api_addr, *cluster_addr, *cluster_name;
+    bool forwards_by_header; /* replication.allow_forwarding_via_header */
     bool ui, disable_mlock, raw_storage_endpoint, log_json;
     enum cf_log_level log_level;
     int64_t default_lease_ttl_s, max_lease_ttl_s;

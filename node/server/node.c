@@ -175,6 +175,9 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
         options.trailing_entries = (uint64_t)node->config->trailing_logs;
         options.trailing_bytes = 1; /* the larger of both counts: entries alone */
     }
+    char id[37];
+    node_cluster_id(node, id);
+    core_set_cluster_id(node->core, id);
     core_set_log_end(node->core, UINT64_MAX);
     CF_TRY(raft_driver_start(&options, &node->driver, err));
     pulse_start(node);
@@ -206,7 +209,11 @@ static cf_status open_listeners(struct node *node, struct cf_error *err)
 {
     struct config *config = node->config;
     struct api_options api = {
-        .core = node->core, .node_route = node_route, .other = no_ui, .context = node};
+        .core = node->core,
+        .node_route = node_route,
+        .other = no_ui,
+        .context = node,
+        .forwards_by_header = config->forwards_by_header};
     node->api = api_new(&api);
     struct http_options options = {
         .handler = handle, .ctx = node->api, .sink_for = snapshot_sink_for, .sink_ctx = node};
@@ -330,7 +337,10 @@ static cf_status start(struct node *node, struct cf_error *err)
     CF_TRY(open_storage(node, err));
     the_proposer = proposals_proposer(node);
     struct core_host host = {
-        .context = node, .routes = host_routes, .forward = cluster_forward};
+        .context = node,
+        .routes = host_routes,
+        .forward = cluster_forward,
+        .replicated = node_replication_reached};
     node->core = core_new(&core, registry_engines, &the_proposer, &host);
     core_set_keyring_loader(node->core, seal_load_keyring, node);
     CF_TRY(node_audit_start(node, err));

@@ -47,7 +47,7 @@ struct node {
     struct node_replication *replication;
     struct node_audit *audit;    /* audit.h */
     struct init_operation *init; /* sys/init under way */
-    struct ticker *ticker;       /* tick.h */
+    struct ticker *_Atomic ticker; /* tick.h */
     struct autopilot_feed *autopilot; /* autopilot.h */
     struct snapshots *snapshots; /* any thread */
     struct renewal *renewal;          /* renewal.h */

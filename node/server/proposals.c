@@ -100,9 +100,14 @@ static bool is_active(void *context)
            core_time_is_known(((struct node *)context)->core);
 }
 
+static uint64_t staleness_us(void *context, uint64_t index)
+{
+    return tick_staleness_us(context, index);
+}
+
 struct proposer proposals_proposer(struct node *node)
 {
-    return (struct proposer){node, propose, read_index, read_ready, is_active};
+    return (struct proposer){node, propose, read_index, read_ready, is_active, staleness_us};
 }
 
 /* ---- applier ---- */

@@ -15,6 +15,8 @@ void node_replication_modes(struct node *node, const char **performance, const c
 void node_replication_applied(struct node *node, uint64_t index);
 /* Any thread: sends a request whose effect is replicated to the primary (performance secondaries). */
 void node_replication_forward(struct node *node, struct request *rq);
+/* Any thread: which index of the primary's log the state here has reached (performance secondaries), else 0. */
+uint64_t node_replication_reached(void *node);
 /* Main loop: leadership, unsealing and sealing start and stop links. */
 void node_replication_refresh(struct node *node);
 

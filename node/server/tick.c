@@ -11,9 +11,21 @@
 
 /* How often clocks are looked at, and a leader that can't stamp yet tries to. */
 #define PULSE_US ((uint64_t)100 * 1000)
+#define LEADER_UNSURE_US ((uint64_t)500 * 1000)
+
+/* Of the leader's word, one a pulse. */
+#define WORDS_MAX ((size_t)128)
+
+/* At that moment nothing was committed beyond that index. */
+struct word {
+    uint64_t heard_us, commit;
+};
 
 struct ticker {
     struct node *node;
+    pthread_mutex_t lock; /* words; any thread */
+    struct word words[WORDS_MAX];
+    size_t word_count; /* ever; the newest is at (word_count - 1) % WORDS_MAX */
     struct loop_timer *timer, *pulse;
     uint64_t seen_index; /* applied when the timer was set */
 };
@@ -77,11 +89,50 @@ void tick_observe(struct node *node)
     }
 }
 
+/* What the leader said last, with the time at which it was heard: how old a view may be is counted from there. A
+ * leader has heard a majority within the election timeout, or it steps down: that is its own uncertainty. */
+static void note_word(struct ticker *ticker)
+{
+    struct raft_driver_status status;
+    raft_driver_status(ticker->node->driver, &status);
+    uint64_t heard_us = status.role == RAFT_LEADER ? loop_now_us() - LEADER_UNSURE_US
+                                                   : status.leader_heard_us;
+    if (status.leader == 0 || heard_us == 0) {
+        return;
+    }
+    pthread_mutex_lock(&ticker->lock);
+    ticker->words[ticker->word_count++ % WORDS_MAX] = (struct word){heard_us, status.commit};
+    pthread_mutex_unlock(&ticker->lock);
+}
+
+uint64_t tick_staleness_us(struct node *node, uint64_t index)
+{
+    struct ticker *ticker = atomic_load(&node->ticker);
+    uint64_t newest = 0;
+    if (ticker == NULL) {
+        return UINT64_MAX;
+    }
+    pthread_mutex_lock(&ticker->lock);
+    for (size_t i = 0; i < cf_min(ticker->word_count, WORDS_MAX); i++) {
+        const struct word *word = &ticker->words[i];
+        if (word->commit <= index && word->heard_us > newest) {
+            newest = word->heard_us;
+        }
+    }
+    pthread_mutex_unlock(&ticker->lock);
+    uint64_t now = loop_now_us();
+    return newest == 0 ? UINT64_MAX : now > newest ? now - newest : 0;
+}
+
 static void on_pulse(void *arg)
 {
     struct ticker *ticker = arg;
     struct node *node = ticker->node;
     loop_timer_set_in(ticker->pulse, PULSE_US);
+    core_pulse(node->core);
+    if (node->driver != NULL) {
+        note_word(ticker);
+    }
     if (node->driver != NULL && raft_driver_is_leader(node->driver)) {
         tick_observe(node);
         if (!core_time_is_known(node->core) && node->init == NULL) {
@@ -95,11 +146,13 @@ void pulse_start(struct node *node)
     struct raft_driver_status status;
     raft_driver_status(node->driver, &status);
     core_set_log_end(node->core, status.last_index);
-    node->ticker = cf_new(struct ticker);
-    node->ticker->node = node;
-    node->ticker->timer = loop_timer_new(node->loop, on_timer, node->ticker);
-    node->ticker->pulse = loop_timer_new(node->loop, on_pulse, node->ticker);
-    loop_timer_set_in(node->ticker->pulse, PULSE_US);
+    struct ticker *ticker = cf_new(struct ticker);
+    ticker->node = node;
+    pthread_mutex_init(&ticker->lock, NULL);
+    ticker->timer = loop_timer_new(node->loop, on_timer, ticker);
+    ticker->pulse = loop_timer_new(node->loop, on_pulse, ticker);
+    atomic_store(&node->ticker, ticker);
+    loop_timer_set_in(ticker->pulse, PULSE_US);
 }
 
 void tick_start(struct node *node)
@@ -123,6 +176,7 @@ void tick_free(struct ticker *ticker)
     if (ticker != NULL) {
         loop_timer_free(ticker->timer);
         loop_timer_free(ticker->pulse);
+        pthread_mutex_destroy(&ticker->lock);
         cf_free(ticker);
     }
 }

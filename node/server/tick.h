@@ -13,6 +13,9 @@
 void pulse_start(struct node *node);
 /* Main loop: hands the voters' clocks to the core. */
 void tick_observe(struct node *node);
+/* Any thread: how long ago, at most, a view of this index was all that the cluster had committed, as far as this
+ * node heard; UINT64_MAX: longer than it remembers (12 s). */
+uint64_t tick_staleness_us(struct node *node, uint64_t index);
 /* Main loop, all three. The first entry goes out at once. */
 void tick_start(struct node *node);
 void tick_stop(struct node *node);

@@ -229,6 +229,27 @@ static cf_status read_token_type(struct request *rq, const struct json *from, st
                      "invalid value for 'token_type':", &mount->token_type, err);
 }
 
+/* "linearizable" is the default and not kept. */
+static cf_status read_consistency(struct request *rq, const struct json *from, struct mount *mount,
+                                  struct cf_error *err)
+{
+    static const char *const levels[] = {"", "linearizable", "stale", NULL};
+    struct cf_slice level = CF_SLICE_EMPTY;
+    if (given(from, MOUNT_READ_CONSISTENCY) == NULL) {
+        return CF_OK;
+    }
+    CF_TRY(read_text(rq, from, MOUNT_READ_CONSISTENCY, levels,
+                     "read_consistency is \"linearizable\" or \"stale\", not", &level, err));
+    struct json *config =
+        mount->config != NULL ? json_copy(rq->arena, mount->config) : json_object_new(rq->arena);
+    (void)json_object_remove(rq->arena, config, CF_SLICE(MOUNT_READ_CONSISTENCY));
+    if (cf_slice_is(level, "stale")) {
+        json_set_string(rq->arena, config, MOUNT_READ_CONSISTENCY, level);
+    }
+    mount->config = json_count(config) != 0 ? config : NULL;
+    return CF_OK;
+}
+
 cf_status mount_config_read(struct request *rq, const struct json *from, struct mount *mount,
                             struct cf_error *err)
 {
@@ -247,6 +268,7 @@ cf_status mount_config_read(struct request *rq, const struct json *from, struct 
                      "engines are built in and have no other versions: no plugin_version", &version,
                      err));
     CF_TRY(read_token_type(rq, from, mount, err));
+    CF_TRY(read_consistency(rq, from, mount, err));
     return read_lists(rq, from, mount, err);
 }
 

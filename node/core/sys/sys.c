@@ -18,6 +18,8 @@ static const struct field mount_fields[] = {
     {"audit_non_hmac_request_keys", FIELD_LIST, "Keys that audit logs show; tuning only."},
     {"audit_non_hmac_response_keys", FIELD_LIST, "Keys that audit logs show; tuning only."},
     {"passthrough_request_headers", FIELD_LIST, "Headers for the engine; tuning only."},
+    {"read_consistency", FIELD_STRING,
+     "\"stale\": reads are answered from what a node has, without asking the others; tuning only."},
     {"allowed_response_headers", FIELD_LIST, "Headers from the engine; tuning only."},
     {"plugin_version", FIELD_STRING, "Must be empty: engines are built in; tuning only."},
     FIELD_END};

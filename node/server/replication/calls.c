@@ -52,6 +52,15 @@ static bool has_arrived(const struct call *call, const struct repl_position *her
     return !repl_epoch_equal(&call->until.epoch, &here->epoch) || here->index >= call->until.index;
 }
 
+/* What the client is told to ask for: this cluster's log, as far as it is seen here. */
+static void has_effect_here(struct call *call)
+{
+    struct view *view = core_view(call->rq->core);
+    call->rq->index = view != NULL ? view->index : 0;
+    call->rq->replicated_index = 0;
+    view_unref(view);
+}
+
 void repl_calls_advanced(struct node_replication *replication)
 {
     struct repl_position here;
@@ -62,9 +71,17 @@ void repl_calls_advanced(struct node_replication *replication)
     cf_list_for_safe(at, &replication->waiting) {
         struct call *call = cf_container(at, struct call, link);
         if (has_arrived(call, &here)) {
+            has_effect_here(call);
             finish(call, CF_OK);
         }
     }
+}
+
+uint64_t node_replication_reached(void *context)
+{
+    struct node *node = context;
+    struct repl_position here;
+    return repl_applied_position(node->replication, REPL_PERFORMANCE, &here) ? here.index : 0;
 }
 
 /* The primary has it, this cluster not yet: the client may read something stale for a moment. */
@@ -158,6 +175,7 @@ static void take_answer(struct call *call, struct cf_slice bytes)
         finish(call, CF_OK);
         return;
     }
+    rq->replicated_index = call->until.index;
     cf_list_add_tail(&call->replication->waiting, &call->link);
     atomic_store(&call->replication->has_waiting, true);
     call->timer = loop_timer_new(call->replication->node->loop, arrival_timed_out, call);
