@@ -21,6 +21,7 @@ struct pending_read {
     struct raft_read raft;
     struct node *node;
     struct read_wait *wait;
+    uint64_t asked_us;
 };
 
 static struct raft_driver *driver_of(struct node *node)
@@ -67,6 +68,9 @@ static void read_done(struct raft_read *raft, cf_status status, uint64_t index)
 {
     struct pending_read *pending = cf_container(raft, struct pending_read, raft);
     struct read_wait *wait = pending->wait;
+    if (status == CF_OK) {
+        tick_note_read(pending->node, pending->asked_us, index);
+    }
     cf_free(pending);
     wait->done(wait, status == CF_TIMEOUT ? CF_UNAVAILABLE : status, index);
 }
@@ -82,6 +86,7 @@ static void read_index(void *context, struct read_wait *wait)
     struct pending_read *pending = cf_new(struct pending_read);
     pending->node = node;
     pending->wait = wait;
+    pending->asked_us = loop_now_us();
     pending->raft.done = read_done;
     raft_driver_read_index(driver, &pending->raft);
 }

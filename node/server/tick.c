@@ -11,14 +11,15 @@
 
 /* How often clocks are looked at, and a leader that can't stamp yet tries to. */
 #define PULSE_US ((uint64_t)100 * 1000)
-#define LEADER_UNSURE_US ((uint64_t)500 * 1000)
 
-/* Of the leader's word, one a pulse. */
-#define WORDS_MAX ((size_t)128)
+/* What is remembered of read indexes: those of 12 s at least, 50 ms apart. */
+#define WORDS_MAX ((size_t)256)
+/* So long after the last stale read this node goes on asking. */
+#define WANTED_US ((uint64_t)30 * 1000000)
 
-/* At that moment nothing was committed beyond that index. */
+/* At that moment nothing beyond that index had been acknowledged. */
 struct word {
-    uint64_t heard_us, commit;
+    uint64_t asked_us, index;
 };
 
 struct ticker {
@@ -26,6 +27,10 @@ struct ticker {
     pthread_mutex_t lock; /* words; any thread */
     struct word words[WORDS_MAX];
     size_t word_count; /* ever; the newest is at (word_count - 1) % WORDS_MAX */
+    _Atomic uint64_t wanted_us; /* when a stale read was last asked for */
+    _Atomic bool is_asking;
+    uint64_t asked_us; /* of the read under way */
+    struct raft_read read;
     struct loop_timer *timer, *pulse;
     uint64_t seen_index; /* applied when the timer was set */
 };
@@ -89,20 +94,44 @@ void tick_observe(struct node *node)
     }
 }
 
-/* What the leader said last, with the time at which it was heard: how old a view may be is counted from there. A
- * leader has heard a majority within the election timeout, or it steps down: that is its own uncertainty. */
-static void note_word(struct ticker *ticker)
+/* A read index was asked for at `asked_us` and came to `index`: a view that reaches it shows all that had been
+ * acknowledged anywhere by then. What heartbeats say of the commit index would not do: it is cut to what this node
+ * holds. */
+void tick_note_read(struct node *node, uint64_t asked_us, uint64_t index)
 {
-    struct raft_driver_status status;
-    raft_driver_status(ticker->node->driver, &status);
-    uint64_t heard_us = status.role == RAFT_LEADER ? loop_now_us() - LEADER_UNSURE_US
-                                                   : status.leader_heard_us;
-    if (status.leader == 0 || heard_us == 0) {
+    struct ticker *ticker = atomic_load(&node->ticker);
+    if (ticker == NULL) {
         return;
     }
     pthread_mutex_lock(&ticker->lock);
-    ticker->words[ticker->word_count++ % WORDS_MAX] = (struct word){heard_us, status.commit};
+    struct word *last = &ticker->words[(ticker->word_count + WORDS_MAX - 1) % WORDS_MAX];
+    if (ticker->word_count == 0 || asked_us >= last->asked_us + PULSE_US / 2) {
+        ticker->words[ticker->word_count++ % WORDS_MAX] = (struct word){asked_us, index};
+    } else if (asked_us > last->asked_us && index == last->index) {
+        last->asked_us = asked_us;
+    }
     pthread_mutex_unlock(&ticker->lock);
+}
+
+static void asked(struct raft_read *read, cf_status status, uint64_t index)
+{
+    struct ticker *ticker = cf_container(read, struct ticker, read);
+    if (status == CF_OK) {
+        tick_note_read(ticker->node, ticker->asked_us, index);
+    }
+    atomic_store(&ticker->is_asking, false);
+}
+
+/* While clients ask for stale reads this node keeps asking how stale it is; else nobody needs to know. */
+static void ask(struct ticker *ticker)
+{
+    uint64_t now = loop_now_us();
+    if (now - atomic_load(&ticker->wanted_us) < WANTED_US &&
+        !atomic_exchange(&ticker->is_asking, true)) {
+        ticker->asked_us = now;
+        ticker->read.done = asked;
+        raft_driver_read_index(ticker->node->driver, &ticker->read);
+    }
 }
 
 uint64_t tick_staleness_us(struct node *node, uint64_t index)
@@ -112,11 +141,12 @@ uint64_t tick_staleness_us(struct node *node, uint64_t index)
     if (ticker == NULL) {
         return UINT64_MAX;
     }
+    atomic_store_explicit(&ticker->wanted_us, loop_now_us(), memory_order_relaxed);
     pthread_mutex_lock(&ticker->lock);
     for (size_t i = 0; i < cf_min(ticker->word_count, WORDS_MAX); i++) {
         const struct word *word = &ticker->words[i];
-        if (word->commit <= index && word->heard_us > newest) {
-            newest = word->heard_us;
+        if (word->index <= index && word->asked_us > newest) {
+            newest = word->asked_us;
         }
     }
     pthread_mutex_unlock(&ticker->lock);
@@ -131,7 +161,7 @@ static void on_pulse(void *arg)
     loop_timer_set_in(ticker->pulse, PULSE_US);
     core_pulse(node->core);
     if (node->driver != NULL) {
-        note_word(ticker);
+        ask(ticker);
     }
     if (node->driver != NULL && raft_driver_is_leader(node->driver)) {
         tick_observe(node);

@@ -13,9 +13,11 @@
 void pulse_start(struct node *node);
 /* Main loop: hands the voters' clocks to the core. */
 void tick_observe(struct node *node);
-/* Any thread: how long ago, at most, a view of this index was all that the cluster had committed, as far as this
- * node heard; UINT64_MAX: longer than it remembers (12 s). */
+/* Any thread: how long ago, at most, a view of this index showed all that the cluster had acknowledged;
+ * UINT64_MAX: longer than is remembered (12 s), or nobody was asked yet. */
 uint64_t tick_staleness_us(struct node *node, uint64_t index);
+/* Any thread: a read index that was asked for at that time came to `index`. */
+void tick_note_read(struct node *node, uint64_t asked_us, uint64_t index);
 /* Main loop, all three. The first entry goes out at once. */
 void tick_start(struct node *node);
 void tick_stop(struct node *node);
