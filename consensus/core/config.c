@@ -92,7 +92,8 @@ void raft_config_compact(struct raft *r, uint64_t index)
 {
     struct raft_configs *c = &r->configs;
     size_t drop = 0;
-    while (drop + 1 < c->count && c->list[drop + 1]->index <= index) {
+    while (drop + 1 < c->count &&
+           (c->list[drop + 1]->index <= index || MUTANT(MUTANT_CONFIG_COMPACTED))) {
         cf_free(c->list[drop++]);
     }
     c->count -= drop;
@@ -222,7 +223,8 @@ cf_status raft_change_membership(struct raft *r, uint64_t now_us,
 
 void raft_config_committed(struct raft *r)
 {
-    if (r->role != RAFT_LEADER || !raft_config_is_committed(r)) {
+    bool committed = raft_config_is_committed(r) || MUTANT(MUTANT_JOINT_LEFT_EARLY);
+    if (r->role != RAFT_LEADER || !committed) {
         return;
     }
     const struct raft_membership *m = &raft_config_in_force(r)->membership;
@@ -231,7 +233,7 @@ void raft_config_committed(struct raft *r)
          * entry of this term by now (camunda#60086). */
         struct raft_membership simple = leave(m);
         append_config(r, &simple);
-    } else if (!raft_membership_votes(m, r->options.id)) {
+    } else if (!raft_membership_votes(m, r->options.id) && !MUTANT(MUTANT_REMOVED_LEADER_STAYS)) {
         raft_transfer_and_leave(r); /* thesis 4.2.2: removed itself */
     }
 }

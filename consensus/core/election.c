@@ -49,7 +49,7 @@ void raft_election_reset_timer(struct raft *r)
 bool raft_election_is_sticky(const struct raft *r)
 {
     return r->role == RAFT_LEADER ||
-           (r->leader_heard_us != 0 && r->now_us < r->leader_heard_us + r->options.election_us);
+           (!MUTANT(MUTANT_NO_STICKINESS) && r->leader_heard_us != 0 && r->now_us < r->leader_heard_us + r->options.election_us);
 }
 
 /* Whether its vote, or its log, may be needed. One that an uncommitted entry of its own takes the
@@ -58,7 +58,8 @@ bool raft_election_is_sticky(const struct raft *r)
 static bool may_be_needed(const struct raft *r)
 {
     return raft_membership_votes(&raft_config_in_force(r)->membership, r->options.id) ||
-           raft_membership_votes(&raft_config_at(r, r->log.commit)->membership, r->options.id);
+           (!MUTANT(MUTANT_DEMOTED_STAYS_OUT) &&
+            raft_membership_votes(&raft_config_at(r, r->log.commit)->membership, r->options.id));
 }
 
 bool raft_election_may_campaign(const struct raft *r)
@@ -73,7 +74,8 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
     assert(term >= r->term);
     if (r->role == RAFT_LEADER) {
         r->leadership_lost_term = r->term;
-        r->leader_heard_us = 0; /* etcd#8334: an ex-leader must not refuse everybody */
+        /* etcd#8334: an ex-leader must not refuse everybody */
+        r->leader_heard_us = MUTANT(MUTANT_EXLEADER_STICKY) ? UINT64_MAX / 2 : 0;
         raft_replicate_stop(r);
         raft_read_fail_all(r, CF_NOT_LEADER);
     } else if (leader != r->leader || term != r->term) {
@@ -260,7 +262,10 @@ static bool grants_vote(struct raft *r, const struct raft_msg *m)
         r->counters.votes_refused_voted++;
         return false;
     }
-    if (r->now_us < r->quiet_until_us && (m->flags & RAFT_MSG_TRANSFER) == 0) {
+    /* raft_step() refuses a higher term to a node that hears its leader; this one has learned of
+     * the term in another way meanwhile, and the old leader may still hold a lease on its word. */
+    bool quiet = raft_election_is_sticky(r) || r->now_us < r->quiet_until_us;
+    if (quiet && (m->flags & RAFT_MSG_TRANSFER) == 0) {
         r->counters.votes_refused_sticky++;
         return false;
     }
@@ -272,11 +277,15 @@ static bool grants_vote(struct raft *r, const struct raft_msg *m)
 static void tell_removed(const struct raft *r, const struct raft_msg *m, struct raft_msg *reply)
 {
     const struct raft_config *committed = raft_config_at(r, r->log.commit);
+    if (MUTANT(MUTANT_REMOVED_NOT_TOLD)) {
+        return;
+    }
     if (reply->reject && committed->membership.count != 0 &&
         raft_membership_find(&committed->membership, m->from) == NULL &&
         raft_membership_find(&raft_config_in_force(r)->membership, m->from) == NULL) {
         reply->flags |= RAFT_MSG_REMOVED;
         reply->hint_index = committed->index;
+        reply->hint_term = committed->term;
     }
 }
 
@@ -295,6 +304,9 @@ void raft_election_on_vote(struct raft *r, const struct raft_msg *m)
         }
         raft_election_reset_timer(r);
     }
+    if (granted && pre && MUTANT(MUTANT_PREVOTE_RESETS_TIMER)) {
+        raft_election_reset_timer(r);
+    }
     struct raft_msg reply = {.kind = pre ? RAFT_MSG_PRE_VOTE_R : RAFT_MSG_VOTE_R,
                              .to = m->from,
                              .term = granted && pre ? m->term : r->term,
@@ -307,8 +319,12 @@ void raft_election_on_vote(struct raft *r, const struct raft_msg *m)
 
 void raft_election_on_vote_reply(struct raft *r, const struct raft_msg *m)
 {
-    if ((m->flags & RAFT_MSG_REMOVED) != 0 && m->reject && r->role != RAFT_LEADER &&
-        m->hint_index > raft_config_in_force(r)->index && r->was_member) {
+    const struct raft_config *own = raft_config_in_force(r);
+    /* A committed configuration of a later term is newer than an entry of an older one, wherever
+     * that stands: it was never committed. */
+    bool newer = m->hint_index > own->index || m->hint_term > own->term;
+    if ((m->flags & RAFT_MSG_REMOVED) != 0 && m->reject && r->role != RAFT_LEADER && newer &&
+        r->was_member) {
         r->told_removed = true;
         r->role = RAFT_FOLLOWER;
         return;

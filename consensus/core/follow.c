@@ -139,6 +139,7 @@ void raft_follow_on_append(struct raft *r, const struct raft_msg *m)
         r->counters.dropped_nonsense++;
         return;
     }
+    uint64_t deadline_us = r->election_deadline_us;
     if (!raft_follow_contact(r, m->from)) {
         return;
     }
@@ -149,6 +150,8 @@ void raft_follow_on_append(struct raft *r, const struct raft_msg *m)
     bool known =
         m->log_index < r->log.base_index || raft_log_matches(&r->log, m->log_index, m->log_term);
     if (!known) {
+        r->election_deadline_us =
+            MUTANT(MUTANT_REJECT_NO_CONTACT) ? deadline_us : r->election_deadline_us;
         reject(r, m);
         return;
     }
@@ -168,7 +171,8 @@ void raft_follow_on_append(struct raft *r, const struct raft_msg *m)
         return;
     }
     raft_log_trim(&r->log, false, r->options.uncommitted_bytes_max);
-    raft_set_commit(r, m->commit < matched ? m->commit : matched);
+    uint64_t shared = MUTANT(MUTANT_APPEND_COMMIT_UNCUT) ? r->log.last : matched;
+    raft_set_commit(r, m->commit < shared ? m->commit : shared);
     note_recovery_target(r, m, matched);
     raft_follow_maybe_recovered(r);
     raft_follow_acknowledge(r, matched, m->round);
@@ -182,6 +186,10 @@ void raft_follow_on_heartbeat(struct raft *r, const struct raft_msg *m)
     if (m->commit > r->log.last) {
         /* The leader sends no more than this node acknowledged: it has lost data (etcd#12483). */
         r->counters.commit_beyond_last++;
+        if (MUTANT(MUTANT_COMMIT_BEYOND_CLAMPED)) {
+            raft_set_commit(r, r->log.last);
+            return;
+        }
         r->condition |= RAFT_RECOVERING;
         r->recover_to = 0;
     } else {

@@ -164,7 +164,8 @@ void raft_log_truncate(struct raft_log *log, uint64_t from)
     }
     if (log->handed >= from) {
         /* What a write has or may have brought to disk has to be cut there, too. */
-        if (log->truncate_from == 0 || log->truncate_from > from) {
+        bool forgets = MUTANT(MUTANT_TRUNCATE_FORGETS) && from > log->durable;
+        if ((log->truncate_from == 0 || log->truncate_from > from) && !forgets) {
             log->truncate_from = from;
         }
         log->handed = from - 1;

@@ -24,7 +24,11 @@ static uint64_t half(const struct raft_membership *m, const uint64_t *values, ui
 
 uint64_t raft_quorum_value(const struct raft_membership *m, const uint64_t *values)
 {
-    uint64_t incoming = half(m, values, RAFT_VOTER, 0);
+    uint8_t counted = RAFT_VOTER;
+    if (MUTANT(MUTANT_LEARNER_COUNTS)) {
+        counted |= RAFT_LEARNER;
+    }
+    uint64_t incoming = half(m, values, counted, 0);
     uint64_t outgoing = half(m, values, RAFT_OUTGOING, UINT64_MAX);
     if (MUTANT(MUTANT_JOINT_ONE_MAJORITY)) {
         return incoming;

@@ -25,7 +25,7 @@ static cf_status load_configs(struct raft *r, const struct raft_start *start, st
 {
     uint64_t after = start->base.index;
     raft_config_reset(r, &start->base);
-    for (size_t i = 0; i < start->config_count; i++) {
+    for (size_t i = 0; i < start->config_count && !MUTANT(MUTANT_RELOAD_BASE_CONFIG); i++) {
         const struct raft_entry *entry = start->configs[i];
         struct raft_membership m;
         if (entry->type != RAFT_ENTRY_CONFIG || entry->index <= after ||
@@ -121,7 +121,8 @@ static void tick_leader(struct raft *r)
     if (r->now_us < r->heartbeat_due_us) {
         return;
     }
-    if (!woke_late(r, r->heartbeat_due_us) && !raft_replicate_has_quorum(r)) {
+    bool heard = raft_replicate_has_quorum(r) || MUTANT(MUTANT_NO_CHECK_QUORUM);
+    if (!woke_late(r, r->heartbeat_due_us) && !heard) {
         /* Nobody hears this leader: it must not keep those who do from electing another
          * (CheckQuorum; openraft#2080). */
         r->counters.step_downs++;
@@ -260,7 +261,7 @@ static cf_status check_proposal(const struct raft *r, struct raft_entry *const *
     if (r->role != RAFT_LEADER) {
         return cf_fail(err, CF_NOT_LEADER, "this node does not lead the cluster");
     }
-    if (r->transfer_to != RAFT_NONE) {
+    if (r->transfer_to != RAFT_NONE && !MUTANT(MUTANT_TRANSFER_PROPOSES)) {
         return cf_fail(err, CF_BUSY, "leadership is being handed over");
     }
     size_t bytes = 0;
@@ -347,7 +348,8 @@ void raft_set_condition(struct raft *r, uint64_t now_us, uint32_t condition)
     if ((r->condition & ~before & RAFT_RECOVERING) != 0) {
         r->recover_to = 0;
     }
-    bool worse = (r->condition & ~before & (RAFT_STALLED | RAFT_RECOVERING)) != 0;
+    bool worse = (r->condition & ~before & (RAFT_STALLED | RAFT_RECOVERING)) != 0 &&
+                 !MUTANT(MUTANT_STALLED_LEADS);
     if (r->role == RAFT_LEADER && worse && r->transfer_to == RAFT_NONE &&
         raft_transfer(r, now_us, RAFT_NONE, NULL) != CF_OK) {
         r->counters.step_downs++;

@@ -35,6 +35,30 @@ enum raft_mutant {
     MUTANT_VOTE_TWICE,             /* forgets that it voted in this term */
     MUTANT_RECOVERING_VOTES,       /* votes although its log is not trustworthy */
     MUTANT_RECOVERED_EARLY,        /* takes the next message for the end of its recovery */
+    MUTANT_READ_RETRY_SAME_ID,     /* a read that is asked for again keeps its id (etcd#20418) */
+    MUTANT_COMMIT_BEYOND_CLAMPED,  /* a commit beyond its log is cut to it silently (etcd#12483) */
+    MUTANT_REMOVED_LEADER_STAYS,   /* leads on without being a member (etcd#11038) */
+    MUTANT_SNAP_DOUBLE_INSTALL,    /* takes a snapshot while one is installed (etcd#18055) */
+    MUTANT_RELOAD_BASE_CONFIG,     /* forgets the log's configurations at the start (etcd#19557) */
+    MUTANT_STALLED_LEADS,          /* a leader with a slow disk leads on (hashicorp/raft#503) */
+    MUTANT_EXLEADER_STICKY,        /* an ex-leader refuses everybody (hashicorp/raft#605) */
+    MUTANT_PREVOTE_RESETS_TIMER,   /* a granted pre-vote is taken for contact (hashicorp/raft#609) */
+    MUTANT_NO_STICKINESS,          /* votes although its leader is there (hashicorp/raft#524) */
+    MUTANT_REMOVED_NOT_TOLD,       /* nobody tells a removed node, which asks for ever */
+    MUTANT_TRANSFER_PROPOSES,      /* takes proposals while it hands over (hashicorp/raft#570) */
+    MUTANT_TRANSFER_EARLY,         /* hands over before the target has everything */
+    MUTANT_TRANSFER_PREVOTE,       /* the target asks for pre-votes first (canonical/raft#203) */
+    MUTANT_CONFIG_COMPACTED,       /* keeps no configuration to roll back to (canonical/raft#250) */
+    MUTANT_TRUNCATE_FORGETS,       /* does not cut what is still being written (canonical/raft#470) */
+    MUTANT_DEMOTED_STAYS_OUT,      /* who demotes itself never campaigns (scylladb#10618) */
+    MUTANT_JOINT_LEFT_EARLY,       /* leaves a joint configuration uncommitted (camunda#60086) */
+    MUTANT_NO_CHECK_QUORUM,        /* a leader that nobody hears leads on (openraft#2080) */
+    MUTANT_REJECT_NO_CONTACT,      /* a rejected APPEND is no contact (redpanda#30815) */
+    MUTANT_WINDOW_IGNORED,         /* sends without regard to the window (etcd#14624) */
+    MUTANT_LEARNER_COUNTS,         /* a learner's acknowledgement counts */
+    MUTANT_LEASE_NO_MARGIN,        /* a lease as long as the clocks allow, and longer */
+    MUTANT_LEASE_AFTER_TRANSFER,   /* reads by its lease after TIMEOUT_NOW */
+    MUTANT_APPEND_COMMIT_UNCUT,    /* a follower commits what it was not shown to share */
     MUTANT_COUNT
 };
 #ifdef RAFT_MUTATIONS

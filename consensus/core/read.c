@@ -80,7 +80,11 @@ void raft_read_fail_all(struct raft *r, cf_status status)
 bool raft_lease_valid(const struct raft *r, uint64_t now_us)
 {
     /* 20 % off for clocks that drift apart; none once a TIMEOUT_NOW of this term is on its way. */
-    uint64_t length = r->options.election_us / 5 * 4;
+    uint64_t length = r->options.election_us / 5 * (MUTANT(MUTANT_LEASE_NO_MARGIN) ? 6 : 4);
+    if (MUTANT(MUTANT_LEASE_AFTER_TRANSFER)) {
+        return r->options.lease_reads && raft_read_is_ready(r) && r->lease_start_us != 0 &&
+               now_us < r->lease_start_us + length;
+    }
     return r->options.lease_reads && raft_read_is_ready(r) && r->transfer_to == RAFT_NONE &&
            !r->timeout_now_sent && r->lease_start_us != 0 && now_us < r->lease_start_us + length;
 }
@@ -159,7 +163,9 @@ void raft_read_on_request(struct raft *r, const struct raft_msg *m)
 
 static void forward(struct raft *r)
 {
-    r->forward_seq++; /* a retry is a new request: an answer to the old one says nothing about it */
+    if (!MUTANT(MUTANT_READ_RETRY_SAME_ID) || r->forward_seq == 0) {
+        r->forward_seq++; /* a retry is a new request: the old one's answer says nothing about it */
+    }
     r->forward_out = true;
     r->forward_count = r->read_count;
     r->forward_retry_us = r->now_us + 2 * r->options.heartbeat_us;

@@ -74,7 +74,7 @@ cf_status raft_snapshot_offer(struct raft *r, uint64_t now_us, uint64_t from, ui
 {
     raft_advance_time(r, now_us);
     CF_TRY(contact(r, from, from_term, err));
-    if (r->installing) {
+    if (r->installing && !MUTANT(MUTANT_SNAP_DOUBLE_INSTALL)) {
         return cf_fail(err, CF_BUSY, "another snapshot is being installed");
     }
     if (index == 0 || term == 0 || term > from_term) {

@@ -68,7 +68,8 @@ cf_status raft_transfer(struct raft *r, uint64_t now_us, uint64_t to, struct cf_
 /* Called whenever the target's match moved, and at each heartbeat (the message may get lost). */
 void raft_transfer_advance(struct raft *r, struct raft_progress *p)
 {
-    if (p != NULL && r->transfer_to == p->id && p->match == r->log.last) {
+    if (p != NULL && r->transfer_to == p->id &&
+        (p->match == r->log.last || MUTANT(MUTANT_TRANSFER_EARLY))) {
         send_timeout_now(r, p->id);
     }
 }
@@ -91,7 +92,7 @@ void raft_transfer_tick(struct raft *r)
     if (r->now_us < r->transfer_pause_us || !raft_read_is_ready(r)) {
         return;
     }
-    if ((r->condition & (RAFT_SEALED | RAFT_STALLED)) != 0) {
+    if ((r->condition & (RAFT_SEALED | RAFT_STALLED)) != 0 && !MUTANT(MUTANT_STALLED_LEADS)) {
         uint64_t to = raft_transfer_best(r, (r->condition & RAFT_STALLED) == 0);
         if (to != RAFT_NONE) {
             begin(r, to);
@@ -106,6 +107,10 @@ void raft_transfer_on_timeout_now(struct raft *r, const struct raft_msg *m)
     }
     /* No PreVote: a heartbeat that arrives meanwhile would cancel it (canonical/raft#203). */
     raft_read_fail_all(r, CF_NOT_LEADER);
+    if (MUTANT(MUTANT_TRANSFER_PREVOTE)) {
+        raft_election_timeout(r);
+        return;
+    }
     raft_election_campaign(r, true);
 }
 

@@ -126,6 +126,9 @@ static void check_peers(struct world *w, struct sim_node *n)
             SIM_FAIL(w, "I-15", "leader %" ID " believes that %" ID " holds %" ID, n->id, p->id,
                      p->match);
         }
+        if (p->id != n->id && raft_progress_window_full(p, &r->options)) {
+            sim_reached(&w->engine, MARK_WINDOW_FULL);
+        }
         if (p->ring_count > r->options.window_messages ||
             (p->ring_count > 1 &&
              p->ring_bytes > r->options.window_bytes + w->options.payload_max + 1024)) {
@@ -145,7 +148,13 @@ static void check_role(struct world *w, struct sim_node *n)
 {
     struct raft *r = n->raft;
     bool leads = r->role == RAFT_LEADER;
+    const struct raft_membership *m = &raft_config_in_force(r)->membership;
+    if (leads && raft_config_is_committed(r) && !raft_membership_is_joint(m) &&
+        !raft_membership_votes(m, n->id)) {
+        SIM_FAIL(w, "I-14", "node %" ID " leads a cluster that it is no voter of", n->id);
+    }
     bool led = n->seen_role == RAFT_LEADER && n->seen_term == r->term;
+    n->heard_us = leads ? 0 : n->heard_us; /* who led itself has heard nobody */
     if (leads && !led) {
         check_new_leader(w, n);
     }
@@ -209,9 +218,17 @@ void check_node(struct world *w, struct sim_node *n)
     if (recovering && r->role != RAFT_FOLLOWER) {
         SIM_FAIL(w, "recovering", "node %" ID " campaigns with a broken log", n->id);
     }
-    if (n->lost && !recovering) {
-        n->lost = false;
+    if (recovering && n->lost_silently) {
+        n->lost_silently = false; /* it was found out */
+        sim_reached(&w->engine, MARK_COMMIT_BEYOND_LAST);
+    }
+    bool whole = n->lost_silently ? disk_last(&n->disk) >= n->lost_last : !recovering;
+    if (n->lost && whole) {
+        n->lost = n->lost_silently = false;
         sim_reached(&w->engine, MARK_RECOVERED);
+    }
+    if (n->stalled_us > 3 * w->options.election_us && !raft_election_is_sole_voter(r)) {
+        SIM_FAIL(w, "stall", "node %" ID " leads on with a disk that does not move", n->id);
     }
     if (r->outbox_count > RAFT_OUTBOX_MAX || r->write_count > RAFT_WRITES_MAX ||
         r->read_count > r->options.reads_max) {
@@ -234,6 +251,7 @@ void check_restarted(struct world *w, struct sim_node *n)
     }
     n->seen_commit = disk->base.index;
     n->seen_last = disk_last(disk);
+    check_config(w, n);
     if (n->state.applied > 0 && view_oracle(w, n->state.applied)->chain != n->state.chain) {
         SIM_FAIL(w, "I-5", "node %" ID " comes back with another state at %" ID, n->id,
                  n->state.applied);
@@ -246,6 +264,80 @@ void check_restarted(struct world *w, struct sim_node *n)
         }
     }
     n->seen_term = n->raft->term;
+}
+
+/* ---- what comes to a node ------------------------------------------------------------------- */
+
+static struct {
+    uint64_t term, vote, deadline_us;
+    size_t outbox;
+    bool hears; /* a leader, within T of its clock */
+} before_step;
+
+void check_before_step(struct world *w, struct sim_node *n, const struct raft_msg *m)
+{
+    (void)m;
+    const struct raft *r = n->raft;
+    before_step.term = r->term;
+    before_step.vote = r->vote;
+    before_step.deadline_us = r->election_deadline_us;
+    before_step.outbox = r->outbox_count;
+    before_step.hears =
+        r->role == RAFT_LEADER ||
+        (n->heard_us != 0 && node_now(w, n) < n->heard_us + w->options.election_us);
+}
+
+/* Did this step answer with a grant? */
+static bool granted(const struct raft *r, enum raft_msg_kind kind)
+{
+    for (size_t i = before_step.outbox; i < r->outbox_count; i++) {
+        if (r->outbox[i].msg.kind == kind && !r->outbox[i].msg.reject) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_contact(struct world *w, struct sim_node *n, const struct raft_msg *m)
+{
+    const struct raft *r = n->raft;
+    if (m->term != r->term || r->leader != m->from) {
+        return;
+    }
+    n->heard_us = node_now(w, n);
+    /* Also when it was rejected: who is being repaired keeps quiet (redpanda#30815). */
+    if (r->election_deadline_us < n->heard_us + w->options.election_us &&
+        !raft_election_is_sole_voter(r)) {
+        SIM_FAIL(w, "contact", "node %" ID " heard its leader and is about to campaign", n->id);
+    }
+    if (m->kind == RAFT_MSG_HEARTBEAT && m->commit > r->log.last &&
+        (r->condition & RAFT_RECOVERING) == 0) {
+        SIM_FAIL(w, "recovering", "node %" ID " is asked to commit %" ID " and has lost it", n->id,
+                 m->commit);
+    }
+}
+
+void check_after_step(struct world *w, struct sim_node *n, const struct raft_msg *m)
+{
+    const struct raft *r = n->raft;
+    bool sticks = before_step.hears && (m->flags & RAFT_MSG_TRANSFER) == 0;
+    if (m->kind == RAFT_MSG_PRE_VOTE) {
+        if (r->term != before_step.term || r->vote != before_step.vote ||
+            r->election_deadline_us != before_step.deadline_us) {
+            SIM_FAIL(w, "pre-vote", "asking node %" ID " for a pre-vote changed it", n->id);
+        }
+        if (sticks && granted(r, RAFT_MSG_PRE_VOTE_R)) {
+            SIM_FAIL(w, "sticky", "node %" ID " hears its leader and grants a pre-vote", n->id);
+        }
+    } else if (m->kind == RAFT_MSG_VOTE) {
+        if (sticks && granted(r, RAFT_MSG_VOTE_R)) {
+            SIM_FAIL(w, "sticky", "node %" ID " hears its leader and grants a vote", n->id);
+        }
+    } else if (m->kind == RAFT_MSG_READ_INDEX_R) {
+        n->reads_asked = 0;
+    } else if (m->kind == RAFT_MSG_APPEND || m->kind == RAFT_MSG_HEARTBEAT) {
+        check_contact(w, n, m);
+    }
 }
 
 /* ---- what leaves a node --------------------------------------------------------------------- */
@@ -277,10 +369,23 @@ void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m
         SIM_FAIL(w, "I-8", "node %" ID " speaks of term %" ID " before it is durable", n->id,
                  m->term);
     }
+    if (m->kind == RAFT_MSG_APPEND_R && m->reject && m->hint_index + 1 < m->log_index) {
+        sim_reached(&w->engine, MARK_BACKTRACKED);
+    }
+    if (m->kind == RAFT_MSG_READ_INDEX && ++n->reads_asked > 1) {
+        sim_reached(&w->engine, MARK_READ_RETRIED);
+    }
     if (m->kind == RAFT_MSG_VOTE) {
         promise_vote(w, n, m->term, n->id);
     } else if (m->kind == RAFT_MSG_VOTE_R && !m->reject) {
         promise_vote(w, n, m->term, m->to);
+    } else if (m->kind == RAFT_MSG_TIMEOUT_NOW && n->raft->role == RAFT_LEADER) {
+        const struct raft_progress *p = raft_replicate_peer(n->raft, m->to);
+        bool still = n->raft->transfer_to == m->to; /* else it ended between making and sending */
+        if (still && (p == NULL || p->match != n->raft->log.last)) {
+            SIM_FAIL(w, "transfer", "node %" ID " hands over to %" ID ", which lacks entries", n->id,
+                     m->to);
+        }
     } else if (m->kind == RAFT_MSG_APPEND_R && !m->reject) {
         const struct sim_view_entry *entry = view_at(&n->view, m->log_index);
         if (entry != NULL && !is_durable_at(n, m->log_index, entry->term)) {
@@ -296,6 +401,10 @@ void check_apply(struct world *w, struct sim_node *n, const struct raft_entry *e
     if (o->commit_term == 0) {
         SIM_FAIL(w, "I-10", "node %" ID " applies %" ID ", which is not committed", n->id,
                  entry->index);
+    }
+    if (entry->flags > n->level) {
+        SIM_FAIL(w, "upgrade", "node %" ID " of level %u is to apply what it cannot read", n->id,
+                 n->level);
     }
     if (o->term != entry->term || o->chain != n->state.chain) {
         SIM_FAIL(w, "I-5", "node %" ID " applies another entry at %" ID, n->id, entry->index);

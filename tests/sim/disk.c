@@ -77,7 +77,8 @@ static void cut_head(struct sim_disk *disk, const struct raft_base *base)
     disk->base = *base;
 }
 
-static void apply_one(struct sim_disk *disk, struct disk_write *write)
+/* False: its entries do not continue the log. */
+static bool apply_one(struct sim_disk *disk, struct disk_write *write)
 {
     if (write->install) {
         cut_tail(disk, 0);
@@ -91,25 +92,30 @@ static void apply_one(struct sim_disk *disk, struct disk_write *write)
     }
     for (size_t i = 0; i < write->entry_count; i++) {
         raft_grow(&disk->log, &disk->capacity, disk->count + 1, sizeof(disk->log[0]));
-        assert(write->entries[i]->index == disk_last(disk) + 1);
+        if (write->entries[i]->index != disk_last(disk) + 1) {
+            return false;
+        }
         disk->log[disk->count++] = raft_entry_ref(write->entries[i]);
     }
     if (write->has_hard) {
         disk->hard = write->hard;
     }
+    return true;
 }
 
-void disk_apply(struct sim_disk *disk, size_t count)
+bool disk_apply(struct sim_disk *disk, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        apply_one(disk, &disk->queue[i]);
+        if (!apply_one(disk, &disk->queue[i])) {
+            return false;
+        }
         write_done(&disk->queue[i]);
     }
     disk->queue_count -= count;
-    if (disk->queue_count == 0) {
-        return;
+    if (disk->queue_count != 0) {
+        memmove(disk->queue, disk->queue + count, disk->queue_count * sizeof(disk->queue[0]));
     }
-    memmove(disk->queue, disk->queue + count, disk->queue_count * sizeof(disk->queue[0]));
+    return true;
 }
 
 uint64_t disk_last(const struct sim_disk *disk)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "node/base/memory.h"
@@ -12,6 +13,7 @@ void sim_engine_init(struct sim_engine *e, uint64_t seed, bool verbose)
 {
     *e = (struct sim_engine){.seed = seed, .verbose = verbose, .hash = 0x9e3779b97f4a7c15U};
     cf_prng_seed(&e->prng, seed);
+    e->draws = &e->prng;
     cf_buf_init(&e->options, 16384);
     e->now_us = 1000000;
 }
@@ -27,22 +29,46 @@ void sim_engine_done(struct sim_engine *e, void (*drop)(struct sim_event *event)
 
 uint64_t sim_below(struct sim_engine *e, uint64_t bound)
 {
-    return cf_prng_below(&e->prng, bound);
+    return cf_prng_below(e->draws, bound);
 }
 
 uint64_t sim_between(struct sim_engine *e, uint64_t low, uint64_t high)
 {
-    return low + cf_prng_below(&e->prng, high - low + 1);
+    return low + cf_prng_below(e->draws, high - low + 1);
 }
 
 bool sim_chance(struct sim_engine *e, uint64_t permille)
 {
-    return permille != 0 && cf_prng_below(&e->prng, 1000) < permille;
+    return permille != 0 && cf_prng_below(e->draws, 1000) < permille;
+}
+
+struct cf_prng *sim_draw_from(struct sim_engine *e, struct cf_prng *stream)
+{
+    struct cf_prng *before = e->draws;
+    e->draws = stream != NULL ? stream : &e->prng;
+    return before;
+}
+
+void sim_stream_seed(const struct sim_engine *e, struct cf_prng *stream, uint64_t a, uint64_t b,
+                     uint64_t c)
+{
+    cf_prng_seed(stream, sim_mix(sim_mix(e->seed, a), sim_mix(b, c)));
+}
+
+static uint64_t overridden(const struct sim_engine *e, const char *name, uint64_t value)
+{
+    const struct sim_override *o = e->overrides;
+    for (; o != NULL && o->name != NULL; o++) {
+        if (strcmp(o->name, name) == 0) {
+            value = o->value;
+        }
+    }
+    return value;
 }
 
 uint64_t sim_option(struct sim_engine *e, const char *name, uint64_t low, uint64_t high)
 {
-    uint64_t value = sim_between(e, low, high);
+    uint64_t value = overridden(e, name, sim_between(e, low, high));
     cf_buf_addf(&e->options, "%s=%" PRIu64 " ", name, value);
     return value;
 }
@@ -50,7 +76,7 @@ uint64_t sim_option(struct sim_engine *e, const char *name, uint64_t low, uint64
 uint64_t sim_option_maybe(struct sim_engine *e, const char *name, uint64_t low, uint64_t high)
 {
     uint64_t value = sim_between(e, low, high);
-    value = sim_below(e, 2) == 0 ? value : 0;
+    value = overridden(e, name, sim_below(e, 2) == 0 ? value : 0);
     cf_buf_addf(&e->options, "%s=%" PRIu64 " ", name, value);
     return value;
 }
@@ -79,7 +105,7 @@ void sim_schedule(struct sim_engine *e, uint64_t at_us, uint32_t kind, uint32_t 
     }
     struct sim_event event = {
         .at_us = at_us > e->now_us ? at_us : e->now_us,
-        .tie = cf_prng_next(&e->prng) & 0xff,
+        .tie = cf_prng_next(e->draws) & 0xff,
         .seq = e->seq++,
         .kind = kind,
         .node = node,
@@ -169,6 +195,14 @@ void sim_reached(struct sim_engine *e, unsigned mark)
 void sim_fail(struct sim_engine *e, const char *invariant, const char *fmt, ...)
 {
     va_list args;
+    if (e->on_fail != NULL) {
+        char text[512];
+        va_start(args, fmt);
+        (void)vsnprintf(text, sizeof(text), fmt, args);
+        va_end(args);
+        e->on_fail(invariant, text);
+        _exit(1);
+    }
     va_start(args, fmt);
     (void)fflush(stdout);
     fprintf(stderr, "seed %" PRIu64 ": %s violated at %" PRIu64 " us, event %" PRIu64 ": ", e->seed,

@@ -28,10 +28,19 @@ struct sim_event {
     void *data; /* owned by who takes the event */
 };
 
+/* An option that a scenario or the shrinker sets, whatever is drawn. */
+struct sim_override {
+    const char *name;
+    uint64_t value;
+};
+
 struct sim_engine {
     uint64_t seed;
     uint64_t now_us;
     struct cf_prng prng;
+    struct cf_prng *draws; /* where chance comes from now: prng, or a stream of its own */
+    const struct sim_override *overrides; /* of options; ends with a NULL name; or NULL */
+    void (*on_fail)(const char *invariant, const char *text); /* told by sim_fail() before the end */
     struct sim_event *heap;
     size_t count, capacity;
     uint64_t seq;
@@ -51,8 +60,15 @@ void sim_engine_done(struct sim_engine *e, void (*drop)(struct sim_event *event)
 uint64_t sim_below(struct sim_engine *e, uint64_t bound);                /* [0, bound) */
 uint64_t sim_between(struct sim_engine *e, uint64_t low, uint64_t high); /* [low, high] */
 bool sim_chance(struct sim_engine *e, uint64_t permille);
+/* Draws from `stream` from now on (NULL: the main one); returns what was in use before. Streams of
+ * their own keep the rest of a run as it was when one fault, link or node is changed, so that a
+ * failure can be shrunk. */
+struct cf_prng *sim_draw_from(struct sim_engine *e, struct cf_prng *stream);
+/* Seeds a stream by the run's seed and a name of three numbers. */
+void sim_stream_seed(const struct sim_engine *e, struct cf_prng *stream, uint64_t a, uint64_t b,
+                     uint64_t c);
 
-/* Draws an option of this run and notes "name=value" in the printed option set. */
+/* Draws an option of this run (or takes what an override says) and notes "name=value" in the printed option set. */
 uint64_t sim_option(struct sim_engine *e, const char *name, uint64_t low, uint64_t high);
 /* Swarm testing: off (0) in half of the runs, else drawn from [low, high]. */
 uint64_t sim_option_maybe(struct sim_engine *e, const char *name, uint64_t low, uint64_t high);

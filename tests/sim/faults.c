@@ -19,7 +19,7 @@ static bool healthy_suffice(struct world *w, const bool *broken)
     uint64_t ids[SIM_NODES];
     for (unsigned i = 0; i < SIM_NODES; i++) {
         ids[i] = i + 1;
-        has[i] = w->nodes[i].exists && !broken[i] && !w->nodes[i].lost;
+        has[i] = w->nodes[i].exists && !broken[i] && !w->nodes[i].lost && w->nodes[i].rotten == 0;
     }
     for (unsigned i = 0; i < SIM_NODES; i++) {
         const struct sim_node *n = &w->nodes[i];
@@ -36,34 +36,144 @@ static bool healthy_suffice(struct world *w, const bool *broken)
     return true;
 }
 
-/* A disk that forgets what it had synced; the host notices at the start. One at a time: with more
- * of them no protocol could keep what was committed. */
-static void lose_some(struct world *w, struct sim_node *n)
+/* The fault atlas: one disk at a time is bad, and never one that a majority of the others cannot
+ * do without. With more of them no protocol could keep what was committed. */
+static bool may_harm(struct world *w, const struct sim_node *n)
 {
-    bool none[SIM_NODES] = {false};
+    bool without[SIM_NODES] = {false}, others = false;
     for (unsigned i = 0; i < SIM_NODES; i++) {
-        if (w->nodes[i].lost || (w->nodes[i].exists && !w->nodes[i].alive && &w->nodes[i] != n)) {
-            return;
+        const struct sim_node *other = &w->nodes[i];
+        others |= other != n && other->alive && raft_membership(other->raft)->count != 0;
+        if (other->lost || other->rotten != 0 || (other->exists && !other->alive && other != n)) {
+            return false;
         }
     }
+    without[node_slot(w, n)] = true;
+    return n->exists && others && healthy_suffice(w, without);
+}
+
+static void schedule_restart(struct world *w, struct sim_node *n, uint64_t within_us)
+{
+    sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 1000, within_us), EV_RESTART,
+                 node_slot(w, n), 0, 0, NULL);
+}
+
+/* Synced entries from `from` on are gone; n is down. */
+void faults_lose(struct world *w, struct sim_node *n, uint64_t from, bool silently)
+{
+    world_record(w, "lose %" PRIu64 " %" PRIu64 "%s", n->id, from, silently ? " silently" : "");
     uint64_t last = disk_last(&n->disk);
     n->lost = true;
-    if (!healthy_suffice(w, none)) {
-        n->lost = false;
+    n->lost_silently = silently;
+    n->lost_last = last;
+    n->rotten = 0;
+    disk_lose(&n->disk, from);
+    if (silently) {
+        n->disk.hard.commit = cf_min(n->disk.hard.commit, disk_last(&n->disk));
+    }
+    sim_reached(&w->engine, silently ? MARK_DISK_LOST_SILENTLY : MARK_DISK_LOST);
+    sim_trace(&w->engine, "%" PRIu64 " loses %" PRIu64 " synced entries%s", n->id,
+              last - disk_last(&n->disk), silently ? " and cannot know it" : "");
+}
+
+/* A disk that forgets what it had synced; the host notices at the start. */
+static void lose_some(struct world *w, struct sim_node *n)
+{
+    if (!may_harm(w, n)) {
         return;
     }
-    n->lost_last = last;
-    disk_lose(&n->disk, sim_between(&w->engine, n->disk.base.index + 1, last + 1));
-    sim_reached(&w->engine, MARK_DISK_LOST);
-    sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 0, 100000), EV_RESTART,
-                 node_slot(w, n), 0, 0, NULL);
+    uint64_t last = disk_last(&n->disk);
+    faults_lose(w, n, sim_between(&w->engine, n->disk.base.index + 1, last + 1), false);
+    schedule_restart(w, n, 100000);
     if (sim_below(&w->engine, 2) == 0) {
         sim_schedule(&w->engine,
                      w->engine.now_us + sim_between(&w->engine, 0, 6 * w->options.heartbeat_us),
                      EV_CUT_LEADER, 0, 0, 0, NULL);
     }
-    sim_trace(&w->engine, "%" PRIu64 " loses %" PRIu64 " synced entries", n->id,
-              last - disk_last(&n->disk));
+}
+
+/* The first index from which on everybody else holds what n holds. */
+static uint64_t held_by_all(struct world *w, const struct sim_node *n)
+{
+    uint64_t from = disk_last(&n->disk) + 1, term, found;
+    while (disk_term(&n->disk, from - 1, &term) && from - 1 > n->disk.base.index) {
+        for (unsigned i = 0; i < SIM_NODES; i++) {
+            const struct sim_node *other = &w->nodes[i];
+            bool has = disk_term(&other->disk, from - 1, &found) && found == term;
+            if (other->exists && other != n && !has) {
+                return from;
+            }
+        }
+        from--;
+    }
+    return from;
+}
+
+/* An older image of the disk comes back (a restored backup of the machine), whose end looks sound:
+ * nothing shows the loss until the leader asks to commit what is not there (etcd#12483). Only what
+ * all others hold is lost and no vote: else nobody could tell, and the id has to be given up
+ * (consensus.md 13.8). */
+static void restore_older_image(struct world *w, struct sim_node *n)
+{
+    uint64_t last = disk_last(&n->disk);
+    if (!may_harm(w, n)) {
+        return;
+    }
+    uint64_t from = cf_max(held_by_all(w, n), n->disk.flushed.applied + 1);
+    if (from <= last) {
+        faults_lose(w, n, sim_between(&w->engine, from, last), true);
+        schedule_restart(w, n, 20000);
+    }
+}
+
+/* A block of the log goes bad and shows only when it is read. */
+static void rot(struct world *w, struct sim_node *n)
+{
+    if (n->alive && n->disk.count > 0 && may_harm(w, n)) {
+        n->rotten = sim_between(&w->engine, n->disk.base.index + 1, disk_last(&n->disk));
+        cf_ignore(!disk_term(&n->disk, n->rotten, &n->rotten_term), "it is there");
+        sim_trace(&w->engine, "%" PRIu64 " has a bad block at %" PRIu64, n->id, n->rotten);
+    }
+}
+
+bool faults_is_rotten(const struct sim_node *n, uint64_t index)
+{
+    uint64_t term;
+    return n->rotten == index && index != 0 && disk_term(&n->disk, index, &term) &&
+           term == n->rotten_term && index > n->disk.base.index;
+}
+
+/* Whoever read it stops the process; the next start finds the log whole up to there, no further,
+ * and says so (13.4: a bad entry is no torn tail, what stood above it may have been promised). */
+void faults_rot_found(struct world *w, struct sim_node *n)
+{
+    uint64_t from = n->rotten;
+    if (!faults_is_rotten(n, from)) {
+        n->rotten = 0; /* cut off or compacted meanwhile */
+        return;
+    }
+    if (n->alive) {
+        node_crash(w, n, (size_t)sim_between(&w->engine, 0, n->disk.queue_count));
+        schedule_restart(w, n, 100000);
+    }
+    if (faults_is_rotten(n, from)) {
+        sim_reached(&w->engine, MARK_ROT_FOUND);
+        faults_lose(w, n, from, false);
+    }
+    n->rotten = 0;
+}
+
+void faults_crash(struct world *w, struct sim_node *n)
+{
+    node_crash(w, n, (size_t)sim_between(&w->engine, 0, n->disk.queue_count));
+    if (n->rotten != 0) {
+        faults_rot_found(w, n); /* a start reads the whole log */
+    } else if (sim_chance(&w->engine, w->options.lose_permille)) {
+        lose_some(w, n);
+    } else if (sim_chance(&w->engine, w->options.silent_permille)) {
+        restore_older_image(w, n);
+    }
+    schedule_restart(w, n, 3000000);
 }
 
 /* The hard moment for a node that lost entries: who knows of them goes away, too. */
@@ -74,9 +184,11 @@ void faults_cut_leader(struct world *w)
         return;
     }
     if (sim_below(&w->engine, 2) == 0) {
-        node_crash(w, leader);
-        sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 1000, 3000000),
-                     EV_RESTART, node_slot(w, leader), 0, 0, NULL);
+        node_crash(w, leader, (size_t)sim_between(&w->engine, 0, leader->disk.queue_count));
+        if (leader->rotten != 0) {
+            faults_rot_found(w, leader);
+        }
+        schedule_restart(w, leader, 3000000);
         return;
     }
     for (unsigned i = 0; i < SIM_NODES; i++) {
@@ -91,12 +203,7 @@ static void crash_some(struct world *w)
     for (uint64_t i = 0; i < count; i++) {
         struct sim_node *n = count == SIM_NODES ? &w->nodes[i] : victim(w);
         if (n->alive) {
-            node_crash(w, n);
-            if (sim_chance(&w->engine, w->options.lose_permille)) {
-                lose_some(w, n);
-            }
-            sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 1000, 3000000),
-                         EV_RESTART, node_slot(w, n), 0, 0, NULL);
+            faults_crash(w, n);
         }
     }
 }
@@ -105,16 +212,58 @@ static void change_condition(struct world *w, struct sim_node *n)
 {
     static const uint32_t conditions[] = {0, 0, RAFT_SEALED, RAFT_STALLED};
     n->condition = conditions[sim_below(&w->engine, CF_LENGTH(conditions))];
+    faults_set_condition(w, n);
+}
+
+void faults_set_condition(struct world *w, struct sim_node *n)
+{
     if (n->alive && n->paused_until_us <= w->engine.now_us) {
-        raft_set_condition(n->raft, w->engine.now_us, n->condition);
+        world_record(w, "condition %" PRIu64 " %u%s", n->id, (unsigned)n->condition, held(w));
+        raft_set_condition(n->raft, node_now(w, n), n->condition);
         node_after_input(w, n);
+    }
+}
+
+/* Links go one endpoint after the other and come back in another order. */
+static void swizzle(struct world *w)
+{
+    uint64_t at_us = w->engine.now_us, count = sim_between(&w->engine, 2, 5);
+    for (uint64_t i = 0; i < count; i++) {
+        unsigned slot = (unsigned)sim_below(&w->engine, SIM_NODES);
+        at_us += sim_between(&w->engine, 0, w->options.election_us);
+        sim_schedule(&w->engine, at_us, EV_SWIZZLE, slot, 1, 0, NULL);
+        sim_schedule(&w->engine, at_us + sim_between(&w->engine, 1000, 4 * w->options.election_us),
+                     EV_SWIZZLE, slot, 0, 0, NULL);
+    }
+}
+
+void faults_swizzle(struct world *w, unsigned slot, bool cut)
+{
+    sim_reached(&w->engine, MARK_SWIZZLED);
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        w->net.cut[i][slot] = w->net.cut[slot][i] = cut && i != slot;
+    }
+}
+
+/* The node comes back with the new program. */
+static void upgrade(struct world *w, struct sim_node *n)
+{
+    if (n->alive && n->level < 2) {
+        faults_crash(w, n);
+        n->level = 2;
+        sim_reached(&w->engine, MARK_UPGRADED);
     }
 }
 
 void faults_nemesis(struct world *w)
 {
     const struct sim_options *o = &w->options;
-    uint64_t total = o->crash_weight + o->pause_weight + o->partition_weight + o->condition_weight;
+    uint64_t total = o->crash_weight + o->pause_weight + o->partition_weight + o->condition_weight +
+                     o->upgrade_weight;
+    w->nemeses++;
+    if (sim_chance(&w->engine, o->rot_permille)) {
+        rot(w, &w->nodes[sim_below(&w->engine, SIM_NODES)]);
+    }
     if (total == 0) {
         return;
     }
@@ -134,14 +283,18 @@ void faults_nemesis(struct world *w)
         if (sim_chance(&w->engine, 600)) {
             sim_net_heal(&w->net);
         }
-        if (sim_chance(&w->engine, 700)) {
+        if (sim_chance(&w->engine, 150)) {
+            swizzle(w);
+        } else if (sim_chance(&w->engine, 700)) {
             struct sim_node *leader = load_leader(w);
             sim_net_break(&w->engine, &w->net,
                           leader != NULL ? node_slot(w, leader) : node_slot(w, n));
             sim_trace(&w->engine, "the network breaks");
         }
-    } else {
+    } else if ((pick -= o->partition_weight) < o->condition_weight) {
         change_condition(w, n);
+    } else {
+        upgrade(w, n);
     }
 }
 
@@ -157,7 +310,7 @@ static void break_for_good(struct world *w, unsigned slot)
               : how == 1 ? "deaf"
                          : "mute");
     if (how == 0 && n->alive) {
-        node_crash(w, n);
+        node_crash(w, n, n->disk.queue_count);
     }
     for (unsigned i = 0; i < SIM_NODES; i++) {
         if (i != slot) {
@@ -185,16 +338,18 @@ bool faults_begin_liveness(struct world *w)
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_node *n = &w->nodes[i];
         n->condition = 0;
+        n->rotten = 0;
         if (!n->exists) {
             continue;
         }
+        node_set_clock(w, n, 1000);
         n->paused_until_us = 0;
         if (!n->alive) {
             node_start(w, n);
         } else {
             n->raft->options.append_bytes_max = w->options.append_bytes;
             n->raft->options.window_bytes = w->options.window_bytes;
-            raft_set_condition(n->raft, w->engine.now_us, 0);
+            raft_set_condition(n->raft, node_now(w, n), 0);
             node_after_input(w, n);
         }
     }
@@ -281,6 +436,25 @@ static void check_caught_up(struct world *w, const struct sim_node *leader, uint
     }
 }
 
+/* Who does not belong to the cluster any more, and can still reach a member that it knows, has been
+ * told so: else it would ask for votes for ever. */
+static void check_removed(struct world *w, const struct sim_node *leader, const struct sim_node *n)
+{
+    const struct raft_membership *m = raft_membership(leader->raft);
+    if (!n->alive || w->broken[node_slot(w, n)] || raft_membership_find(m, n->id) != NULL ||
+        !n->raft->was_member || !raft_election_may_campaign(n->raft)) {
+        return;
+    }
+    const struct raft_membership *own = raft_membership(n->raft);
+    for (uint32_t i = 0; raft_membership_votes(own, n->id) && i < own->count; i++) {
+        uint64_t id = own->members[i].id;
+        if (raft_membership_votes(own, id) && raft_membership_find(m, id) != NULL &&
+            !w->broken[id - 1]) {
+            SIM_FAIL(w, "L-4", "node %" PRIu64 " was removed and asks for votes for ever", n->id);
+        }
+    }
+}
+
 void faults_check_end(struct world *w)
 {
     struct sim_node *leader = healthy_leader(w);
@@ -294,10 +468,37 @@ void faults_check_end(struct world *w)
     for (uint32_t i = 0; i < m->count; i++) {
         check_caught_up(w, leader, m->members[i].id);
     }
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        check_removed(w, leader, &w->nodes[i]);
+    }
     if (leader->pending_count != 0) {
         SIM_FAIL(w, "L-2", "%zu accepted proposals have no outcome", leader->pending_count);
     }
     if (w->liveness_accepted == 0 && w->options.read_permille < 900) {
         SIM_FAIL(w, "L-2", "no proposal was accepted in the whole liveness phase");
+    }
+}
+
+/* A healthy voter that has everything is named; RAFT_NONE when there is none beside the leader. */
+uint64_t faults_begin_transfer(struct world *w)
+{
+    struct sim_node *leader = healthy_leader(w);
+    const struct raft_membership *m = raft_membership(leader->raft);
+    for (uint32_t i = 0; i < m->count; i++) {
+        uint64_t id = m->members[i].id;
+        bool fit = id != leader->id && m->members[i].role == RAFT_VOTER && !w->broken[id - 1];
+        if (fit && load_transfer(w, leader, id) == CF_OK) {
+            node_after_input(w, leader);
+            return id;
+        }
+    }
+    return RAFT_NONE;
+}
+
+void faults_check_transferred(struct world *w, uint64_t to, uint64_t old_term)
+{
+    struct sim_node *leader = healthy_leader(w);
+    if (leader == NULL || leader->id != to || leader->raft->term <= old_term) {
+        SIM_FAIL(w, "L-5", "leadership was not handed to %" PRIu64, to);
     }
 }

@@ -1,6 +1,7 @@
 /* tests/sim/load.c: clients that write and read on all nodes, and an operator who changes things.
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "tests/sim/world.h"
 
@@ -25,20 +26,37 @@ static bool is_up(struct world *w, struct sim_node *n)
 
 /* ---- clients -------------------------------------------------------------------------------- */
 
-static void write_on(struct world *w, struct sim_node *n)
+/* What every member is known to understand. */
+static unsigned common_level(const struct raft *r)
+{
+    const struct raft_membership *m = &raft_config_at(r, r->log.commit)->membership;
+    unsigned level = raft_config_is_committed(r) && m->count != 0 ? 2 : 1;
+    for (uint32_t i = 0; i < m->count; i++) {
+        level = m->members[i].features < level ? m->members[i].features : level;
+    }
+    return level;
+}
+
+void load_write(struct world *w, struct sim_node *n, size_t count, size_t size)
 {
     struct raft_entry *entries[3];
-    uint8_t payload[4096];
-    size_t count = (size_t)sim_between(&w->engine, 1, 3);
+    uint8_t payload[4096] = {0};
+    uint8_t level = (uint8_t)common_level(n->raft);
+    bool handing_over = n->raft->transfer_to != RAFT_NONE;
     for (size_t i = 0; i < count; i++) {
-        size_t size = 8 + (size_t)sim_below(&w->engine, w->options.payload_max);
-        memset(payload, (int)i, size);
         cf_put_u64(payload, ++w->next_value);
-        entries[i] = raft_entry_new(RAFT_ENTRY_DATA, 0, cf_slice_of(payload, size));
+        entries[i] = raft_entry_new(RAFT_ENTRY_DATA, level, cf_slice_of(payload, size));
     }
     uint64_t index = 0;
-    cf_status status = raft_propose(n->raft, w->engine.now_us, entries, count, &index, NULL);
+    cf_status status = raft_propose(n->raft, node_now(w, n), entries, count, &index, NULL);
     if (status == CF_OK) {
+        world_record(w, "write %" PRIu64 " %zu %zu%s", n->id, count, size, held(w));
+        if (handing_over) {
+            SIM_FAIL(w, "transfer", "node %" PRIu64 " takes proposals while it hands over", n->id);
+        }
+        if (level > 1) {
+            sim_reached(&w->engine, MARK_LEVEL_2);
+        }
         for (size_t i = 0; i < count; i++) {
             raft_grow(&n->pending, &n->pending_capacity, n->pending_count + 1,
                       sizeof(n->pending[0]));
@@ -53,11 +71,12 @@ static void write_on(struct world *w, struct sim_node *n)
     }
 }
 
-static void read_on(struct world *w, struct sim_node *n)
+void load_read(struct world *w, struct sim_node *n)
 {
     struct sim_read read = {
         .cookie = ++w->next_cookie, .floor = w->acknowledged, .started_us = w->engine.now_us};
-    if (raft_read(n->raft, w->engine.now_us, read.cookie, NULL) == CF_OK) {
+    if (raft_read(n->raft, node_now(w, n), read.cookie, NULL) == CF_OK) {
+        world_record(w, "read %" PRIu64 "%s", n->id, held(w));
         raft_grow(&n->reads, &n->read_capacity, n->read_count + 1, sizeof(n->reads[0]));
         n->reads[n->read_count++] = read;
     }
@@ -67,7 +86,7 @@ static void read_on(struct world *w, struct sim_node *n)
 void load_read_at_wake(struct world *w, struct sim_node *n)
 {
     if (is_up(w, n)) {
-        read_on(w, n);
+        load_read(w, n);
         node_after_input(w, n);
     }
 }
@@ -88,6 +107,7 @@ static struct sim_node *oldest_leader(struct world *w)
 
 void load_client(struct world *w)
 {
+    w->requests++;
     struct sim_node *n = &w->nodes[sim_below(&w->engine, SIM_NODES)];
     bool reads = sim_chance(&w->engine, w->options.read_permille);
     if (reads && sim_chance(&w->engine, 300)) {
@@ -102,9 +122,10 @@ void load_client(struct world *w)
         return;
     }
     if (reads) {
-        read_on(w, n);
+        load_read(w, n);
     } else {
-        write_on(w, n);
+        size_t count = (size_t)sim_between(&w->engine, 1, 3);
+        load_write(w, n, count, 8 + (size_t)sim_below(&w->engine, w->options.payload_max));
     }
     node_after_input(w, n);
 }
@@ -161,7 +182,7 @@ void load_serve_reads(struct world *w, struct sim_node *n)
             continue;
         }
         n->reads[i] = n->reads[--n->read_count];
-        if (read.by_lease && !raft_lease_valid(n->raft, w->engine.now_us)) {
+        if (read.by_lease && !raft_lease_valid(n->raft, node_now(w, n))) {
             continue; /* it woke up too late: the client asks again */
         }
         if (n->state.applied < read.floor) {
@@ -202,9 +223,10 @@ void load_forget(struct sim_node *n)
 
 /* ---- the operator --------------------------------------------------------------------------- */
 
-static void set_role(struct raft_membership *m, uint64_t id, uint8_t role)
+static void set_role(const struct world *w, struct raft_membership *m, uint64_t id, uint8_t role)
 {
-    cf_ignore(raft_membership_set(m, id, role, 1, "", "", NULL), "the ids and roles are valid");
+    cf_ignore(raft_membership_set(m, id, role, w->options.upgrade_weight != 0 ? w->nodes[id - 1].level : 1,
+                                  "", "", NULL), "the ids and roles are valid");
 }
 
 static uint64_t pick(struct world *w, const struct raft_membership *m, uint8_t role)
@@ -235,6 +257,7 @@ static uint64_t fresh_node(struct world *w)
     for (unsigned i = 0; i < SIM_NODES; i++) {
         if (!w->nodes[i].exists) {
             node_create(w, i, NULL);
+            world_record(w, "add %u", i + 1);
             node_start(w, &w->nodes[i]);
             return i + 1;
         }
@@ -246,16 +269,16 @@ static bool edit(struct world *w, struct raft_membership *m)
 {
     unsigned voters = count_voters(m);
     uint64_t voter = pick(w, m, RAFT_VOTER), learner = pick(w, m, RAFT_LEARNER), fresh;
-    switch (sim_below(&w->engine, 7)) {
+    switch (sim_below(&w->engine, w->options.upgrade_weight != 0 ? 10 : 7)) {
     case 0: /* a new learner */
         fresh = m->count < 7 ? fresh_node(w) : RAFT_NONE;
         if (fresh != RAFT_NONE) {
-            set_role(m, fresh, RAFT_LEARNER);
+            set_role(w, m, fresh, RAFT_LEARNER);
         }
         return fresh != RAFT_NONE;
     case 1: /* promotion */
         if (learner != RAFT_NONE && voters < 7) {
-            set_role(m, learner, RAFT_VOTER);
+            set_role(w, m, learner, RAFT_VOTER);
             sim_reached(&w->engine, MARK_LEARNER_PROMOTED);
             return true;
         }
@@ -264,14 +287,14 @@ static bool edit(struct world *w, struct raft_membership *m)
         return voters > 2 && raft_membership_remove(m, voter);
     case 3: /* demotion */
         if (voters > 2) {
-            set_role(m, voter, RAFT_LEARNER);
+            set_role(w, m, voter, RAFT_LEARNER);
             return true;
         }
         return false;
     case 4: /* replace one: joint */
         fresh = learner != RAFT_NONE ? learner : fresh_node(w);
         if (fresh != RAFT_NONE && raft_membership_remove(m, voter)) {
-            set_role(m, fresh, RAFT_VOTER);
+            set_role(w, m, fresh, RAFT_VOTER);
             return true;
         }
         return false;
@@ -280,37 +303,78 @@ static bool edit(struct world *w, struct raft_membership *m)
             m->members[i].role = sim_below(&w->engine, 3) == 0 ? RAFT_LEARNER : RAFT_VOTER;
         }
         return count_voters(m) >= 1;
-    default: /* a learner goes */
+    case 6: /* a learner goes */
         return learner != RAFT_NONE && raft_membership_remove(m, learner);
+    default: /* nodes that run the new program say so */
+        for (uint32_t i = 0; i < m->count; i++) {
+            m->members[i].features = w->nodes[m->members[i].id - 1].level;
+        }
+        return true;
     }
 }
 
-static void change_membership(struct world *w, struct sim_node *n)
+/* What a joint configuration is about to become. */
+static struct raft_membership simple_of(const struct raft_membership *m)
 {
-    struct raft_membership target = *raft_membership(n->raft);
-    for (uint32_t i = 0; i < target.count; i++) { /* what a joint one is about to become */
-        target.members[i].role &= (uint8_t)~RAFT_OUTGOING;
-    }
+    struct raft_membership target = *m;
     for (uint32_t i = target.count; i-- > 0;) {
+        target.members[i].role &= (uint8_t)~RAFT_OUTGOING;
         if (target.members[i].role == 0) {
             raft_membership_remove(&target, target.members[i].id);
         }
     }
-    if (!edit(w, &target)) {
-        return;
+    return target;
+}
+
+static void record_change(struct world *w, const struct sim_node *n,
+                          const struct raft_membership *target)
+{
+    char text[256] = "";
+    size_t size = 0;
+    for (uint32_t i = 0; w->record != NULL && i < target->count; i++) {
+        size += (size_t)snprintf(text + size, sizeof(text) - size, " %c%" PRIu64,
+                                 target->members[i].role == RAFT_VOTER ? 'v' : 'l',
+                                 target->members[i].id);
     }
+    world_record(w, "change %" PRIu64 "%s%s", n->id, text, held(w));
+}
+
+cf_status load_change(struct world *w, struct sim_node *n, const struct raft_membership *target)
+{
     uint64_t index = 0;
-    cf_status status = raft_change_membership(n->raft, w->engine.now_us, &target, &index, NULL);
+    cf_status status = raft_change_membership(n->raft, node_now(w, n), target, &index, NULL);
     if (status == CF_OK) {
+        record_change(w, n, target);
         bool joint = raft_membership_is_joint(raft_membership(n->raft));
         sim_reached(&w->engine, joint ? MARK_JOINT : MARK_LEADER);
         sim_trace(&w->engine, "%" PRIu64 " changes the configuration at %" PRIu64 "%s", n->id,
                   index, joint ? " (joint)" : "");
     }
-    struct raft_membership none = {0};
-    if (raft_change_membership(n->raft, w->engine.now_us, &none, &index, NULL) == CF_OK) {
+    return status;
+}
+
+static void change_membership(struct world *w, struct sim_node *n)
+{
+    struct raft_membership target = simple_of(raft_membership(n->raft)), none = {0};
+    uint64_t index = 0;
+    if (!edit(w, &target)) {
+        return;
+    }
+    cf_ignore(load_change(w, n, &target), "legal or not, now or never");
+    if (raft_change_membership(n->raft, node_now(w, n), &none, &index, NULL) == CF_OK) {
         SIM_FAIL(w, "config", "an empty configuration was accepted");
     }
+}
+
+cf_status load_transfer(struct world *w, struct sim_node *n, uint64_t to)
+{
+    cf_status status = raft_transfer(n->raft, node_now(w, n), to, NULL);
+    if (status == CF_OK) {
+        world_record(w, "transfer %" PRIu64 " %" PRIu64 "%s", n->id, to, held(w));
+        sim_reached(&w->engine, MARK_TRANSFERRED);
+        sim_trace(&w->engine, "%" PRIu64 " transfers to %" PRIu64, n->id, n->raft->transfer_to);
+    }
+    return status;
 }
 
 void load_operator(struct world *w)
@@ -318,6 +382,7 @@ void load_operator(struct world *w)
     const struct sim_options *o = &w->options;
     uint64_t total = o->change_weight + o->transfer_weight;
     struct sim_node *n = load_leader(w);
+    w->operations++;
     if (total == 0 || n == NULL || !is_up(w, n)) {
         return;
     }
@@ -326,10 +391,7 @@ void load_operator(struct world *w)
     } else {
         uint64_t to =
             sim_below(&w->engine, 2) == 0 ? RAFT_NONE : sim_between(&w->engine, 1, SIM_NODES);
-        if (raft_transfer(n->raft, w->engine.now_us, to, NULL) == CF_OK) {
-            sim_reached(&w->engine, MARK_TRANSFERRED);
-            sim_trace(&w->engine, "%" PRIu64 " transfers to %" PRIu64, n->id, n->raft->transfer_to);
-        }
+        cf_ignore(load_transfer(w, n, to), "legal or not");
     }
     node_after_input(w, n);
 }

@@ -14,6 +14,28 @@ unsigned node_slot(const struct world *w, const struct sim_node *n)
     return (unsigned)(n - w->nodes);
 }
 
+/* ---- the clock: monotonic, and no better than quartz ------------------------------------------ */
+
+uint64_t node_now(const struct world *w, const struct sim_node *n)
+{
+    return n->clock_us + (w->engine.now_us - n->clock_at_us) * n->clock_rate / 1000;
+}
+
+void node_set_clock(struct world *w, struct sim_node *n, uint64_t rate)
+{
+    n->clock_us = n->clock_at_us != 0 ? node_now(w, n) : w->engine.now_us;
+    n->clock_at_us = w->engine.now_us;
+    n->clock_rate = rate;
+}
+
+/* When the node's clock will show `clock_us`. */
+static uint64_t engine_time(const struct world *w, const struct sim_node *n, uint64_t clock_us)
+{
+    uint64_t now = node_now(w, n);
+    uint64_t left = clock_us > now ? clock_us - now : 0;
+    return w->engine.now_us + (left * 1000 + n->clock_rate - 1) / n->clock_rate;
+}
+
 /* ---- the log reader ------------------------------------------------------------------------- */
 
 struct reader_context {
@@ -44,7 +66,12 @@ static cf_status read_entries(void *context, uint64_t from, uint64_t to, size_t 
         return cf_fail(err, CF_BUSY, "being read");
     }
     size_t count = 0, bytes = 0;
-    for (uint64_t i = from; i <= to && count < max_count; i++) {
+    if (faults_is_rotten(c->n, from)) {
+        sim_schedule(&w->engine, w->engine.now_us, EV_ROT_FOUND, node_slot(w, c->n),
+                     c->n->incarnation, 0, NULL);
+        return cf_fail(err, CF_CORRUPT, "a checksum does not fit");
+    }
+    for (uint64_t i = from; i <= to && count < max_count && !faults_is_rotten(c->n, i); i++) {
         struct raft_entry *entry = disk_entry(&c->n->disk, i);
         if (entry == NULL) {
             break;
@@ -71,6 +98,12 @@ void node_create(struct world *w, unsigned slot, const struct raft_membership *f
     n->exists = true;
     n->id = slot + 1;
     disk_init(&n->disk, founding);
+    n->level = 2;
+    sim_stream_seed(&w->engine, &n->draws, 1, slot, 0);
+    uint64_t drift = w->options.drift_permille;
+    struct cf_prng *before = sim_draw_from(&w->engine, &n->draws);
+    node_set_clock(w, n, sim_between(&w->engine, 1000 - drift, 1000 + drift));
+    sim_draw_from(&w->engine, before);
 }
 
 static struct raft_options core_options(struct world *w, struct sim_node *n)
@@ -80,13 +113,13 @@ static struct raft_options core_options(struct world *w, struct sim_node *n)
     raft_options_default(&options);
     options.id = n->id;
     options.incarnation = n->incarnation;
-    options.seed = sim_below(&w->engine, UINT64_MAX);
+    options.seed = sim_mix(w->engine.seed, n->id << 32 | n->incarnation);
     options.heartbeat_us = o->heartbeat_us;
     options.election_us = o->election_us;
     options.use_priority = o->priority != 0;
     options.preferred = o->priority == n->id;
     options.lease_reads = o->lease != 0;
-    options.condition = n->condition | (n->lost ? RAFT_RECOVERING : 0);
+    options.condition = n->condition | (n->lost && !n->lost_silently ? RAFT_RECOVERING : 0);
     options.append_bytes_max = o->append_bytes;
     options.append_entries_max = 16;
     options.window_messages = o->window_messages;
@@ -121,12 +154,14 @@ void node_start(struct world *w, struct sim_node *n)
                                .configs = configs,
                                .config_count = config_count};
     struct cf_error err = {0};
-    if (raft_new(&options, &start, w->engine.now_us, &n->raft, &err) != CF_OK) {
+    if (raft_new(&options, &start, node_now(w, n), &n->raft, &err) != CF_OK) {
         SIM_FAIL(w, "restart", "node %" PRIu64 ": %s", n->id, err.message);
     }
     n->apply_to = n->state.applied;
     n->seen_role = RAFT_FOLLOWER;
     n->seen_truncations = 0;
+    n->heard_us = n->stalled_us = 0;
+    world_record(w, "start %" PRIu64, n->id);
     sim_trace(&w->engine, "%" PRIu64 " starts: term %" PRIu64 " log %" PRIu64 "..%" PRIu64, n->id,
               disk->hard.term, disk->base.index, disk_last(disk));
     check_restarted(w, n);
@@ -135,15 +170,18 @@ void node_start(struct world *w, struct sim_node *n)
 
 /* What is left of the process is its disk, and of that what was synced and perhaps a little more.
  */
-void node_crash(struct world *w, struct sim_node *n)
+void node_crash(struct world *w, struct sim_node *n, size_t kept)
 {
-    size_t kept = (size_t)sim_between(&w->engine, 0, n->disk.queue_count);
+    kept = cf_min(kept, n->disk.queue_count);
+    world_record(w, "crash %" PRIu64 " %zu", n->id, kept);
     if (kept < n->disk.queue_count) {
         sim_reached(&w->engine, MARK_TORN_CRASH);
     }
     sim_trace(&w->engine, "%" PRIu64 " crashes; %zu of %zu unsynced writes survive", n->id, kept,
               n->disk.queue_count);
-    disk_apply(&n->disk, kept);
+    if (!disk_apply(&n->disk, kept)) {
+        SIM_FAIL(w, "I-18", "the log of node %" PRIu64 " has a gap on its disk", n->id);
+    }
     disk_forget_queue(&n->disk);
     raft_free(n->raft);
     n->raft = NULL;
@@ -181,12 +219,18 @@ static void start_sync(struct world *w, struct sim_node *n)
         duration += sim_between(&w->engine, 0, o->fsync_spike_us);
     }
     n->disk.syncing = true;
+    n->sync_began_us = w->engine.now_us;
+    if (w->script != NULL) {
+        return;
+    }
     sim_schedule(&w->engine, w->engine.now_us + duration, EV_SYNCED, node_slot(w, n),
                  n->incarnation, n->disk.queue_count, NULL);
 }
 
-static void on_synced(struct world *w, struct sim_node *n, size_t count)
+void node_sync(struct world *w, struct sim_node *n, size_t count, bool each)
 {
+    world_record(w, "sync %" PRIu64 " %zu%s%s", n->id, count, each ? " each" : "", held(w));
+    count = cf_min(count, n->disk.queue_count);
     uint64_t ids[RAFT_WRITES_MAX * 4], terms[RAFT_WRITES_MAX * 4];
     size_t writes = 0;
     bool installed = false;
@@ -198,9 +242,16 @@ static void on_synced(struct world *w, struct sim_node *n, size_t count)
             installed |= write->install && write->id == n->incoming_install;
         }
     }
-    disk_apply(&n->disk, count);
+    if (!disk_apply(&n->disk, count)) {
+        SIM_FAIL(w, "I-18", "the log of node %" PRIu64 " has a gap on its disk", n->id);
+    }
     n->disk.syncing = false;
     start_sync(w, n);
+    if ((n->condition & RAFT_STALLED) != 0 && w->script == NULL) {
+        n->condition &= ~RAFT_STALLED;
+        world_record(w, "condition %" PRIu64 " %u +", n->id, (unsigned)n->condition);
+        raft_set_condition(n->raft, node_now(w, n), n->condition);
+    }
     if (installed) {
         n->state = n->incoming_state;
         n->apply_to = n->state.applied;
@@ -209,10 +260,9 @@ static void on_synced(struct world *w, struct sim_node *n, size_t count)
         sim_reached(&w->engine, MARK_SNAPSHOT_INSTALLED);
         check_snapshot(w, &n->incoming, &n->state);
     }
-    /* One completion for all, or one for each. */
-    size_t first = writes > 0 && sim_below(&w->engine, 2) == 0 ? writes - 1 : 0;
+    size_t first = writes > 0 && !each ? writes - 1 : 0;
     for (size_t i = first; i < writes; i++) {
-        raft_on_persisted(n->raft, w->engine.now_us, ids[i], terms[i]);
+        raft_on_persisted(n->raft, node_now(w, n), ids[i], terms[i]);
         check_node(w, n);
     }
     if (installed) {
@@ -253,18 +303,23 @@ static void take_write(struct world *w, struct sim_node *n, const struct raft_re
 
 static void schedule_apply(struct world *w, struct sim_node *n)
 {
-    if (!n->apply_scheduled && n->state.applied < n->apply_to) {
+    if (!n->apply_scheduled && n->state.applied < n->apply_to && w->script == NULL) {
         n->apply_scheduled = true;
         sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 0, w->options.apply_us),
                      EV_APPLY, node_slot(w, n), n->incarnation, 0, NULL);
     }
 }
 
-static void on_apply(struct world *w, struct sim_node *n)
+void node_apply(struct world *w, struct sim_node *n, uint64_t chunk)
 {
-    uint64_t chunk = sim_between(&w->engine, 1, 32);
+    world_record(w, "apply %" PRIu64 " %" PRIu64 "%s", n->id, chunk, held(w));
     while (chunk-- > 0 && n->state.applied < n->apply_to) {
         struct raft_entry *entry = disk_entry(&n->disk, n->state.applied + 1);
+        if (faults_is_rotten(n, n->state.applied + 1)) {
+            sim_schedule(&w->engine, w->engine.now_us, EV_ROT_FOUND, node_slot(w, n),
+                         n->incarnation, 0, NULL);
+            break;
+        }
         if (entry == NULL) {
             SIM_FAIL(w, "I-10", "node %" PRIu64 " is to apply %" PRIu64 ", which is not durable",
                      n->id, n->state.applied + 1);
@@ -274,29 +329,41 @@ static void on_apply(struct world *w, struct sim_node *n)
         check_apply(w, n, entry);
         load_applied(w, n, entry);
     }
-    raft_on_applied(n->raft, w->engine.now_us, n->state.applied);
+    raft_on_applied(n->raft, node_now(w, n), n->state.applied);
     load_serve_reads(w, n);
     schedule_apply(w, n);
+}
+
+void node_flush(struct world *w, struct sim_node *n)
+{
+    world_record(w, "flush %" PRIu64, n->id);
+    n->disk.flushed = n->state;
+}
+
+void node_compact(struct world *w, struct sim_node *n, uint64_t index)
+{
+    struct disk_write write = {.has_base = true};
+    if (index <= n->disk.flushed.applied && n->incoming_install == 0 &&
+        raft_compact(n->raft, index, &write.base, NULL) == CF_OK) {
+        world_record(w, "compact %" PRIu64 " %" PRIu64, n->id, index);
+        sim_reached(&w->engine, MARK_COMPACTED);
+        disk_queue(&n->disk, &write);
+        start_sync(w, n);
+    }
 }
 
 /* Flushes the state now and then, and cuts the log to what the trailing limit says. */
 void node_maintain(struct world *w, struct sim_node *n)
 {
     if (sim_chance(&w->engine, 600)) {
-        n->disk.flushed = n->state;
+        node_flush(w, n);
     }
     uint64_t limit = n->disk.flushed.applied;
     if (sim_chance(&w->engine, 500) && raft_compact_limit(n->raft) < limit) {
         limit = raft_compact_limit(n->raft); /* the polite way; else laggards take a snapshot */
     }
-    if (limit < n->disk.base.index + w->options.trailing || n->incoming_install != 0) {
-        return;
-    }
-    struct disk_write write = {.has_base = true};
-    if (raft_compact(n->raft, limit - w->options.trailing / 2, &write.base, NULL) == CF_OK) {
-        sim_reached(&w->engine, MARK_COMPACTED);
-        disk_queue(&n->disk, &write);
-        start_sync(w, n);
+    if (limit >= n->disk.base.index + w->options.trailing) {
+        node_compact(w, n, limit - w->options.trailing / 2);
     }
 }
 
@@ -337,7 +404,7 @@ static void handle_ready(struct world *w, struct sim_node *n, const struct raft_
     }
 }
 
-static void drain(struct world *w, struct sim_node *n)
+void node_drain(struct world *w, struct sim_node *n)
 {
     struct raft_ready ready;
     while (raft_take_ready(n->raft, &ready)) {
@@ -347,14 +414,40 @@ static void drain(struct world *w, struct sim_node *n)
     load_serve_reads(w, n);
 }
 
+/* Lets the core see its clock; counts the time that a stalled leader sees pass. */
+void node_tick(struct world *w, struct sim_node *n)
+{
+    uint64_t asked = n->raft->counters.pre_votes, now = node_now(w, n);
+    size_t at = w->record != NULL ? w->record->size : 0;
+    world_record(w, "tick %" PRIu64 "%s", n->id, held(w));
+    raft_tick(n->raft, now);
+    if (w->record != NULL && n->raft->counters.pre_votes != asked) {
+        world_record_as(w, at, "timeout %" PRIu64 "%s", n->id, held(w));
+    }
+    /* What the host says of its disk (consensus.md 13.2). */
+    bool slow = n->disk.syncing && w->engine.now_us > n->sync_began_us + w->options.election_us;
+    if (slow && (n->condition & RAFT_STALLED) == 0 && w->script == NULL &&
+        !raft_election_is_sole_voter(n->raft)) {
+        sim_reached(&w->engine, MARK_DISK_STALLED);
+        n->condition |= RAFT_STALLED;
+        world_record(w, "condition %" PRIu64 " %u +", n->id, (unsigned)n->condition);
+        raft_set_condition(n->raft, now, n->condition);
+    }
+    bool stalls = n->raft->role == RAFT_LEADER && (n->raft->condition & RAFT_STALLED) != 0;
+    uint64_t passed = cf_min(now - n->stall_seen_us, w->options.heartbeat_us * 2);
+    n->stalled_us = stalls ? n->stalled_us + passed : 0;
+    n->stall_seen_us = now;
+}
+
 static void set_timer(struct world *w, struct sim_node *n)
 {
     uint64_t deadline = raft_deadline_us(n->raft);
+    if (w->script != NULL || deadline == UINT64_MAX) {
+        return;
+    }
+    deadline = engine_time(w, n, deadline);
     if (n->timer_at_us != 0 && n->timer_at_us <= deadline && n->timer_at_us > w->engine.now_us) {
         return; /* it rings earlier and looks again */
-    }
-    if (deadline == UINT64_MAX) {
-        return;
     }
     n->timer_serial++;
     n->timer_at_us = deadline + sim_between(&w->engine, 0, w->options.timer_late_us);
@@ -363,15 +456,21 @@ static void set_timer(struct world *w, struct sim_node *n)
 
 void node_after_input(struct world *w, struct sim_node *n)
 {
+    struct cf_prng *before = sim_draw_from(&w->engine, &n->draws);
     check_node(w, n);
+    if (script_holds(w)) {
+        sim_draw_from(&w->engine, before);
+        return;
+    }
     if (w->options.drain_us == 0) {
-        drain(w, n);
+        node_drain(w, n);
     } else if (!n->drain_scheduled) {
         n->drain_scheduled = true;
         sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 0, w->options.drain_us),
                      EV_DRAIN, node_slot(w, n), n->incarnation, 0, NULL);
     }
     set_timer(w, n);
+    sim_draw_from(&w->engine, before);
 }
 
 static bool is_current(struct sim_node *n, const struct sim_event *event)
@@ -384,6 +483,8 @@ static bool is_current(struct sim_node *n, const struct sim_event *event)
     case EV_APPLY:
     case EV_LOG_READY:
     case EV_SNAP_STEP:
+    case EV_UNREACHABLE:
+    case EV_ROT_FOUND:
         return event->a == n->incarnation;
     default:
         return true;
@@ -395,11 +496,12 @@ static void dispatch(struct world *w, struct sim_node *n, struct sim_event *even
     switch (event->kind) {
     case EV_TICK:
         n->timer_at_us = 0;
-        raft_tick(n->raft, w->engine.now_us);
+        node_tick(w, n);
         break;
     case EV_DRAIN:
         n->drain_scheduled = false;
-        drain(w, n);
+        world_record(w, "drain %" PRIu64, n->id);
+        node_drain(w, n);
         set_timer(w, n);
         return;
     case EV_PACKET:
@@ -412,14 +514,30 @@ static void dispatch(struct world *w, struct sim_node *n, struct sim_event *even
         transport_receive(w, n, event->data);
         break;
     case EV_SYNCED:
-        on_synced(w, n, (size_t)event->b);
+        if (!w->liveness && sim_chance(&w->engine, w->options.fsync_fail_permille)) {
+            /* The first failed sync ends the process (consensus.md 13.1): what it was to bring to
+             * the disk may be there or not, and a second sync would lie. */
+            sim_reached(&w->engine, MARK_FSYNC_FAILED);
+            faults_crash(w, n);
+            return;
+        }
+        /* One completion for all, or one for each. */
+        node_sync(w, n, (size_t)event->b, sim_below(&w->engine, 2) != 0);
         break;
     case EV_APPLY:
         n->apply_scheduled = false;
-        on_apply(w, n);
+        node_apply(w, n, sim_between(&w->engine, 1, 32));
         break;
+    case EV_UNREACHABLE:
+        world_record(w, "unreachable %" PRIu64 " %" PRIu64 "%s", n->id, event->b, held(w));
+        raft_on_unreachable(n->raft, node_now(w, n), event->b);
+        break;
+    case EV_ROT_FOUND:
+        faults_rot_found(w, n);
+        return;
     case EV_LOG_READY:
-        raft_on_log_ready(n->raft, w->engine.now_us);
+        world_record(w, "logready %" PRIu64 "%s", n->id, held(w));
+        raft_on_log_ready(n->raft, node_now(w, n));
         break;
     case EV_SNAP_STEP:
         transport_snapshot_step(w, n, event->b);
@@ -445,7 +563,9 @@ void node_event(struct world *w, struct sim_event *event)
                      event->data);
         return;
     } else {
+        struct cf_prng *before = sim_draw_from(&w->engine, &n->draws);
         dispatch(w, n, event);
+        sim_draw_from(&w->engine, before);
     }
     packet_free(event->data);
 }

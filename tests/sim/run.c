@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "tests/sim/world.h"
+#include "tests/sim/script.h"
 
 #define EVENTS_MAX 1500000 /* the busiest honest runs take a fifth of that */
 
@@ -63,22 +63,33 @@ static void draw_faults(struct world *w)
     w->net.slow_max_us = 1000 * sim_option(e, "slow_max_ms", 10, 2000);
 }
 
-static void found_cluster(struct world *w)
+static void draw_size(struct world *w)
 {
     static const unsigned sizes[] = {1, 2, 3, 3, 3, 3, 4, 5, 5, 7};
     struct sim_engine *e = &w->engine;
-    struct raft_membership founding = {0};
     w->options.nodes = sizes[sim_option(e, "size_class", 0, CF_LENGTH(sizes) - 1)];
     w->options.learners = (unsigned)sim_option(e, "learners", 0, 2);
     w->options.clients = (unsigned)sim_option(e, "clients", 1, 6);
     /* New options come last, so that old seeds keep most of their meaning. */
     w->options.lose_permille = sim_option_maybe(e, "lose_permille", 1, 600);
-    for (unsigned i = 0; i < w->options.nodes + w->options.learners; i++) {
-        uint8_t role = i < w->options.nodes ? RAFT_VOTER : RAFT_LEARNER;
+    w->options.drift_permille = sim_option_maybe(e, "drift_permille", 1, 90);
+    w->options.rot_permille = sim_option_maybe(e, "rot_permille", 1, 300);
+    w->options.silent_permille = sim_option_maybe(e, "older_image_permille", 1, 600);
+    w->options.fsync_fail_permille = sim_option_maybe(e, "fsync_fail_permille", 1, 10);
+    w->options.upgrade_weight = sim_option_maybe(e, "upgrade", 1, 6);
+    w->options.stop_us = sim_option(e, "stop_us", 0, 0);
+}
+
+void world_found(struct world *w, unsigned voters, unsigned learners)
+{
+    struct raft_membership founding = {0};
+    for (unsigned i = 0; i < voters + learners; i++) {
+        uint8_t role = i < voters ? RAFT_VOTER : RAFT_LEARNER;
         cf_ignore(raft_membership_set(&founding, i + 1, role, 1, "", "", NULL), "always valid");
     }
-    for (unsigned i = 0; i < w->options.nodes + w->options.learners; i++) {
+    for (unsigned i = 0; i < voters + learners; i++) {
         node_create(w, i, &founding);
+        w->nodes[i].level = w->options.upgrade_weight != 0 ? 1 : 2;
     }
 }
 
@@ -105,7 +116,19 @@ static void again(struct world *w, const struct sim_event *event, uint64_t inter
 /* Clients stop with the workload; maintenance and nodes go on to the end. */
 static void world_event(struct world *w, struct sim_event *event, bool load)
 {
+    /* Each fault and request has its chance to itself. */
+    uint64_t ordinal = event->kind == EV_CLIENT     ? w->requests
+                       : event->kind == EV_OPERATOR ? w->operations
+                       : event->kind == EV_NEMESIS  ? w->nemeses
+                                                    : w->engine.events;
+    sim_stream_seed(&w->engine, &w->event_draws, 3, event->kind, ordinal);
+    sim_draw_from(&w->engine, &w->event_draws);
     switch (event->kind) {
+    case EV_SWIZZLE:
+        if (!w->liveness) {
+            faults_swizzle(w, event->node, event->a != 0);
+        }
+        break;
     case EV_CLIENT:
         if (load) {
             load_client(w);
@@ -151,8 +174,12 @@ static void run_for(struct world *w, uint64_t duration_us, bool load)
 {
     uint64_t until_us = w->engine.now_us + duration_us;
     struct sim_event event;
+    if (w->options.stop_us != 0 && until_us > w->options.stop_us) {
+        until_us = w->options.stop_us;
+    }
     while (sim_next(&w->engine, until_us, &event)) {
         world_event(w, &event, load);
+        sim_draw_from(&w->engine, NULL);
         if (w->engine.events > EVENTS_MAX) {
             SIM_FAIL(w, "L-4", "a storm of messages");
         }
@@ -169,6 +196,9 @@ static void run_phases(struct world *w)
 {
     uint64_t t = w->options.election_us;
     run_for(w, w->options.safety_us, true);
+    if (w->options.stop_us != 0 && w->engine.now_us >= w->options.stop_us) {
+        return;
+    }
     if (!faults_begin_liveness(w)) {
         return;
     }
@@ -189,16 +219,49 @@ static void run_phases(struct world *w)
         faults_check_stable(w, term);
     }
     faults_check_end(w);
+    uint64_t to = faults_begin_transfer(w);
+    if (to != RAFT_NONE) {
+        run_for(w, 3 * t, true); /* L-5, under load */
+        faults_check_transferred(w, to, term);
+        sim_reached(&w->engine, MARK_LIVE_TRANSFER);
+    }
 }
 
-uint64_t run_seed(uint64_t seed, bool verbose, uint64_t *ret_reached, bool print_summary)
+void (*world_on_fail)(const char *invariant, const char *text);
+
+struct world *world_new(uint64_t seed, bool verbose, const struct sim_override *overrides)
 {
     struct world *w = cf_new(struct world);
     sim_engine_init(&w->engine, seed, verbose);
+    w->engine.overrides = overrides;
+    w->engine.on_fail = world_on_fail;
     draw_timing(w);
     draw_limits(w);
     draw_faults(w);
-    found_cluster(w);
+    draw_size(w);
+    for (unsigned i = 0; i < SIM_NODES * SIM_NODES; i++) {
+        sim_stream_seed(&w->engine, &w->link_draws[i / SIM_NODES][i % SIM_NODES], 2, i, 0);
+    }
+    return w;
+}
+
+void world_free(struct world *w)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        node_done(w, &w->nodes[i]);
+    }
+    sim_engine_done(&w->engine, drop_event);
+    check_done(w);
+    cf_free(w);
+}
+
+uint64_t run_seed_with(uint64_t seed, const struct sim_override *overrides, struct cf_buf *record,
+                       bool verbose, uint64_t *ret_reached, bool print_summary)
+{
+    struct world *w = world_new(seed, verbose, overrides);
+    w->record = record;
+    w->recorded_us = w->engine.now_us;
+    world_found(w, w->options.nodes, w->options.learners);
     if (print_summary) {
         printf("options: %s\n", sim_options_text(&w->engine));
     }
@@ -218,11 +281,11 @@ uint64_t run_seed(uint64_t seed, bool verbose, uint64_t *ret_reached, bool print
                w->served_reads, w->max_leader_term, hash);
     }
     *ret_reached |= w->engine.reached;
-    for (unsigned i = 0; i < SIM_NODES; i++) {
-        node_done(w, &w->nodes[i]);
-    }
-    sim_engine_done(&w->engine, drop_event);
-    check_done(w);
-    cf_free(w);
+    world_free(w);
     return hash;
+}
+
+uint64_t run_seed(uint64_t seed, bool verbose, uint64_t *ret_reached, bool print_summary)
+{
+    return run_seed_with(seed, NULL, NULL, verbose, ret_reached, print_summary);
 }

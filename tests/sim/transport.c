@@ -11,7 +11,7 @@ void packet_free(struct packet *p)
     }
 }
 
-static struct packet *packet_copy(const struct packet *p)
+struct packet *packet_copy(const struct packet *p)
 {
     struct packet *copy = cf_memdup(p, sizeof(*p));
     if (p->msg.entry_count > 0) {
@@ -31,15 +31,23 @@ void transport_send(struct world *w, struct sim_node *n, const struct packet *p)
     if (to == NULL || !to->exists) {
         return;
     }
+    if (w->script != NULL) {
+        script_in_flight(w, packet_copy(p));
+        return;
+    }
     uint64_t delays[2];
+    struct cf_prng *before =
+        sim_draw_from(&w->engine, &w->link_draws[from][node_slot(w, to)]);
     unsigned copies = sim_net_route(&w->engine, &w->net, from, node_slot(w, to), delays);
     if (copies == 0 && p->type == PACKET_RAFT && sim_chance(&w->engine, 100)) {
-        raft_on_unreachable(n->raft, w->engine.now_us, to->id);
+        sim_schedule(&w->engine, w->engine.now_us, EV_UNREACHABLE, from, n->incarnation, to->id,
+                     NULL);
     }
     for (unsigned i = 0; i < copies; i++) {
         sim_schedule(&w->engine, w->engine.now_us + delays[i], EV_PACKET, node_slot(w, to), from,
                      w->liveness, packet_copy(p));
     }
+    sim_draw_from(&w->engine, before);
 }
 
 void transport_send_msg(struct world *w, struct sim_node *n, const struct raft_msg *m)
@@ -56,34 +64,54 @@ void transport_send_msg(struct world *w, struct sim_node *n, const struct raft_m
     transport_send(w, n, &p);
 }
 
-/* A frame with a flipped bit has to die at the checksum of an entry. */
+/* A frame with flipped bits, or one that ends early, has to die at the checksum of an entry. */
 static bool is_corrupted(struct world *w, const struct raft_msg *m)
 {
-    if (m->entry_count == 0 || !sim_chance(&w->engine, w->options.corrupt_permille)) {
+    struct sim_engine *e = &w->engine;
+    if (m->entry_count == 0 || !sim_chance(e, w->options.corrupt_permille)) {
         return false;
     }
-    const struct raft_entry *entry = m->entries[sim_below(&w->engine, m->entry_count)];
+    const struct raft_entry *entry = m->entries[sim_below(e, m->entry_count)];
     struct raft_entry *loaded = NULL;
     uint8_t *bytes = cf_memdup(entry->payload.data, entry->payload.size);
-    uint64_t term = entry->term;
+    size_t size = entry->payload.size;
+    uint64_t term = entry->term, index = entry->index;
     uint32_t crc32c = entry->crc32c;
-    if (entry->payload.size > 0 && sim_chance(&w->engine, 700)) {
-        bytes[sim_below(&w->engine, entry->payload.size)] ^=
-            (uint8_t)(1u << sim_below(&w->engine, 8));
-    } else if (sim_chance(&w->engine, 500)) {
-        term ^= (uint64_t)1 << sim_below(&w->engine, 20);
-        term += term == 0 ? entry->term + 1 : 0;
-    } else {
-        crc32c ^= 1u << sim_below(&w->engine, 32);
+    uint8_t type = entry->type, flags = entry->flags;
+    switch (sim_below(e, size > 0 ? 8 : 5)) {
+    case 0:
+        term ^= (uint64_t)1 << sim_below(e, 20);
+        break;
+    case 1:
+        index ^= (uint64_t)1 << sim_below(e, 40);
+        break;
+    case 2:
+        crc32c ^= 1u << sim_below(e, 32);
+        break;
+    case 3:
+        type ^= 1;
+        break;
+    case 4:
+        flags ^= (uint8_t)(1u << sim_below(e, 8));
+        break;
+    case 5:
+        size = sim_below(e, size); /* the frame ends here */
+        break;
+    default:
+        for (uint64_t flips = sim_between(e, 1, 3); flips > 0; flips--) {
+            uint64_t bit = sim_below(e, 8 * size);
+            bytes[bit / 8] = entry->payload.data[bit / 8] ^ (uint8_t)(1u << bit % 8);
+        }
+        break;
     }
-    cf_status status = raft_entry_load(term, entry->index, entry->type, entry->flags, crc32c,
-                                       cf_slice_of(bytes, entry->payload.size), &loaded, NULL);
+    cf_status status = raft_entry_load(term, index, type, flags, crc32c, cf_slice_of(bytes, size),
+                                       &loaded, NULL);
     cf_free(bytes);
     raft_entry_unref(loaded);
-    if (status != CF_CORRUPT) {
+    if (status != CF_CORRUPT && status != CF_INVALID) {
         SIM_FAIL(w, "I-24", "a damaged entry was accepted");
     }
-    sim_reached(&w->engine, MARK_CORRUPT_FRAME);
+    sim_reached(e, MARK_CORRUPT_FRAME);
     return true;
 }
 
@@ -108,6 +136,9 @@ static void send_chunk(struct world *w, struct sim_node *n, uint64_t peer)
 
 static void schedule_step(struct world *w, struct sim_node *n, uint64_t peer)
 {
+    if (w->script != NULL) {
+        return;
+    }
     sim_schedule(&w->engine, w->engine.now_us + w->options.heartbeat_us, EV_SNAP_STEP,
                  node_slot(w, n), n->incarnation, peer, NULL);
 }
@@ -122,7 +153,7 @@ void transport_snapshot_begin(struct world *w, struct sim_node *n, uint64_t peer
                                  .term = status.term,
                                  .deadline_us = w->engine.now_us + 4 * w->options.election_us,
                                  .state = n->state,
-                                 .chunks = (unsigned)sim_between(&w->engine, 1, 4)};
+                                 .chunks = 1 + (unsigned)(n->state.applied + n->id) % 4};
     if (n->state.applied < above ||
         raft_describe(n->raft, n->state.applied, &fresh.base, &err) != CF_OK) {
         SIM_FAIL(w, "I-17", "node %" PRIu64 " applied %" PRIu64 " cannot make a snapshot: %s",
@@ -141,10 +172,11 @@ void transport_snapshot_step(struct world *w, struct sim_node *n, uint64_t peer)
     if (!t->active) {
         return;
     }
+    world_record(w, "snapstep %" PRIu64 " %" PRIu64 "%s", n->id, peer, held(w));
     if (w->engine.now_us >= t->deadline_us) {
         t->active = false;
         sim_reached(&w->engine, MARK_SNAPSHOT_FAILED);
-        raft_on_snapshot_sent(n->raft, w->engine.now_us, peer, t->base.index, false);
+        raft_on_snapshot_sent(n->raft, node_now(w, n), peer, t->base.index, false);
         return;
     }
     send_chunk(w, n, peer);
@@ -164,10 +196,13 @@ static void answer(struct world *w, struct sim_node *n, const struct packet *p, 
 
 static void on_chunk(struct world *w, struct sim_node *n, const struct packet *p)
 {
-    uint64_t now = w->engine.now_us, from = p->msg.from, term = p->msg.term;
+    uint64_t now = node_now(w, n), from = p->msg.from, term = p->msg.term;
     bool same = n->incoming_from == from && n->incoming.index == p->base.index &&
                 n->incoming.term == p->base.term;
-    if (n->incoming_install != 0 || (p->chunk > 0 && (!same || n->incoming_chunk < p->chunk))) {
+    if (n->raft->installing && !same) {
+        sim_reached(&w->engine, MARK_DOUBLE_OFFER);
+    }
+    if (p->chunk > 0 && (!same || n->incoming_chunk < p->chunk)) {
         cf_ignore(raft_snapshot_contact(n->raft, now, from, term, NULL), "it is contact at most");
         return;
     }
@@ -207,12 +242,22 @@ static void on_answer(struct world *w, struct sim_node *n, const struct packet *
     }
     if (p->done) {
         t->active = false;
-        raft_on_snapshot_sent(n->raft, w->engine.now_us, p->msg.from, t->base.index, p->ok);
+        raft_on_snapshot_sent(n->raft, node_now(w, n), p->msg.from, t->base.index, p->ok);
     } else if (p->chunk == t->chunk && t->chunk + 1 < t->chunks) {
         t->chunk++;
         t->deadline_us = w->engine.now_us + 4 * w->options.election_us;
         send_chunk(w, n, p->msg.from);
     }
+}
+
+static void record_delivery(struct world *w, const struct sim_node *n, const struct packet *p)
+{
+    if (w->record == NULL) {
+        return;
+    }
+    char text[128];
+    script_name_packet(p, text, sizeof(text));
+    world_record(w, "deliver %" PRIu64 ">%" PRIu64 " %s%s", p->msg.from, n->id, text, held(w));
 }
 
 void transport_receive(struct world *w, struct sim_node *n, struct packet *p)
@@ -221,9 +266,12 @@ void transport_receive(struct world *w, struct sim_node *n, struct packet *p)
     if (sim_net_is_cut(&w->net, from, node_slot(w, n)) || is_corrupted(w, &p->msg)) {
         return;
     }
+    record_delivery(w, n, p);
     switch (p->type) {
     case PACKET_RAFT:
-        raft_step(n->raft, w->engine.now_us, &p->msg);
+        check_before_step(w, n, &p->msg);
+        raft_step(n->raft, node_now(w, n), &p->msg);
+        check_after_step(w, n, &p->msg);
         break;
     case PACKET_SNAP:
         on_chunk(w, n, p);

@@ -27,6 +27,9 @@ enum sim_kind {
     EV_OPERATOR,
     EV_NEMESIS,
     EV_MAINTAIN, /* flush and compact */
+    EV_UNREACHABLE, /* a: incarnation, b: peer */
+    EV_ROT_FOUND,   /* a: incarnation */
+    EV_SWIZZLE,     /* a: 1 cut off, 0 back; one endpoint of many, in an order of its own */
 };
 
 /* "Sometimes" marks: a full run of the suite has to reach all of them. */
@@ -52,6 +55,20 @@ enum sim_mark {
     MARK_REMOVED_TOLD,
     MARK_DISK_LOST,
     MARK_RECOVERED,
+    MARK_DISK_LOST_SILENTLY,
+    MARK_COMMIT_BEYOND_LAST,
+    MARK_ROT_FOUND,
+    MARK_FSYNC_FAILED,
+    MARK_DISK_STALLED,
+    MARK_SWIZZLED,
+    MARK_UPGRADED,
+    MARK_LEVEL_2,
+    MARK_BACKTRACKED,
+    MARK_WINDOW_FULL,
+    MARK_REINSTATED,
+    MARK_DOUBLE_OFFER,
+    MARK_READ_RETRIED,
+    MARK_LIVE_TRANSFER,
     MARK_COUNT
 };
 
@@ -118,7 +135,18 @@ struct sim_node {
     uint64_t incarnation, paused_until_us;
     uint32_t condition;
     bool lost; /* its disk lost synced entries; true until the core says that it is whole */
-    uint64_t lost_last; /* what it had before */
+    bool lost_silently;  /* ... and nothing at the start showed it: an older image was put back */
+    uint64_t lost_last;  /* what it had before */
+    uint64_t rotten, rotten_term; /* this entry of its disk is damaged, nobody has read it yet; 0: none */
+    unsigned level;      /* feature level of its program: 1 or 2 */
+    uint64_t stalled_us; /* ticks under RAFT_STALLED as a leader: time that it saw pass */
+    uint64_t stall_seen_us, sync_began_us;
+    uint64_t cut_index, cut_term; /* the first entry of the last truncation */
+    unsigned reads_asked;         /* of its leader, since the last answer */
+    uint64_t heard_us; /* a leader of its term, by its clock */
+    /* its clock: clock_us at the engine's clock_at_us, and clock_rate / 1000 as fast since */
+    uint64_t clock_us, clock_at_us, clock_rate;
+    struct cf_prng draws;
     struct raft *raft;
     struct sim_disk disk;
     struct sim_state state;
@@ -171,7 +199,11 @@ struct sim_options {
     uint64_t change_weight, transfer_weight, busy_permille, corrupt_permille;
     uint64_t lease, priority, read_permille, timer_late_us;
     uint64_t safety_us;
+    uint64_t drift_permille, rot_permille, silent_permille, fsync_fail_permille, upgrade_weight;
+    uint64_t stop_us; /* cut the run here; 0: no */
 };
+
+struct script;
 
 struct world {
     struct sim_engine engine;
@@ -204,8 +236,26 @@ struct world {
     uint64_t max_leader_term; /* highest term that ever had a leader */
     uint64_t acked_writes, served_reads, lost_writes, max_commit;
     uint64_t settled_term; /* of the leader that has to stay; 0 before */
+    /* chance in streams, so that one event more or less leaves the others as they were */
+    struct cf_prng link_draws[SIM_NODES][SIM_NODES], event_draws;
+    uint64_t nemeses, operations, requests; /* so far: they number their streams */
+    struct script *script;                  /* a directed scenario runs; NULL: a seed */
+    struct cf_buf *record;                  /* what happens, as a scenario; or NULL */
+    uint64_t recorded_us;
     uint64_t liveness_accepted;
 };
+
+/* script.c: notes a line of the scenario that this run is, when somebody wants it. */
+void world_record(struct world *w, const char *fmt, ...) CF_PRINTF(2, 3);
+void world_record_as(struct world *w, size_t at, const char *fmt, ...) CF_PRINTF(3, 4);
+void script_in_flight(struct world *w, struct packet *p); /* takes over */
+void script_name_packet(const struct packet *p, char *ret, size_t size);
+bool script_holds(const struct world *w); /* the line says that more comes before the drain */
+/* Behind a recorded input that is not drained at once. */
+static inline const char *held(const struct world *w)
+{
+    return w->options.drain_us != 0 ? " +" : "";
+}
 
 #define SIM_FAIL(w, invariant, ...) sim_fail(&(w)->engine, (invariant), __VA_ARGS__)
 
@@ -213,8 +263,8 @@ struct world {
 void disk_init(struct sim_disk *disk, const struct raft_membership *founding);
 void disk_done(struct sim_disk *disk);
 void disk_queue(struct sim_disk *disk, struct disk_write *write); /* takes over */
-/* The first `count` queued writes become durable. */
-void disk_apply(struct sim_disk *disk, size_t count);
+/* The first `count` queued writes become durable. False: the log would have a gap. */
+bool disk_apply(struct sim_disk *disk, size_t count);
 void disk_forget_queue(struct sim_disk *disk);
 void disk_lose(struct sim_disk *disk, uint64_t from); /* synced entries, against all promises */
 uint64_t disk_last(const struct sim_disk *disk);
@@ -223,16 +273,25 @@ struct raft_entry *disk_entry(const struct sim_disk *disk, uint64_t index);
 bool disk_term(const struct sim_disk *disk, uint64_t index, uint64_t *ret);
 
 /* node.c */
+uint64_t node_now(const struct world *w, const struct sim_node *n); /* by its own clock */
+void node_set_clock(struct world *w, struct sim_node *n, uint64_t rate);
+void node_sync(struct world *w, struct sim_node *n, size_t count, bool each);
+void node_apply(struct world *w, struct sim_node *n, uint64_t most);
+void node_drain(struct world *w, struct sim_node *n);
+void node_tick(struct world *w, struct sim_node *n);
+void node_flush(struct world *w, struct sim_node *n);
+void node_compact(struct world *w, struct sim_node *n, uint64_t index);
 struct sim_node *world_node(struct world *w, uint64_t id); /* NULL for RAFT_NONE */
 unsigned node_slot(const struct world *w, const struct sim_node *n);
 void node_create(struct world *w, unsigned slot, const struct raft_membership *founding);
 void node_start(struct world *w, struct sim_node *n);
-void node_crash(struct world *w, struct sim_node *n);
+void node_crash(struct world *w, struct sim_node *n, size_t kept);
 void node_after_input(struct world *w, struct sim_node *n); /* drain now or soon, timer, checks */
 void node_event(struct world *w, struct sim_event *event);
 void node_maintain(struct world *w, struct sim_node *n);
 void node_done(struct world *w, struct sim_node *n);
 void packet_free(struct packet *p);
+struct packet *packet_copy(const struct packet *p);
 
 /* transport.c */
 void transport_send(struct world *w, struct sim_node *n, const struct packet *p);
@@ -245,6 +304,10 @@ void transport_drop_all(struct sim_node *n);
 
 /* load.c */
 void load_client(struct world *w);
+void load_write(struct world *w, struct sim_node *n, size_t count, size_t size);
+void load_read(struct world *w, struct sim_node *n);
+cf_status load_change(struct world *w, struct sim_node *n, const struct raft_membership *target);
+cf_status load_transfer(struct world *w, struct sim_node *n, uint64_t to);
 void load_read_at_wake(struct world *w, struct sim_node *n);
 void load_operator(struct world *w);
 void load_applied(struct world *w, struct sim_node *n, const struct raft_entry *entry);
@@ -257,11 +320,19 @@ struct sim_node *load_leader(struct world *w); /* the leader of the highest term
 /* faults.c */
 void faults_nemesis(struct world *w);
 void faults_cut_leader(struct world *w);
+void faults_crash(struct world *w, struct sim_node *n);
+void faults_lose(struct world *w, struct sim_node *n, uint64_t from, bool silently);
+bool faults_is_rotten(const struct sim_node *n, uint64_t index);
+void faults_rot_found(struct world *w, struct sim_node *n);
+void faults_set_condition(struct world *w, struct sim_node *n);
+void faults_swizzle(struct world *w, unsigned slot, bool cut);
 /* False when too many disks were lost for anybody to lead. */
 bool faults_begin_liveness(struct world *w);
 void faults_check_settled(struct world *w);
 void faults_check_stable(struct world *w, uint64_t term);
 bool faults_all_caught_up(struct world *w);
+uint64_t faults_begin_transfer(struct world *w);
+void faults_check_transferred(struct world *w, uint64_t to, uint64_t old_term);
 void faults_check_end(struct world *w);
 
 /* view.c */
@@ -278,6 +349,9 @@ uint64_t check_entry_chain(uint64_t before, const struct raft_entry *entry);
 /* checks.c */
 void check_node(struct world *w, struct sim_node *n);
 void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m);
+/* Around raft_step(): what a message may change, by its kind and by what the observer knows. */
+void check_before_step(struct world *w, struct sim_node *n, const struct raft_msg *m);
+void check_after_step(struct world *w, struct sim_node *n, const struct raft_msg *m);
 void check_apply(struct world *w, struct sim_node *n, const struct raft_entry *entry);
 void check_snapshot(struct world *w, const struct raft_base *base, const struct sim_state *state);
 void check_restarted(struct world *w, struct sim_node *n);
