@@ -200,7 +200,7 @@ void sim_fail(struct sim_engine *e, const char *invariant, const char *fmt, ...)
         va_start(args, fmt);
         (void)vsnprintf(text, sizeof(text), fmt, args);
         va_end(args);
-        e->on_fail(invariant, text);
+        e->on_fail(e, invariant, text);
         _exit(1);
     }
     va_start(args, fmt);

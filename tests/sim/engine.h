@@ -40,7 +40,7 @@ struct sim_engine {
     struct cf_prng prng;
     struct cf_prng *draws; /* where chance comes from now: prng, or a stream of its own */
     const struct sim_override *overrides; /* of options; ends with a NULL name; or NULL */
-    void (*on_fail)(const char *invariant, const char *text); /* told by sim_fail() before the end */
+    void (*on_fail)(struct sim_engine *e, const char *invariant, const char *text); /* told by sim_fail() before the end */
     struct sim_event *heap;
     size_t count, capacity;
     uint64_t seq;

@@ -258,6 +258,7 @@ static uint64_t fresh_node(struct world *w)
         if (!w->nodes[i].exists) {
             node_create(w, i, NULL);
             world_record(w, "add %u", i + 1);
+            world_record(w, "clock %u %" PRIu64, i + 1, w->nodes[i].clock_rate);
             node_start(w, &w->nodes[i]);
             return i + 1;
         }

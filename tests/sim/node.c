@@ -417,11 +417,14 @@ void node_drain(struct world *w, struct sim_node *n)
 /* Lets the core see its clock; counts the time that a stalled leader sees pass. */
 void node_tick(struct world *w, struct sim_node *n)
 {
-    uint64_t asked = n->raft->counters.pre_votes, now = node_now(w, n);
+    uint64_t due_us = n->raft->election_deadline_us, now = node_now(w, n);
+    bool led = n->raft->role == RAFT_LEADER;
     size_t at = w->record != NULL ? w->record->size : 0;
     world_record(w, "tick %" PRIu64 "%s", n->id, held(w));
     raft_tick(n->raft, now);
-    if (w->record != NULL && n->raft->counters.pre_votes != asked) {
+    bool timed_out = !led && due_us <= now &&
+                     n->raft->election_deadline_us >= now + w->options.election_us;
+    if (w->record != NULL && timed_out) {
         world_record_as(w, at, "timeout %" PRIu64 "%s", n->id, held(w));
     }
     /* What the host says of its disk (consensus.md 13.2). */

@@ -170,7 +170,8 @@ static void world_event(struct world *w, struct sim_event *event, bool load)
     }
 }
 
-static void run_for(struct world *w, uint64_t duration_us, bool load)
+/* False: the run was to end here. */
+static bool run_for(struct world *w, uint64_t duration_us, bool load)
 {
     uint64_t until_us = w->engine.now_us + duration_us;
     struct sim_event event;
@@ -184,6 +185,7 @@ static void run_for(struct world *w, uint64_t duration_us, bool load)
             SIM_FAIL(w, "L-4", "a storm of messages");
         }
     }
+    return w->options.stop_us == 0 || w->engine.now_us < w->options.stop_us;
 }
 
 static void drop_event(struct sim_event *event)
@@ -191,43 +193,78 @@ static void drop_event(struct sim_event *event)
     packet_free(event->data);
 }
 
-/* The two phases of TigerBeetle's VOPR. */
-static void run_phases(struct world *w)
+/* Everything healed: somebody leads and stays, everybody catches up. False: the run was cut. */
+static bool run_liveness(struct world *w)
 {
     uint64_t t = w->options.election_us;
-    run_for(w, w->options.safety_us, true);
-    if (w->options.stop_us != 0 && w->engine.now_us >= w->options.stop_us) {
-        return;
-    }
-    if (!faults_begin_liveness(w)) {
-        return;
-    }
     /* A sync that takes seconds may have begun before everything healed. */
-    run_for(w, 10 * t + (w->options.fsync_spike_permille != 0 ? w->options.fsync_spike_us : 0),
-            true);
+    if (!run_for(w, 10 * t + (w->options.fsync_spike_permille != 0 ? w->options.fsync_spike_us : 0),
+                 true)) {
+        return false;
+    }
     faults_check_settled(w);
     /* A change that was begun may still end the leadership of who is removed by it; and who fell
      * behind may have had its snapshot refused. */
-    run_for(w, 6 * t, true);
+    if (!run_for(w, 6 * t, true)) {
+        return false;
+    }
     faults_check_settled(w);
     uint64_t term = w->settled_term = load_leader(w)->raft->term;
-    run_for(w, 14 * t, true);
+    if (!run_for(w, 14 * t, true)) {
+        return false;
+    }
     faults_check_stable(w, term);
     /* A window of one small message is slow; what counts is that the end is reached. */
     for (unsigned rounds = 0; rounds < 40 && (rounds == 0 || !faults_all_caught_up(w)); rounds++) {
-        run_for(w, 6 * t, false);
+        if (!run_for(w, 6 * t, false)) {
+            return false;
+        }
         faults_check_stable(w, term);
     }
     faults_check_end(w);
+    return true;
+}
+
+/* The two phases of TigerBeetle's VOPR. */
+static void run_phases(struct world *w)
+{
+    if (!run_for(w, w->options.safety_us, true) || !faults_begin_liveness(w) || !run_liveness(w)) {
+        return;
+    }
     uint64_t to = faults_begin_transfer(w);
-    if (to != RAFT_NONE) {
-        run_for(w, 3 * t, true); /* L-5, under load */
-        faults_check_transferred(w, to, term);
+    if (to != RAFT_NONE && run_for(w, 3 * w->options.election_us, true)) { /* L-5, under load */
+        faults_check_transferred(w, to, w->settled_term);
         sim_reached(&w->engine, MARK_LIVE_TRANSFER);
     }
 }
 
-void (*world_on_fail)(const char *invariant, const char *text);
+void (*world_on_fail)(struct sim_engine *e, const char *invariant, const char *text);
+
+/* The head of a recorded scenario: what its world was like. */
+static void record_head(struct world *w)
+{
+    static const char *const kept[] = {"heartbeat_ms", "election_heartbeats", "append_bytes",
+                                       "window_class", "window_bytes", "uncommitted_bytes",
+                                       "lease", "preferred", "upgrade"};
+    char *text = cf_memdup(sim_options_text(&w->engine), strlen(sim_options_text(&w->engine)) + 1);
+    char *state = NULL;
+    world_record(w, "nodes %u %u", w->options.nodes, w->options.learners);
+    for (char *pair = strtok_r(text, " ", &state); pair != NULL; pair = strtok_r(NULL, " ", &state)) {
+        char *value = strchr(pair, '=');
+        *value++ = '\0';
+        for (size_t i = 0; i < CF_LENGTH(kept); i++) {
+            if (strcmp(pair, kept[i]) == 0) {
+                world_record(w, "set %s %s", pair, value);
+            }
+        }
+    }
+    cf_free(text);
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        if (w->nodes[i].exists && w->nodes[i].clock_rate != 1000) {
+            world_record(w, "clock %u %" PRIu64, i + 1, w->nodes[i].clock_rate);
+        }
+    }
+}
 
 struct world *world_new(uint64_t seed, bool verbose, const struct sim_override *overrides)
 {
@@ -262,15 +299,20 @@ uint64_t run_seed_with(uint64_t seed, const struct sim_override *overrides, stru
     w->record = record;
     w->recorded_us = w->engine.now_us;
     world_found(w, w->options.nodes, w->options.learners);
+    if (record != NULL) {
+        record_head(w);
+    }
     if (print_summary) {
         printf("options: %s\n", sim_options_text(&w->engine));
     }
     schedule_all(w);
+    w->record = NULL; /* these starts go without saying */
     for (unsigned i = 0; i < SIM_NODES; i++) {
         if (w->nodes[i].exists) {
             node_start(w, &w->nodes[i]);
         }
     }
+    w->record = record;
     run_phases(w);
     uint64_t hash = w->engine.hash;
     if (print_summary) {

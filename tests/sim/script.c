@@ -166,28 +166,32 @@ void script_in_flight(struct world *w, struct packet *p)
 {
     struct script *s = w->script;
     raft_grow(&s->flight, &s->flight_capacity, s->flight_count + 1, sizeof(s->flight[0]));
-    s->flight[s->flight_count++] = (struct script_packet){p, false};
+    struct script_packet *f = &s->flight[s->flight_count++];
+    *f = (struct script_packet){.packet = p};
+    script_name_packet(p, f->name, sizeof(f->name));
 }
 
-/* The oldest packet on its way that fits; a field that is not named fits anything. With all fields
- * named, one that was taken already may come again. */
+/* The oldest packet on its way that fits (with "latest" behind it the newest); a field that is not
+ * named fits anything. With all fields named, one that was taken already may come again. */
 static struct script_packet *find_packet(struct script *s, uint64_t from, uint64_t to,
                                          const char *what)
 {
     struct script_packet *again = NULL;
-    size_t size = strlen(what);
-    for (size_t i = 0; i < s->flight_count; i++) {
+    const char *latest = strstr(what, "latest");
+    size_t size = latest != NULL ? (size_t)(latest - what) : strlen(what);
+    size -= size > 0 && what[size - 1] == ' ';
+    for (size_t at = 0; at < s->flight_count; at++) {
+        size_t i = latest != NULL ? s->flight_count - 1 - at : at;
         struct script_packet *f = &s->flight[i];
-        char name[128];
-        script_name_packet(f->packet, name, sizeof(name));
-        bool fits = strncmp(name, what, size) == 0 && (name[size] == '\0' || name[size] == ' ' || size == 0);
-        if (f->packet->msg.from != from || f->packet->msg.to != to || !fits) {
+        if (f->packet->msg.from != from || f->packet->msg.to != to ||
+            strncmp(f->name, what, size) != 0) {
             continue;
         }
-        if (!f->taken) {
+        bool whole = f->name[size] == '\0';
+        if (!f->taken && (whole || f->name[size] == ' ' || size == 0)) {
             return f;
         }
-        again = name[size] == '\0' ? f : again;
+        again = whole ? f : again;
     }
     return again;
 }
@@ -475,8 +479,11 @@ static bool network(struct world *w, const char *line, bool *ret_known)
         w->net.cut[a - 1][b - 1] = true;
     } else if (sscanf(line, "isolate %" SCNu64, &a) == 1 && world_node(w, a) != NULL) {
         faults_swizzle(w, (unsigned)a - 1, true);
-    } else if (sscanf(line, "disk %" SCNu64 " hold", &a) == 1 && world_node(w, a) != NULL) {
+    } else if (sscanf(line, "disk %" SCNu64, &a) == 1 && world_node(w, a) != NULL) {
         w->script->held_disk[a - 1] = strstr(line, "hold") != NULL;
+    } else if (sscanf(line, "clock %" SCNu64 " %" SCNu64, &a, &b) == 2 &&
+               world_node(w, a) != NULL && b >= 500 && b <= 2000) {
+        node_set_clock(w, world_node(w, a), b);
     } else if (sscanf(line, "wait %" SCNu64, &a) == 1) {
         w->engine.now_us += a;
     } else if (sscanf(line, "run %" SCNu64, &a) == 1) {
@@ -498,12 +505,12 @@ static bool perform(struct world *w, const char *line)
     char verb[32];
     uint64_t id, a = 0, b = 0;
     int used = 0;
+    bool refused = strncmp(line, "refuse ", 7) == 0; /* the core is to say no, or nothing is there */
+    line += refused ? 7 : 0;
     bool known, done = network(w, line, &known);
     if (known) {
-        return done;
+        return done != refused;
     }
-    bool refused = strncmp(line, "refuse ", 7) == 0; /* the core is to say no */
-    line += refused ? 7 : 0;
     if (sscanf(line, "%31s %" SCNu64 "%n", verb, &id, &used) != 2 || world_node(w, id) == NULL) {
         return false;
     }

@@ -34,6 +34,7 @@ struct script {
     struct script_packet {
         struct packet *packet;
         bool taken; /* delivered or dropped */
+        char name[96];
     } * flight;
     size_t flight_count, flight_capacity;
 };
@@ -52,7 +53,7 @@ void world_free(struct world *w);
 uint64_t run_seed_with(uint64_t seed, const struct sim_override *overrides, struct cf_buf *record,
                        bool verbose, uint64_t *ret_reached, bool print_summary);
 /* run.c: called when a run fails, before the end; told what was recorded so far. */
-extern void (*world_on_fail)(const char *invariant, const char *text);
+extern void (*world_on_fail)(struct sim_engine *e, const char *invariant, const char *text);
 
 /* shrink.c: makes a failing seed short and prints the scenario. Exit status. */
 int shrink_seed(uint64_t seed, const char *mutant);

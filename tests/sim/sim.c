@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/sim/world.h"
+#include "tests/sim/script.h"
 
 static const char *const mark_names[] = {
     [MARK_LEADER] = "leader",
@@ -51,7 +51,6 @@ static const char *const mark_names[] = {
     [MARK_LEVEL_2] = "level-2",
     [MARK_BACKTRACKED] = "reject-hint-used",
     [MARK_WINDOW_FULL] = "window-full",
-    [MARK_REINSTATED] = "reinstated",
     [MARK_DOUBLE_OFFER] = "double-offer",
     [MARK_READ_RETRIED] = "read-retried",
     [MARK_LIVE_TRANSFER] = "transferred-when-healthy",
@@ -149,6 +148,120 @@ static int report(uint64_t first, uint64_t last, unsigned jobs, int failed, bool
     return failed | missed;
 }
 
+/* ---- scenarios ------------------------------------------------------------------------------ */
+
+static char *read_text(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char *text = cf_array(1 << 20, 1);
+    size_t size = file != NULL ? fread(text, 1, (1 << 20) - 1, file) : 0;
+    text[size] = '\0';
+    if (file == NULL || fclose(file) != 0 || size == 0) {
+        fprintf(stderr, "cannot read %s\n", path);
+        cf_free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static char broken[32]; /* of a scenario's child, shared with it by a pipe */
+static int broken_pipe;
+
+static void tell_broken(struct sim_engine *e, const char *invariant, const char *text)
+{
+    (void)e;
+    cf_ignore(write(broken_pipe, invariant, strlen(invariant)) < 0, "the parent sees nothing then");
+    printf("  %s: %s\n", invariant, text);
+    (void)fflush(stdout);
+}
+
+static void tell_abort(int number)
+{
+    (void)number;
+    tell_broken(NULL, "assert", "an assertion of the core");
+    _exit(1);
+}
+
+/* Runs a scenario in a child of its own. 0 when its expectations hold; broken[] has the invariant
+ * that did not. */
+static int run_apart(const char *path, const char *text, bool verbose)
+{
+    int ends[2], status = 1;
+    if (pipe(ends) != 0) {
+        return 2;
+    }
+    (void)fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        uint64_t reached = 0;
+        broken_pipe = ends[1];
+        world_on_fail = tell_broken;
+        struct script *script = signal(SIGABRT, tell_abort) != SIG_ERR ? script_parse(path, text) : NULL;
+        bool met = script != NULL && script_run(script, path, verbose, &reached);
+        script_free(script);
+        exit(met ? 0 : 1);
+    }
+    cf_ignore(close(ends[1]), "the child has it");
+    ssize_t size = read(ends[0], broken, sizeof(broken) - 1);
+    broken[size > 0 ? size : 0] = '\0';
+    cf_ignore(close(ends[0]), "it is read");
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
+}
+
+#ifdef RAFT_MUTATIONS
+static bool set_mutant(const char *name);
+
+/* With its deliberate bug, a scenario has to break the invariant that it names. */
+static int run_mutated(const char *path, const char *text, const struct script_head *head)
+{
+    if (head->mutant[0] == '\0') {
+        return 0;
+    }
+    if (!set_mutant(head->mutant)) {
+        return 1;
+    }
+    int failed = run_apart(path, text, false);
+    raft_mutation = MUTANT_NONE;
+    if (failed == 0 || (head->finds[0] != '\0' && strcmp(broken, head->finds) != 0)) {
+        fprintf(stderr, "%s: mutant %s is to be found by \"%s\", found: \"%s\"\n", path,
+                head->mutant, head->finds, failed ? broken : "nothing");
+        return 1;
+    }
+    return 0;
+}
+#endif
+
+static int run_scenario(const char *path, bool verbose)
+{
+    char *text = read_text(path);
+    struct script *script = text != NULL ? script_parse(path, text) : NULL;
+    if (script == NULL) {
+        return 1;
+    }
+    int failed = run_apart(path, text, verbose);
+    if (broken[0] != '\0') {
+        fprintf(stderr, "%s: %s does not hold\n", path, broken);
+    }
+#ifdef RAFT_MUTATIONS
+    failed |= run_mutated(path, text, &script->head);
+#endif
+    script_free(script);
+    cf_free(text);
+    return failed;
+}
+
+static int run_scenarios(char **paths, int count, bool verbose)
+{
+    int failed = 0, passed = 0;
+    for (int i = 0; i < count; i++) {
+        int result = run_scenario(paths[i], verbose);
+        failed |= result;
+        passed += result == 0;
+    }
+    printf("%d of %d scenarios passed\n", passed, count);
+    return failed | (count == 0);
+}
+
 /* Lines: a seed, then a word or two on what it once found; # begins a comment. */
 static int run_file(const char *path)
 {
@@ -217,8 +330,7 @@ static const char *const mutant_names[] = {
 };
 _Static_assert(CF_LENGTH(mutant_names) == MUTANT_COUNT, "every mutant has a name");
 
-/* Seeds one by one until the mutant is caught. */
-static int hunt(const char *name, uint64_t first, uint64_t last)
+static bool set_mutant(const char *name)
 {
     for (unsigned i = 1; i < MUTANT_COUNT; i++) {
         if (strcmp(name, mutant_names[i]) == 0) {
@@ -227,6 +339,14 @@ static int hunt(const char *name, uint64_t first, uint64_t last)
     }
     if (raft_mutation == MUTANT_NONE) {
         fprintf(stderr, "no such mutant: %s\n", name);
+    }
+    return raft_mutation != MUTANT_NONE;
+}
+
+/* Seeds one by one until the mutant is caught. */
+static int hunt(const char *name, uint64_t first, uint64_t last)
+{
+    if (!set_mutant(name)) {
         return 2;
     }
     int failed = run_jobs(first, last, 1, false);
@@ -246,9 +366,12 @@ int main(int argc, char **argv)
                                             {"marks", no_argument, NULL, 'm'},
                                             {"mutant", required_argument, NULL, 'x'},
                                             {"regress", required_argument, NULL, 'f'},
+                                            {"scenario", no_argument, NULL, 'c'},
+                                            {"shrink", required_argument, NULL, 'k'},
                                             {NULL, 0, NULL, 0}};
     uint64_t first = 1, last = 100;
     unsigned jobs = 1;
+    bool scenarios = false, shrink = false;
     bool one = false, trace = false, twice = false, marks = false, sound = true;
     const char *mutant = NULL, *file = NULL;
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -268,6 +391,13 @@ int main(int argc, char **argv)
             jobs = (unsigned)strtoul(optarg, NULL, 10);
             sound &= jobs >= 1 && jobs <= 64;
             break;
+        case 'c':
+            scenarios = true;
+            break;
+        case 'k':
+            shrink = true;
+            sound &= parse_range(optarg, &first, &last);
+            break;
         case 't':
             trace = true;
             break;
@@ -285,20 +415,34 @@ int main(int argc, char **argv)
             break;
         }
     }
-    if (!sound || optind != argc) {
+    if (!sound || (optind != argc && !scenarios)) {
         fprintf(stderr, "usage: sim --seeds A..B [--jobs N] [--marks] | --seed N [--trace] | "
-                        "--twice A..B | --regress FILE\n");
+                        "--twice A..B | --regress FILE | --shrink SEED [--mutant NAME] | "
+                        "--scenario [--trace] FILE...\n");
         return 2;
     }
+    if (scenarios) {
+        return run_scenarios(argv + optind, argc - optind, trace);
+    }
 #ifdef RAFT_MUTATIONS
-    if (mutant != NULL) {
+    if (shrink) {
+        return mutant == NULL || set_mutant(mutant) ? shrink_seed(first, mutant) : 2;
+    }
+    if (one && mutant != NULL && !set_mutant(mutant)) {
+        return 2;
+    }
+    if (mutant != NULL && !one) {
         return hunt(mutant, first, last);
     }
-#endif
+#else
     if (mutant != NULL) {
         fprintf(stderr, "this build has no mutants; use sim_mutants\n");
         return 2;
     }
+    if (shrink) {
+        return shrink_seed(first, NULL);
+    }
+#endif
     if (file != NULL) {
         return run_file(file);
     }

@@ -124,8 +124,6 @@ static void view_cut(struct world *w, struct sim_node *n, uint64_t from)
     if (from <= n->seen_commit) {
         SIM_FAIL(w, "I-6", "node %" ID " cuts %" ID ", which it knew to be committed", n->id, from);
     }
-    n->cut_index = from;
-    n->cut_term = view_at(v, from)->term;
     v->count = (size_t)(from - v->base);
 }
 
@@ -229,9 +227,6 @@ bool view_sync(struct world *w, struct sim_node *n)
         }
         const struct raft_entry *entry = log->tail[log->head + (size_t)(index - first)];
         view_add(w, n, entry);
-        if (index == n->cut_index && entry->term == n->cut_term) {
-            sim_reached(&w->engine, MARK_REINSTATED);
-        }
         if (entry->type == RAFT_ENTRY_CONFIG) {
             note_config(w, n, entry->index, entry->term);
         }

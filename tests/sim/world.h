@@ -65,7 +65,6 @@ enum sim_mark {
     MARK_LEVEL_2,
     MARK_BACKTRACKED,
     MARK_WINDOW_FULL,
-    MARK_REINSTATED,
     MARK_DOUBLE_OFFER,
     MARK_READ_RETRIED,
     MARK_LIVE_TRANSFER,
@@ -141,7 +140,6 @@ struct sim_node {
     unsigned level;      /* feature level of its program: 1 or 2 */
     uint64_t stalled_us; /* ticks under RAFT_STALLED as a leader: time that it saw pass */
     uint64_t stall_seen_us, sync_began_us;
-    uint64_t cut_index, cut_term; /* the first entry of the last truncation */
     unsigned reads_asked;         /* of its leader, since the last answer */
     uint64_t heard_us; /* a leader of its term, by its clock */
     /* its clock: clock_us at the engine's clock_at_us, and clock_rate / 1000 as fast since */

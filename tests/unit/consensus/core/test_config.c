@@ -158,6 +158,35 @@ START_TEST(removed_while_away)
 }
 END_TEST
 
+/* Its own entry, never committed, stands higher in the log and in an older term: what is committed in
+ * a later term counts all the same. */
+START_TEST(removed_by_a_later_term)
+{
+    struct bench *b = bench_new(3);
+    bench_elect(b, 3);
+    bench_isolate(b, 3);
+    ck_ok(bench_propose(b, 3, "lost", NULL));
+    ck_ok(bench_propose(b, 3, "lost", NULL));
+    ck_ok(change(b, 3, IDS(1, 2, 3, 4), NULL));
+    bench_settle(b);
+    ck_assert_uint_eq(bench_status(b, 3).config_index, 4);
+    struct raft_msg told = {.kind = RAFT_MSG_PRE_VOTE_R,
+                            .from = 1,
+                            .to = 3,
+                            .term = 2,
+                            .reject = true,
+                            .flags = RAFT_MSG_REMOVED,
+                            .hint_index = 3,
+                            .hint_term = 1};
+    raft_step(bench_raft(b, 3), b->now_us, &told);
+    ck_assert(!bench_status(b, 3).soft.removed); /* that is older than what it has itself */
+    told.hint_term = 2;
+    raft_step(bench_raft(b, 3), b->now_us, &told);
+    ck_assert(bench_status(b, 3).soft.removed);
+    bench_free(b);
+}
+END_TEST
+
 /* scylladb#10618, and seed 167 of the simulator: the only node whose log is new enough has an entry
  * of its own that takes its vote away. It must be able to win, without counting itself. */
 START_TEST(conf_leader_demotes_itself)
@@ -270,6 +299,6 @@ START_TEST(strangers_answer)
 END_TEST
 
 TEST_MAIN("consensus/core/config", learner_then_voter, refusals, no_change_before_own_commit,
-          replace_one_of_three, joint_needs_both, conf_remove_leader, removed_while_away,
+          replace_one_of_three, joint_needs_both, conf_remove_leader, removed_while_away, removed_by_a_later_term,
           conf_leader_demotes_itself, conf_single_source_reload, conf_rollback_after_compaction,
           conf_recovered_joint, strangers_answer)

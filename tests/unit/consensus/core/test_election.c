@@ -144,6 +144,28 @@ START_TEST(stickiness)
 }
 END_TEST
 
+/* The candidate's term came another way first; the leader that was heard may still hold a lease on
+ * this node's word, so that the vote is refused as if the term were news. */
+START_TEST(stickiness_at_equal_terms)
+{
+    struct bench *b = bench_new(3);
+    bench_elect(b, 1);
+    bench_run(b, 2 * HEARTBEAT_US);
+    struct raft_msg stale = {.kind = RAFT_MSG_APPEND_R, .from = 3, .to = 2, .term = 9, .reject = true};
+    raft_step(bench_raft(b, 2), b->now_us, &stale);
+    ck_assert_uint_eq(bench_status(b, 2).term, 9);
+    struct raft_msg vote = {
+        .kind = RAFT_MSG_VOTE, .from = 3, .to = 2, .term = 9, .log_index = 99, .log_term = 8};
+    raft_step(bench_raft(b, 2), b->now_us, &vote);
+    ck_assert_uint_eq(bench_status(b, 2).vote, RAFT_NONE);
+    ck_assert_uint_eq(bench_raft(b, 2)->counters.votes_refused_sticky, 1);
+    vote.flags = RAFT_MSG_TRANSFER;
+    raft_step(bench_raft(b, 2), b->now_us, &vote);
+    ck_assert_uint_eq(bench_status(b, 2).vote, 3);
+    bench_free(b);
+}
+END_TEST
+
 START_TEST(old_log_gets_no_vote)
 {
     struct bench *b = bench_new(3);
@@ -398,7 +420,7 @@ END_TEST
 
 TEST_MAIN("consensus/core/election", three_elect_one, alone_at_once, own_vote_after_sync,
           grant_waits_for_the_disk, core_prevote_keeps_vote, core_prevote_no_timer_reset,
-          core_prevote_exleader, stickiness, old_log_gets_no_vote, check_quorum,
+          core_prevote_exleader, stickiness, stickiness_at_equal_terms, old_log_gets_no_vote, check_quorum,
           late_ticks_decide_nothing, core_transfer_skips_prevote, transfer_gives_up,
           reads_do_not_stop_the_timer, sealed_leader_hands_over, stalled_leader_leaves,
           preferred_node_wins, stuck_one_term_ahead, nonsense_is_dropped, impossible_options)
