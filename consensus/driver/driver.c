@@ -23,6 +23,9 @@ void driver_exit(int exit_status, const struct cf_error *err)
 
 void driver_fatal(struct raft_driver *driver, int exit_status, const struct cf_error *err)
 {
+    if (exit_status == RAFT_EXIT_CORRUPT && kv_corruption_count(raft_store_kv(driver->store)) > 0) {
+        raft_store_set_damaged(driver->store);
+    }
     if (driver->options.fatal == NULL) {
         driver_exit(exit_status, err);
     }
@@ -222,7 +225,8 @@ static cf_status new_core(struct raft_driver *driver, const struct raft_loaded *
     options.election_us = driver->options.election_us;
     options.condition = driver->options.condition;
     options.reader = retention_reader(driver);
-    if (loaded->hard_state.commit > loaded->last_index || loaded->applied > loaded->last_index) {
+    driver->recovering = loaded->recovering;
+    if (loaded->recovering || loaded->hard_state.commit > loaded->last_index || loaded->applied > loaded->last_index) {
         /* Something that was durable is gone (consensus.md 11): take no part until it is repaired.
          */
         options.condition |= RAFT_RECOVERING;
@@ -315,7 +319,7 @@ cf_status raft_driver_start(const struct raft_driver_options *options, struct ra
                             struct cf_error *err)
 {
     struct raft_loaded loaded;
-    CF_TRY(raft_store_load(options->store, &loaded, err));
+    CF_TRY(raft_store_load_or_repair(options->store, &loaded, err));
     struct raft_driver *driver = cf_new(struct raft_driver);
     driver->options = *options;
     fill_defaults(&driver->options);

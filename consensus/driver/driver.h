@@ -137,6 +137,8 @@ struct raft_driver_status {
     uint64_t floor;           /* of replication, as known here */
     bool disk_full;             /* proposals are refused that don't free room */
     uint64_t disk_left, disk_total;
+    bool damaged;           /* stored data fails its checksum, and nobody else has it */
+    uint64_t corruptions;   /* how often that was met */
     uint64_t disk_stalls; /* how often leadership was given up for it */
     uint64_t queue_entries, queue_bytes; /* proposals that wait for the loop */
     uint64_t log_bytes;

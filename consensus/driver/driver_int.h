@@ -216,6 +216,10 @@ struct raft_driver {
     struct raft_clocks clocks_now; /* guarded by status_lock */
 
     /* health.c; loop. */
+    bool recovering, recovered_busy; /* recovering: the store says so */
+    struct raft_job recovered_job;
+    uint64_t corruptions; /* as seen last */
+    bool damaged;
     uint64_t stalled_us, stalled_write_us, stalls, last_tick_us;
     enum space_level space;
     uint64_t space_left, space_total, space_admitted; /* admitted: since the last look */

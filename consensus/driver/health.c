@@ -9,6 +9,7 @@
  * disk is bounded, so a burst of writes cannot outrun them.
  */
 #include "consensus/driver/driver_int.h"
+#include "consensus/driver/store_int.h"
 #include "node/base/log.h"
 
 #define MIB ((uint64_t)1 << 20)
@@ -186,8 +187,53 @@ bool health_takes_entries(struct raft_driver *driver, size_t bytes)
     return health_admits(driver, true, bytes);
 }
 
+/* ---- damage */
+
+static void recovered_run(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, recovered_job);
+    cf_ignore(raft_store_recovered(driver->store, NULL), "the next start only asks once more");
+}
+
+static void recovered_done(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, recovered_job);
+    driver->recovered_busy = driver->recovering = false;
+}
+
+/* A block that fails its checksum was told by whoever read it, and nothing was made of it. With
+ * peers the node ends and its next start fetches everything anew; alone it goes on with what can be
+ * read, as there is nothing better. */
+static void check_damage(struct raft_driver *driver)
+{
+    uint64_t corruptions = kv_corruption_count(raft_store_kv(driver->store));
+    if (corruptions != driver->corruptions) {
+        struct cf_error err = {0};
+        driver->corruptions = corruptions;
+        cf_fail(&err, CF_CORRUPT, "stored data is damaged");
+        cf_error_detail(&err, "A block of a file fails its checksum.");
+        if (!store_is_alone(driver->store)) {
+            driver_fatal(driver, RAFT_EXIT_CORRUPT, &err);
+        } else if (!driver->damaged) {
+            cf_err("raft", "stored data is damaged, and there is no other node to fetch it from: "
+                           "what cannot be read answers an error. Restore a snapshot");
+        }
+        driver->damaged = true;
+    }
+    struct raft_status status;
+    raft_status(driver->raft, &status);
+    if (driver->recovering && (status.soft.condition & RAFT_RECOVERING) == 0 &&
+        !driver->recovered_busy) {
+        driver->recovered_busy = true;
+        driver->recovered_job = (struct raft_job){.run = recovered_run, .done = recovered_done};
+        raft_worker_push(driver->carer, &driver->recovered_job);
+        cf_info("raft", "what was lost is back: this node votes again");
+    }
+}
+
 void health_tick(struct raft_driver *driver, uint64_t now_us)
 {
+    check_damage(driver);
     check_stall(driver, now_us);
     look_at_space(driver);
     want_ballast(driver, now_us);

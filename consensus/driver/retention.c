@@ -279,6 +279,8 @@ static cf_status reader_entries(void *context, uint64_t from, uint64_t to, size_
                 return CF_BUSY;
             }
             cf_status status = fetch->status;
+            /* Damaged here, below what is applied: the follower gets a snapshot instead. */
+            status = status == CF_CORRUPT ? CF_NOT_FOUND : status;
             cf_status taken = take_fetch(fetch, to, max_bytes, max_count, ret, ret_count);
             return status == CF_OK ? taken : status;
         }

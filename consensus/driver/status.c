@@ -128,6 +128,8 @@ void status_publish(struct raft_driver *driver)
         .disk_left = driver->space_left,
         .disk_total = driver->space_total,
         .disk_stalls = driver->stalls,
+        .damaged = driver->damaged,
+        .corruptions = kv_corruption_count(raft_store_kv(driver->store)),
         .log_bytes = driver->log_bytes,
         .frames_refused = driver->frames_refused,
         .proposals = atomic_load(&driver->proposals),

@@ -239,7 +239,7 @@ cf_status raft_store_get_record(struct raft_store *store, const char *name, stru
 
 /* ---- loading */
 
-static cf_status load_hard_state(struct raft_store *store, struct raft_hard_state *ret,
+cf_status store_load_hard_state(struct raft_store *store, struct raft_hard_state *ret,
                                  struct cf_error *err)
 {
     KV_VALUE(value) = {0};
@@ -253,7 +253,7 @@ static cf_status load_hard_state(struct raft_store *store, struct raft_hard_stat
     return CF_OK;
 }
 
-static cf_status load_base(struct raft_store *store, struct raft_base *ret, struct cf_error *err)
+cf_status store_load_base(struct raft_store *store, struct raft_base *ret, struct cf_error *err)
 {
     KV_VALUE(value) = {0};
     CF_TRY(get_meta(store, KEY_BASE, &value, err));
@@ -269,7 +269,7 @@ cf_status raft_store_base_term(struct raft_store *store, uint64_t index, uint64_
                                struct cf_error *err)
 {
     struct raft_base base;
-    CF_TRY(load_base(store, &base, err));
+    CF_TRY(store_load_base(store, &base, err));
     if (base.index != index) {
         return cf_fail(err, CF_NOT_FOUND, "log entry %llu is not there", (unsigned long long)index);
     }
@@ -363,10 +363,32 @@ static cf_status check_tail(struct raft_store *store, const struct raft_loaded *
     return CF_OK;
 }
 
+/* RocksDB takes the first bad record of the WAL for the end that a crash tore off. The note, which
+ * is written after each sync and promises nothing itself, tells a torn end from a damaged middle. */
+static cf_status check_note(struct raft_store *store, struct raft_loaded *loaded,
+                            struct cf_error *err)
+{
+    uint64_t synced = 0;
+    if (!kv_noted(store->kv, &synced) || synced <= loaded->last_index) {
+        return CF_OK;
+    }
+    loaded->recovering = true;
+    if (!store_is_alone(store)) {
+        return CF_OK;
+    }
+    cf_fail(err, CF_CORRUPT, "the log ends at entry %llu, but entry %llu was written",
+            (unsigned long long)loaded->last_index, (unsigned long long)synced);
+    cf_error_detail(err,
+                    "The write-ahead log is damaged, and there is no other node to fetch what is "
+                    "lost from: restore a snapshot. To go on without those entries, remove the "
+                    "file \"synced\" from the data directory.");
+    return CF_CORRUPT;
+}
+
 static cf_status load(struct raft_store *store, struct raft_loaded *loaded, struct cf_error *err)
 {
-    CF_TRY(load_hard_state(store, &loaded->hard_state, err));
-    CF_TRY(load_base(store, &loaded->base, err));
+    CF_TRY(store_load_hard_state(store, &loaded->hard_state, err));
+    CF_TRY(store_load_base(store, &loaded->base, err));
     atomic_store(&store->base_index, loaded->base.index);
     CF_TRY(load_bounds(store, loaded, err));
     CF_TRY(load_configs(store, loaded, err));
@@ -377,6 +399,8 @@ static cf_status load(struct raft_store *store, struct raft_loaded *loaded, stru
                        (unsigned long long)applied.index, (unsigned long long)loaded->base.index);
     }
     loaded->applied = applied.index;
+    loaded->recovering = store_is_recovering(store);
+    CF_TRY(check_note(store, loaded, err));
     loaded->applied_term = applied.term;
     atomic_store(&store->last_index, loaded->last_index);
     return check_tail(store, loaded, err);

@@ -84,11 +84,21 @@ struct raft_loaded {
     uint64_t applied_term;       /* of that entry */
     struct raft_entry **configs; /* referenced; CONFIG entries above the base */
     size_t config_count;
+    bool recovering; /* something that was durable is not there: no vote before it is back */
 };
 /* Also reads every entry above `applied` once, and checks it: contiguous, right checksum, terms
  * that do not fall. CF_CORRUPT otherwise. */
 CF_CHECKED cf_status raft_store_load(struct raft_store *store, struct raft_loaded *ret,
                                      struct cf_error *err);
+/* As raft_store_load; what is damaged and can be fetched from others is dropped, durably, and
+ * recovering is set. CF_CORRUPT: it can't be, or there are no others; the detail says what to do. */
+CF_CHECKED cf_status raft_store_load_or_repair(struct raft_store *store, struct raft_loaded *ret,
+                                               struct cf_error *err);
+/* The leader gave back what was dropped. Blocks for a sync. */
+CF_CHECKED cf_status raft_store_recovered(struct raft_store *store, struct cf_error *err);
+/* Stored data was found damaged: the next start drops it, if there are others to fetch it from.
+ * Blocks for a sync. */
+void raft_store_set_damaged(struct raft_store *store);
 void raft_loaded_done(struct raft_loaded *loaded);
 
 /* ---- the log -------------------------------------------------------------------------------- */

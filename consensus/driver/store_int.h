@@ -56,4 +56,12 @@ void store_add_record(struct raft_store *store, struct kv_batch *batch, const ch
                       struct cf_slice value);
 void store_add_base(struct raft_store *store, struct kv_batch *batch, const struct raft_base *base);
 
+void store_delete_entries(struct raft_store *store, struct kv_batch *batch, uint64_t from,
+                          uint64_t to);
+cf_status store_load_hard_state(struct raft_store *store, struct raft_hard_state *ret,
+                                struct cf_error *err);
+cf_status store_load_base(struct raft_store *store, struct raft_base *ret, struct cf_error *err);
+bool store_is_recovering(struct raft_store *store);
+bool store_is_alone(struct raft_store *store);
+
 #endif

@@ -61,8 +61,8 @@ static void forget_configs(struct raft_store *store, struct kv_batch *batch, uin
     kv_batch_delete_range(batch, store->meta, config_key(first, from), config_key(past, to + 1));
 }
 
-static void delete_entries(struct raft_store *store, struct kv_batch *batch, uint64_t from,
-                           uint64_t to)
+void store_delete_entries(struct raft_store *store, struct kv_batch *batch, uint64_t from,
+                          uint64_t to)
 {
     if (from > to) {
         return;
@@ -91,14 +91,14 @@ void raft_store_add(struct raft_store *store, struct kv_batch *batch,
     uint64_t last = atomic_load(&store->last_index);
     if (write->install != NULL) {
         /* All in one batch: a crash leaves the old state with the old log, or the new with none. */
-        delete_entries(store, batch, 0, last);
+        store_delete_entries(store, batch, 0, last);
         store_add_base(store, batch, write->install);
         atomic_store(&store->base_index, write->install->index);
         kv_batch_put(batch, store->meta, KEY_STATE, cf_slice_str(kv_family_name(write->switch_to)));
         last = write->install->index;
     }
     if (write->truncate_from != 0) {
-        delete_entries(store, batch, write->truncate_from, last);
+        store_delete_entries(store, batch, write->truncate_from, last);
         last = write->truncate_from - 1;
     }
     for (size_t i = 0; i < write->entry_count; i++) {
@@ -129,7 +129,9 @@ cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index, st
 
 cf_status raft_store_sync(struct raft_store *store, struct kv_batch *batch, struct cf_error *err)
 {
-    return kv_commit(store->kv, batch, KV_SYNC, err);
+    CF_TRY(kv_commit(store->kv, batch, KV_SYNC, err));
+    kv_note(store->kv, atomic_load(&store->last_index));
+    return CF_OK;
 }
 
 cf_status raft_store_entries(struct raft_store *store, uint64_t from, uint64_t to, size_t max_bytes,

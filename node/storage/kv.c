@@ -193,16 +193,25 @@ void kv_family_each(struct kv *kv, void (*visit)(void *context, const char *name
 
 /* ---- reading */
 
+/* Damage is counted wherever it is told: whoever runs the store wants to know of it. */
+static cf_status counted(struct kv *kv, cf_status status)
+{
+    if (status == CF_CORRUPT) {
+        atomic_fetch_add_explicit(&kv->corruptions, 1, memory_order_relaxed);
+    }
+    return status;
+}
+
 cf_status kv_get(struct kv_view view, struct kv_family *family, struct cf_slice key,
                  struct kv_value *value, struct cf_error *err)
 {
-    return view.kv->ops->get(view, family, key, false, value, err);
+    return counted(view.kv, view.kv->ops->get(view, family, key, false, value, err));
 }
 
 cf_status kv_get_persisted(struct kv *kv, struct kv_family *family, struct cf_slice key,
                            struct kv_value *value, struct cf_error *err)
 {
-    return kv->ops->get(kv_now(kv), family, key, true, value, err);
+    return counted(kv, kv->ops->get(kv_now(kv), family, key, true, value, err));
 }
 
 struct kv_snapshot *kv_snapshot_new(struct kv *kv)
@@ -220,7 +229,9 @@ void kv_snapshot_free(struct kv_snapshot *snapshot)
 struct kv_iterator *kv_iterator_new(struct kv_view view, struct kv_family *family,
                                     struct kv_range range)
 {
-    return view.kv->ops->iterator_new(view, family, range);
+    struct kv_iterator *iterator = view.kv->ops->iterator_new(view, family, range);
+    iterator->kv = view.kv;
+    return iterator;
 }
 
 void kv_iterator_free(struct kv_iterator *iterator)
@@ -277,7 +288,7 @@ struct cf_slice kv_bytes(const struct kv_iterator *iterator)
 
 cf_status kv_iterator_check(const struct kv_iterator *iterator, struct cf_error *err)
 {
-    return iterator->ops->iterator_check(iterator, err);
+    return counted(iterator->kv, iterator->ops->iterator_check(iterator, err));
 }
 
 /* ---- writing */
@@ -373,7 +384,7 @@ cf_status kv_commit(struct kv *kv, struct kv_batch *batch, enum kv_durability du
     if (batch->count == 0) {
         return CF_OK;
     }
-    CF_TRY(kv->ops->commit(kv, batch, durability, err));
+    CF_TRY(counted(kv, kv->ops->commit(kv, batch, durability, err)));
     atomic_fetch_add_explicit(&kv->commits, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(durability == KV_NO_WAL ? &kv->no_wal_bytes : &kv->wal_bytes,
                               kv_batch_size(batch), memory_order_relaxed);
@@ -385,7 +396,7 @@ cf_status kv_commit(struct kv *kv, struct kv_batch *batch, enum kv_durability du
 cf_status kv_flush(struct kv_family *family, struct cf_error *err)
 {
     atomic_fetch_add_explicit(&family->kv->flushes, 1, memory_order_relaxed);
-    return family->kv->ops->flush(family, err);
+    return counted(family->kv, family->kv->ops->flush(family, err));
 }
 
 cf_status kv_compact(struct kv_family *family, struct cf_slice from, struct cf_slice to,
@@ -453,4 +464,19 @@ cf_status kv_space(struct kv *kv, uint64_t *free_bytes, uint64_t *total_bytes, s
 cf_status kv_ballast(struct kv *kv, uint64_t bytes, struct cf_error *err)
 {
     return kv->ops->ballast(kv, bytes, err);
+}
+
+void kv_note(struct kv *kv, uint64_t value)
+{
+    kv->ops->note(kv, value);
+}
+
+bool kv_noted(struct kv *kv, uint64_t *ret)
+{
+    return kv->ops->noted(kv, ret);
+}
+
+uint64_t kv_corruption_count(const struct kv *kv)
+{
+    return atomic_load_explicit(&kv->corruptions, memory_order_relaxed);
 }

@@ -225,6 +225,14 @@ void kv_count(struct kv *kv, struct kv_counters *ret);
 /* syncs alone: one atomic load, for a metric. */
 uint64_t kv_sync_count(const struct kv *kv);
 
+/* A number beside the database, written without a sync and kept as long as the file system keeps it:
+ * what a reader may find is what was noted last or, after a power cut, something older or nothing.
+ * For marks like "synced up to here" that are only ever too low. noted: false when there is none. */
+void kv_note(struct kv *kv, uint64_t value);
+bool kv_noted(struct kv *kv, uint64_t *ret);
+/* How often the backend has told CF_CORRUPT since the open. */
+uint64_t kv_corruption_count(const struct kv *kv);
+
 /* Room on the file system: what we may still use, and its size. In memory both are UINT64_MAX. */
 CF_CHECKED cf_status kv_space(struct kv *kv, uint64_t *free_bytes, uint64_t *total_bytes,
                               struct cf_error *err);

@@ -1,4 +1,5 @@
-/* node/storage/kv_ballast.c: a file that holds room on the disk until it is needed. */
+/* node/storage/kv_ballast.c: two files beside the database: one that holds room on the disk until it
+ * is needed, and one that notes how far it was synced. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,6 +9,30 @@
 #include <unistd.h>
 
 #include "node/storage/kv_dir.h"
+
+int kv_dir_open_note(const char *path)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof(name), "%s/synced", path);
+    return open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+}
+
+void kv_dir_note(int fd, uint64_t value)
+{
+    uint64_t words[2] = {value, ~value};
+    if (fd >= 0 && pwrite(fd, words, sizeof(words), 0) != (ssize_t)sizeof(words)) {
+        cf_ignore(ftruncate(fd, 0), "none is better than a wrong one");
+    }
+}
+
+bool kv_dir_noted(int fd, uint64_t *ret)
+{
+    uint64_t words[2] = {0, 0};
+    bool found = fd >= 0 && pread(fd, words, sizeof(words), 0) == (ssize_t)sizeof(words) &&
+                 words[0] == ~words[1];
+    *ret = words[0];
+    return found;
+}
 
 cf_status kv_dir_ballast(const char *path, uint64_t bytes, struct cf_error *err)
 {

@@ -29,6 +29,11 @@ CF_CHECKED cf_status kv_dir_ready(const char *path, struct cf_error *err);
  * when this process itself may hold the lock: closing the file would drop it (POSIX locks). */
 long kv_dir_holder(const char *path);
 
+/* The file `synced`: a number and its complement, never synced itself. -1 when it can't be had. */
+int kv_dir_open_note(const char *path);
+void kv_dir_note(int fd, uint64_t value);
+bool kv_dir_noted(int fd, uint64_t *ret);
+
 /* Makes the file `ballast` in a store's directory hold so many bytes of disk, or none. CF_NO_SPACE,
  * CF_IO: then there is none. */
 CF_CHECKED cf_status kv_dir_ballast(const char *path, uint64_t bytes, struct cf_error *err);

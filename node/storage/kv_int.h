@@ -55,6 +55,8 @@ struct kv_ops {
     uint64_t (*approximate_size)(struct kv_family *family, struct cf_slice from,
                                  struct cf_slice to);
     uint64_t (*memory_bytes)(struct kv *kv);
+    void (*note)(struct kv *kv, uint64_t value);
+    bool (*noted)(struct kv *kv, uint64_t *ret);
     cf_status (*ballast)(struct kv *kv, uint64_t bytes, struct cf_error *err);
     cf_status (*space)(struct kv *kv, uint64_t *free_bytes, uint64_t *total_bytes,
                        struct cf_error *err);
@@ -65,7 +67,8 @@ struct kv {
     pthread_mutex_t families_lock; /* guards families, count and capacity */
     struct kv_family **families;   /* sorted by name; one reference each */
     size_t count, capacity;
-    atomic_uint_fast64_t syncs, commits, wal_bytes, no_wal_bytes, flushes;
+    atomic_uint_fast64_t syncs, commits, wal_bytes, no_wal_bytes, flushes,
+        corruptions;
 };
 
 struct kv_family {
@@ -81,6 +84,7 @@ struct kv_snapshot {
 
 struct kv_iterator {
     const struct kv_ops *ops;
+    struct kv *kv;
 };
 
 struct kv_batch {

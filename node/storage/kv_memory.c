@@ -419,6 +419,19 @@ static uint64_t memory_memory_bytes(struct kv *kv)
     return bytes;
 }
 
+static void memory_note(struct kv *kv, uint64_t value)
+{
+    (void)kv;
+    (void)value;
+}
+
+static bool memory_noted(struct kv *kv, uint64_t *ret)
+{
+    (void)kv;
+    (void)ret;
+    return false; /* what is in memory is there or all gone */
+}
+
 static cf_status memory_ballast(struct kv *kv, uint64_t bytes, struct cf_error *err)
 {
     (void)kv;
@@ -469,6 +482,8 @@ static const struct kv_ops memory_ops = {
     .drop_files = memory_drop_files,
     .approximate_size = memory_approximate_size,
     .memory_bytes = memory_memory_bytes,
+    .note = memory_note,
+    .noted = memory_noted,
     .ballast = memory_ballast,
     .space = memory_space,
 };

@@ -354,6 +354,16 @@ static cf_status rocks_space(struct kv *base, uint64_t *free_bytes, uint64_t *to
     return CF_OK;
 }
 
+static void rocks_note(struct kv *base, uint64_t value)
+{
+    kv_dir_note(rocks(base)->note, value);
+}
+
+static bool rocks_noted(struct kv *base, uint64_t *ret)
+{
+    return kv_dir_noted(rocks(base)->note, ret);
+}
+
 static cf_status rocks_ballast(struct kv *base, uint64_t bytes, struct cf_error *err)
 {
     return kv_dir_ballast(rocks(base)->path, bytes, err);
@@ -392,6 +402,8 @@ const struct kv_ops rocks_ops = {
     .drop_files = rocks_drop_files,
     .approximate_size = rocks_approximate_size,
     .memory_bytes = rocks_memory_bytes,
+    .note = rocks_note,
+    .noted = rocks_noted,
     .ballast = rocks_ballast,
     .space = rocks_space,
 };

@@ -9,6 +9,7 @@
 struct rocks_kv {
     struct kv base;
     char *path;
+    int note; /* descriptor of the file "synced"; -1: none */
     rocksdb_t *db;
     rocksdb_options_t *options; /* of the database and of each family */
     rocksdb_cache_t *cache;

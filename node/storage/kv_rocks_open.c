@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node/storage/kv_dir.h"
 #include "node/storage/kv_rocks.h"
@@ -141,6 +142,9 @@ void rocks_close(struct kv *base)
         rocksdb_block_based_options_destroy(kv->table);
         rocksdb_cache_destroy(kv->cache);
     }
+    if (kv->note >= 0) {
+        close(kv->note);
+    }
     cf_free(kv->path);
     kv_base_done(base);
 }
@@ -224,6 +228,7 @@ cf_status kv_open(const char *path, const struct kv_options *options, struct kv 
     struct rocks_kv *rocks_kv = cf_new(struct rocks_kv);
     kv_base_init(&rocks_kv->base, &rocks_ops);
     rocks_kv->path = cf_strdup(path);
+    rocks_kv->note = kv_dir_open_note(path);
     CF_OWNED(kv) kv = &rocks_kv->base;
     if (kv_space(kv, &left, &total, NULL) == CF_OK && left < OPEN_SPACE) {
         /* An open writes: without room it would be refused, and nobody could delete anything. */

@@ -417,6 +417,8 @@ START_TEST(torn_tail)
         ck_assert_int_eq(system(command), 0);
         snprintf(command, sizeof(command), "%s%s", copy, wal + strlen(dir));
         ck_assert_int_eq(truncate(command, info.st_size - cut), 0);
+        snprintf(command, sizeof(command), "%s/synced", copy);
+        ck_assert_int_eq(unlink(command), 0); /* it was never synced, so it goes first */
         ck_ok(kv_open(copy, NULL, &kv, NULL));
         open_store();
         struct raft_loaded loaded = load();
@@ -436,7 +438,7 @@ END_TEST
 
 /* store_flush_between_torn_tail: a flush of the state between two writes of the log switches the
  * WAL; a lost tail of the newer WAL must not reach into the older one. */
-START_TEST(flush_between)
+START_TEST(store_flush_between_torn_tail)
 {
     begin(true);
     ck_ok(raft_store_bootstrap(store, &identity, "a", "n", NULL));
@@ -459,7 +461,207 @@ START_TEST(flush_between)
 }
 END_TEST
 
+/* The log may be cut only to what is flushed: the index in memory does not count. */
+START_TEST(store_applied_persisted_tier)
+{
+    begin(true);
+    ck_ok(raft_store_bootstrap(store, &identity, "a", "n", NULL));
+    append(0, 1, 1, 5);
+    struct raft_applied flushed;
+    set_applied(2, 1);
+    ck_ok(raft_store_flushed(store, &flushed, NULL));
+    ck_assert_uint_eq(flushed.index, 0);
+    CF_OWNED(kv_family) state = raft_store_state(store);
+    ck_ok(kv_flush(state, NULL));
+    set_applied(4, 1);
+    ck_ok(raft_store_flushed(store, &flushed, NULL));
+    ck_assert_uint_eq(flushed.index, 2);
+    kv_family_unref(kv_family_take(&state));
+    end();
+}
+END_TEST
+
+/* etcd#22442: what a truncation removed does not come back, wherever files were written between. */
+START_TEST(store_truncate_then_reload)
+{
+    begin(true);
+    ck_ok(raft_store_bootstrap(store, &identity, "a", "n", NULL));
+    append(0, 1, 1, 6);
+    ck_ok(kv_flush(store->log, NULL));
+    append(3, 2, 3, 3);
+    ck_ok(kv_flush(store->log, NULL));
+    append(0, 2, 4, 4);
+    for (int round = 0; round < 2; round++) {
+        restart();
+        struct raft_loaded loaded = load();
+        ck_assert_uint_eq(loaded.last_index, 4);
+        raft_loaded_done(&loaded);
+        ck_assert_str_eq(log_text(1), "1.1 1.2 2.3 2.4");
+    }
+    append(0, 2, 5, 5);
+    restart();
+    ck_assert_str_eq(log_text(1), "1.1 1.2 2.3 2.4 2.5");
+    end();
+}
+END_TEST
+
+/* The end of the log is gone although it was synced: no start as if nothing had happened. */
+START_TEST(store_reopen_after_loss)
+{
+    begin(true);
+    ck_ok(raft_store_bootstrap(store, &identity, "a", "n", NULL));
+    append(0, 1, 1, 4);
+    kv_note(kv, 6);
+    restart();
+    struct raft_loaded loaded;
+    struct cf_error err = {0};
+    ck_status(raft_store_load_or_repair(store, &loaded, &err), CF_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.message, "ends at entry 4, but entry 6 was written"));
+    kv_note(kv, 4);
+    loaded = load();
+    ck_assert(!loaded.recovering);
+    raft_loaded_done(&loaded);
+    end();
+}
+END_TEST
+
+/* Condition 2: state bytes stay out of the WAL, and with state_wal go through it. */
+START_TEST(store_wal_bytes)
+{
+    begin(true);
+    ck_ok(raft_store_bootstrap(store, &identity, "a", "n", NULL));
+    CF_OWNED(kv_family) state = raft_store_state(store);
+    uint8_t big[5000] = {1};
+    for (int way = 0; way < 2; way++) {
+        struct kv_counters before, after;
+        raft_store_set_state_wal(store, way == 1);
+        kv_count(kv, &before);
+        CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+        kv_batch_put(batch, state, CF_SLICE("key"), cf_slice_of(big, sizeof(big)));
+        ck_ok(kv_commit(kv, batch, raft_store_state_durability(store), NULL));
+        kv_count(kv, &after);
+        ck_assert_int_eq(after.wal_bytes - before.wal_bytes >= sizeof(big), way == 1);
+        ck_assert_int_eq(after.no_wal_bytes - before.no_wal_bytes >= sizeof(big), way == 0);
+    }
+    kv_family_unref(kv_family_take(&state));
+    end();
+}
+END_TEST
+
+/* What RocksDB says of its options, for the database and each family: consensus.md 11. */
+START_TEST(store_options)
+{
+    static const char *const wanted[] = {
+        "recycle_log_file_num=0", "wal_recovery_mode=kPointInTimeRecovery",
+        "track_and_verify_wals_in_manifest=true", "paranoid_checks=true", "wal_bytes_per_sync=0",
+        "use_fsync=false", "avoid_flush_during_recovery=false", "manual_wal_flush=false",
+        "atomic_flush=false", "two_write_queues=false", "unordered_write=false"};
+    begin(true);
+    char pattern[96], line[512];
+    snprintf(pattern, sizeof(pattern), "%s/db/OPTIONS-*", dir);
+    glob_t found;
+    ck_assert_int_eq(glob(pattern, 0, NULL, &found), 0);
+    FILE *file = fopen(found.gl_pathv[found.gl_pathc - 1], "r");
+    ck_assert_ptr_nonnull(file);
+    unsigned seen[CF_LENGTH(wanted)] = {0};
+    while (fgets(line, sizeof(line), file) != NULL) {
+        for (size_t i = 0; i < CF_LENGTH(wanted); i++) {
+            seen[i] += strstr(line, wanted[i]) != NULL;
+        }
+    }
+    fclose(file);
+    globfree(&found);
+    for (size_t i = 0; i < CF_LENGTH(wanted); i++) {
+        ck_assert_msg(seen[i] > 0, "%s", wanted[i]);
+    }
+    end();
+}
+END_TEST
+
+/* No checkpoint is ever made (a snapshot is read through the store): what it reads holds what no
+ * file holds yet, which is what a checkpoint would have to flush for. */
+START_TEST(store_checkpoint_has_memtable)
+{
+    begin(true);
+    ck_ok(raft_store_bootstrap(store, &identity, "a", "n", NULL));
+    set_applied(7, 1);
+    CF_OWNED(kv_family) state = raft_store_state(store);
+    CF_OWNED(kv_snapshot) snapshot = kv_snapshot_new(kv);
+    set_applied(8, 1);
+    struct raft_applied at;
+    ck_ok(raft_store_read_applied((struct kv_view){kv, snapshot}, state, &at, NULL));
+    ck_assert_uint_eq(at.index, 7);
+    ck_ok(raft_store_flushed(store, &at, NULL));
+    ck_assert_uint_eq(at.index, 0);
+    kv_snapshot_free(kv_snapshot_take(&snapshot));
+    kv_family_unref(kv_family_take(&state));
+    end();
+}
+END_TEST
+
+/* A node with peers: its own membership entry says so. */
+static void begin_of_three(void)
+{
+    begin(true);
+    struct raft_membership members = {0};
+    for (uint64_t id = 7; id <= 9; id++) {
+        ck_ok(raft_membership_set(&members, id, RAFT_VOTER, 1, "address", "name", NULL));
+    }
+    ck_ok(raft_store_join(store, &identity, NULL));
+    CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+    store_add_base(store, batch, &(struct raft_base){.membership = members});
+    ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+}
+
+START_TEST(store_repairs_its_log)
+{
+    begin_of_three();
+    append(0, 3, 1, 9);
+    set_applied(4, 3);
+    uint8_t key[8];
+    put_raw("log", index_key(key, 6), CF_SLICE("nonsense that is long enough"));
+    for (int round = 0; round < 2; round++) { /* the second start still knows that it lacks something */
+        struct raft_loaded loaded;
+        ck_ok(raft_store_load_or_repair(store, &loaded, NULL));
+        ck_assert(loaded.recovering);
+        ck_assert_uint_eq(loaded.last_index, 5);
+        ck_assert_uint_eq(loaded.hard_state.term, 3);
+        ck_assert_uint_eq(loaded.hard_state.vote, 7);
+        raft_loaded_done(&loaded);
+        restart();
+    }
+    ck_assert_str_eq(log_text(1), "3.1 3.2 3.3 3.4 3.5");
+    kv_note(kv, 5);
+    ck_ok(raft_store_recovered(store, NULL));
+    struct raft_loaded loaded = load();
+    ck_assert(!loaded.recovering);
+    raft_loaded_done(&loaded);
+    end();
+}
+END_TEST
+
+START_TEST(store_drops_a_damaged_state)
+{
+    begin_of_three();
+    append(0, 3, 1, 9);
+    raft_store_set_damaged(store);
+    restart();
+    struct raft_loaded loaded;
+    ck_ok(raft_store_load_or_repair(store, &loaded, NULL));
+    ck_assert(loaded.recovering);
+    ck_assert_uint_eq(loaded.last_index, 0);
+    ck_assert_uint_eq(loaded.applied, 0);
+    ck_assert_uint_eq(loaded.hard_state.term, 3); /* a vote is never forgotten */
+    ck_assert_uint_eq(loaded.hard_state.vote, 7);
+    raft_loaded_done(&loaded);
+    ck_assert_str_eq(log_text(1), "");
+    end();
+}
+END_TEST
+
 TEST_MAIN("consensus/driver/store", identity_in_memory, identity_on_disk, log_in_memory,
           log_on_disk, configs_in_memory, configs_on_disk, install_in_memory, install_on_disk,
           damage_in_memory, damage_on_disk, damage_below_applied_in_memory,
-          damage_below_applied_on_disk, torn_tail, flush_between)
+          damage_below_applied_on_disk, torn_tail, store_flush_between_torn_tail, store_applied_persisted_tier,
+          store_truncate_then_reload, store_reopen_after_loss, store_wal_bytes, store_options,
+          store_checkpoint_has_memtable, store_repairs_its_log, store_drops_a_damaged_state)
