@@ -340,6 +340,10 @@ bool api_read_request(struct api *api, struct http_exchange *x, struct request *
     rq->path = cf_slice_from(http_path(x), API_PREFIX.size);
     rq->remote_address = http_peer_address(x);
     rq->remote_port = http_peer_port(x);
+    if (memmem(rq->path.data, rq->path.size, "auth/", 5) != NULL && /* logins, renewals */
+        http_peer_cert(x, &rq->peer_certificate, NULL) != CF_OK) {
+        rq->peer_certificate = CF_SLICE_EMPTY;
+    }
     if (!read_operation(x, rq) || !read_query(x, rq)) {
         return false;
     }

@@ -1,7 +1,9 @@
 /* tests/fuzz/fuzz_x509.c: certificates and requests of strangers. What is accepted has texts that
  * end. */
 #include "fuzz.h"
+#include "node/base/arena.h"
 #include "node/crypto/x509.h"
+#include "node/crypto/x509_client.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -20,5 +22,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     cf_buf_reset(&out);
     cf_ignore(x509_csr_read(input, &info, &out, NULL) != CF_OK, "either is right");
+    CF_OWNED(arena) arena = arena_new(4096);
+    struct x509_facts facts;
+    struct x509_link link, *links;
+    struct x509_crl crl;
+    size_t count;
+    if (x509_facts_read(input, arena, &facts, NULL) == CF_OK) {
+        FUZZ_CHECK(facts.der.size != 0);
+        FUZZ_CHECK(memchr(facts.common_name.data != NULL ? facts.common_name.data : data, 0,
+                          facts.common_name.size) == NULL);
+        cf_ignore(x509_client_verify(facts.der, input, 1800000000, arena, &links, &count, NULL) !=
+                      CF_OK,
+                  "either is right");
+        cf_ignore(x509_client_valid(facts.der, 1800000000, arena, &link, NULL) != CF_OK,
+                  "either is right");
+    }
+    cf_ignore(x509_crl_read(input, arena, &crl, NULL) != CF_OK, "either is right");
     return 0;
 }

@@ -26,6 +26,7 @@ struct fixture {
     const struct json *answer;
     _Atomic bool is_done;
     char text[4096];
+    struct cf_slice peer;
 };
 
 static void apply_payload(struct fixture *fixture, struct cf_slice payload)
@@ -130,6 +131,11 @@ const char *fixture_root(const struct fixture *fixture)
     return fixture->root;
 }
 
+void fixture_set_peer(struct fixture *fixture, struct cf_slice certificate)
+{
+    fixture->peer = certificate;
+}
+
 struct core *fixture_core(struct fixture *fixture)
 {
     return fixture->core;
@@ -204,6 +210,7 @@ int fixture_call_wrapped(struct fixture *fixture, const char *token, const char 
     rq->token = arena_copy(fixture->arena, cf_slice_str(token != NULL ? token : fixture->root));
     rq->remote_address = CF_SLICE("127.0.0.1");
     rq->wrap_ttl_s = wrap_ttl_s;
+    rq->peer_certificate = fixture->peer;
     rq->post = request_post;
     rq->done = request_done;
     rq->transport = fixture;

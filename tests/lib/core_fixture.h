@@ -29,6 +29,8 @@ int fixture_call(struct fixture *fixture, const char *token, const char *operati
 int fixture_call_wrapped(struct fixture *fixture, const char *token, const char *operation,
                          const char *path, const char *body, int64_t wrap_ttl_s,
                          const struct json **ret);
+/* The client certificate of the next calls (DER, borrowed); empty: none. */
+void fixture_set_peer(struct fixture *fixture, struct cf_slice certificate);
 /* The text at a dotted path of the last answer ("data.keys.0"); "" when absent. Numbers and booleans as
  * they were written. */
 const char *fixture_at(struct fixture *fixture, const char *dotted);

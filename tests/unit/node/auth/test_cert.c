@@ -1,0 +1,199 @@
+/* tests/unit/node/auth/test_cert.c: logins with client certificates: trust, names, revocation, renewals. */
+#include "auth_help.h"
+#include "cert_data.h"
+#include "node/crypto/x509_client.h"
+
+static struct arena *arena;
+
+/* A PEM of cert_data.h with real newlines. */
+static struct cf_slice pem(const char *text)
+{
+    CF_BUF(out) = {0};
+    for (; *text != '\0'; text++) {
+        bool newline = text[0] == '\\' && text[1] == 'n';
+        cf_buf_add_byte(&out, newline ? '\n' : (uint8_t)*text);
+        text += newline;
+    }
+    return arena_copy(arena, cf_buf_slice(&out));
+}
+
+static struct cf_slice der(const char *text)
+{
+    struct x509_facts facts;
+    ck_assert_int_eq(x509_facts_read(pem(text), arena, &facts, NULL), CF_OK);
+    return facts.der;
+}
+
+static struct fixture *with_role(const char *name, const char *certificate, const char *more)
+{
+    arena = arena_new(16384);
+    struct fixture *f = fixture_new();
+    char path[64];
+    ck_call(204, f, "POST", "sys/auth/ce", "{\"type\":\"cert\"}");
+    (void)snprintf(path, sizeof(path), "auth/ce/certs/%s", name);
+    ck_call(204, f, "POST", path,
+            arena_printf(arena, "{\"certificate\":\"%s\"%s}", certificate, more));
+    return f;
+}
+
+static void done(struct fixture *f)
+{
+    fixture_free(f);
+    arena_free(arena);
+}
+
+static int login(struct fixture *f, const char *certificate)
+{
+    fixture_set_peer(f, certificate != NULL ? der(certificate) : CF_SLICE_EMPTY);
+    return fixture_call(f, "", "POST", "auth/ce/login", "{}", NULL);
+}
+
+START_TEST(a_ca)
+{
+    struct fixture *f = with_role("ca", PEM_CA, ",\"token_policies\":\"p\",\"token_ttl\":\"1h\"");
+    uint64_t before = fixture_index(f);
+    ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+    ck_assert_uint_eq(fixture_index(f), before + 1);
+    ck_at(f, "auth.policies", "[\"default\",\"p\"]");
+    ck_at(f, "auth.metadata.cert_name", "ca");
+    ck_at(f, "auth.metadata.common_name", "web");
+    ck_at(f, "auth.metadata.serial_number", "4096");
+    ck_assert_str_ne(fixture_at(f, "auth.metadata.subject_key_id"), "");
+    ck_at(f, "auth.lease_duration", "3600");
+    ck_assert_int_eq(login(f, PEM_SECOND), 200);
+    ck_assert_int_eq(login(f, NULL), 400);
+    ck_error(f, "tls connection required");
+    ck_assert_int_eq(login(f, PEM_SERVER), 400); /* not made for clients */
+    ck_assert_int_eq(login(f, PEM_OLD), 400);
+    ck_error(f, "expired");
+    ck_assert_int_eq(login(f, PEM_OTHER), 400);
+    fixture_set_peer(f, CF_SLICE("junk"));
+    ck_call_as(400, f, "", "POST", "auth/ce/login", "{}");
+    done(f);
+}
+END_TEST
+
+START_TEST(a_pinned_certificate)
+{
+    struct fixture *f = with_role("Web", PEM_CLIENT, "");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+    ck_at(f, "auth.metadata.cert_name", "web");
+    ck_assert_int_eq(login(f, PEM_SECOND), 400);
+    ck_call(204, f, "POST", "auth/ce/certs/old",
+            arena_printf(arena, "{\"certificate\":\"%s\"}", PEM_OLD));
+    ck_assert_int_eq(login(f, PEM_OLD), 400);
+    ck_call(400, f, "POST", "auth/ce/certs/server",
+            arena_printf(arena, "{\"certificate\":\"%s\"}", PEM_SERVER));
+    ck_error(f, "client authentication");
+    fixture_set_peer(f, der(PEM_CLIENT));
+    ck_call_as(400, f, "", "POST", "auth/ce/login", "{\"name\":\"old\"}");
+    ck_call_as(400, f, "", "POST", "auth/ce/login", "{\"name\":\"none\"}");
+    ck_call_as(200, f, "", "POST", "auth/ce/login", "{\"name\":\"WEB\"}");
+    done(f);
+}
+END_TEST
+
+START_TEST(constraints)
+{
+    static const struct {
+        const char *body;
+        bool passes;
+    } rules[] = {
+        {"\"allowed_names\":\"w*\"", true},
+        {"\"allowed_names\":[\"no\",\"*.example.com\"]", true},
+        {"\"allowed_names\":\"ops@*\"", true},
+        {"\"allowed_names\":\"spiffe*\"", false},
+        {"\"allowed_common_names\":\"web\"", true},
+        {"\"allowed_common_names\":\"we\"", false},
+        {"\"allowed_dns_sans\":\"*.example.com\"", true},
+        {"\"allowed_dns_sans\":\"web\"", false},
+        {"\"allowed_email_sans\":\"*@example.com\"", true},
+        {"\"allowed_email_sans\":\"dev@example.com\"", false},
+        {"\"allowed_uri_sans\":\"spiffe://*/web\"", true},
+        {"\"allowed_uri_sans\":\"spiffe://*/db\"", false},
+        {"\"allowed_organizational_units\":\"ops\"", true},
+        {"\"allowed_organizational_units\":\"dev\"", false},
+        {"\"required_extensions\":\"1.3.6.1.4.1.99999.1:blue-*\"", true},
+        {"\"required_extensions\":[\"1.3.6.1.4.1.99999.1:blue-*\",\"1.2.3:x\"]", false},
+        {"\"required_extensions\":\"1.3.6.1.4.1.99999.1:red-*\"", false},
+        {"\"token_bound_cidrs\":\"127.0.0.1\"", true},
+    };
+    struct fixture *f = with_role("r", PEM_CA, "");
+    for (size_t i = 0; i < CF_LENGTH(rules); i++) {
+        ck_call(204, f, "DELETE", "auth/ce/certs/r", NULL);
+        ck_call(204, f, "POST", "auth/ce/certs/r",
+                arena_printf(arena, "{\"certificate\":\"%s\",%s}", PEM_CA, rules[i].body));
+        int status = login(f, PEM_CLIENT);
+        ck_assert_msg((status == 200) == rules[i].passes, "%s: %d", rules[i].body, status);
+    }
+    ck_call(204, f, "POST", "auth/ce/certs/r", "{\"token_bound_cidrs\":\"10.0.0.0/8\"}");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 403);
+    ck_call(400, f, "POST", "auth/ce/certs/r", "{\"required_extensions\":\"no colon\"}");
+    ck_call(400, f, "POST", "auth/ce/certs/r", "{\"ocsp_enabled\":true}");
+    done(f);
+}
+END_TEST
+
+START_TEST(metadata_of_extensions)
+{
+    struct fixture *f =
+        with_role("r", PEM_CA, ",\"allowed_metadata_extensions\":\"1.3.6.1.4.1.99999.1\"");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+    ck_at(f, "auth.metadata.1-3-6-1-4-1-99999-1", "blue-team");
+    done(f);
+}
+END_TEST
+
+/* A serial number counts for its issuer alone. */
+START_TEST(revocation)
+{
+    struct fixture *f = with_role("r", PEM_CA, "");
+    ck_call(204, f, "POST", "auth/ce/crls/other",
+            arena_printf(arena, "{\"crl\":\"%s\"}", PEM_OTHER_CRL));
+    ck_assert_int_eq(login(f, PEM_SECOND), 200);
+    ck_call(204, f, "POST", "auth/ce/crls/mine",
+            arena_printf(arena, "{\"crl\":\"%s\"}", PEM_CA_CRL));
+    ck_assert_int_eq(login(f, PEM_SECOND), 400);
+    ck_error(f, "revoked");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+    ck_call(200, f, "GET", "auth/ce/crls/mine", NULL);
+    ck_at(f, "data.serials.4097", "{}");
+    ck_call(200, f, "LIST", "auth/ce/crls", NULL);
+    ck_at(f, "data.keys", "[\"mine\",\"other\"]");
+    ck_call(204, f, "DELETE", "auth/ce/crls/mine", NULL);
+    ck_assert_int_eq(login(f, PEM_SECOND), 200);
+    ck_call(400, f, "DELETE", "auth/ce/crls/mine", NULL);
+    ck_call(400, f, "GET", "auth/ce/crls/mine", NULL);
+    ck_call(400, f, "POST", "auth/ce/crls/x", "{}");
+    ck_call(400, f, "POST", "auth/ce/crls/x", "{\"crl\":\"junk\"}");
+    ck_call(400, f, "POST", "auth/ce/crls/x", "{\"url\":\"http://127.0.0.1/x.crl\"}");
+    done(f);
+}
+END_TEST
+
+START_TEST(renewals_are_bound)
+{
+    struct fixture *f = with_role("r", PEM_CA, ",\"token_ttl\":\"1h\"");
+    char token[TOKEN_TEXT];
+    ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+    keep(f, "auth.client_token", token);
+    ck_call_as(200, f, token, "POST", "auth/token/renew-self", "{}");
+    fixture_set_peer(f, der(PEM_SECOND));
+    ck_call_as(400, f, token, "POST", "auth/token/renew-self", "{}");
+    fixture_set_peer(f, CF_SLICE_EMPTY);
+    ck_call_as(400, f, token, "POST", "auth/token/renew-self", "{}");
+    ck_call(200, f, "GET", "auth/ce/config", NULL);
+    ck_at(f, "data.disable_binding", "false");
+    ck_call(204, f, "POST", "auth/ce/config", "{\"disable_binding\":true}");
+    ck_call_as(200, f, token, "POST", "auth/token/renew-self", "{}");
+    ck_call(204, f, "POST", "auth/ce/certs/r", "{\"token_policies\":\"more\"}");
+    ck_call_as(400, f, token, "POST", "auth/token/renew-self", "{}");
+    ck_error(f, "policies have changed");
+    ck_call(204, f, "DELETE", "auth/ce/certs/r", NULL);
+    ck_call_as(400, f, token, "POST", "auth/token/renew-self", "{}");
+    done(f);
+}
+END_TEST
+
+TEST_MAIN("node/auth/cert", a_ca, a_pinned_certificate, constraints, metadata_of_extensions,
+          revocation, renewals_are_bound)
