@@ -8,6 +8,7 @@
 #include "node/base/memory.h"
 
 #define ANSWER_MAX ((size_t)4 << 20)
+#define REDIRECTS_MAX 3
 
 void outgoing_init(void)
 {
@@ -137,10 +138,6 @@ static void set_options(CURL *curl, const struct outgoing_target *target, const 
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 3L);
-    (void)curl_easy_setopt(curl, CURLOPT_POSTREDIR, (long)CURL_REDIR_POST_ALL);
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
@@ -164,53 +161,90 @@ static void set_options(CURL *curl, const struct outgoing_target *target, const 
     }
 }
 
+struct hop {
+    CURL *curl;
+    struct curl_slist *headers, *connect_to;
+    const struct cf_buf *body;
+    struct cf_buf *answer;
+    long http;
+    const char *next; /* where a redirect leads; NULL */
+};
+
+/* One request, to where `url` leads by way of what the target says. */
+static cf_status hop(struct hop *hop, const struct outgoing_target *target, const char *url,
+                     int timeout_ms, struct arena *arena, struct cf_error *err)
+{
+    char reason[CURL_ERROR_SIZE] = "";
+    char *next = NULL;
+    CF_TRY(steer(target, arena, &url, &hop->connect_to, err));
+    curl_easy_reset(hop->curl);
+    cf_buf_reset(hop->answer);
+    (void)curl_easy_setopt(hop->curl, CURLOPT_CONNECT_TO, hop->connect_to);
+    set_options(hop->curl, target, url, timeout_ms, hop->answer);
+    (void)curl_easy_setopt(hop->curl, CURLOPT_ERRORBUFFER, reason);
+    (void)curl_easy_setopt(hop->curl, CURLOPT_HTTPHEADER, hop->headers);
+    (void)curl_easy_setopt(hop->curl, CURLOPT_POSTFIELDS, hop->body->data);
+    (void)curl_easy_setopt(hop->curl, CURLOPT_POSTFIELDSIZE, (long)hop->body->size);
+    CURLcode code = curl_easy_perform(hop->curl);
+    (void)curl_easy_getinfo(hop->curl, CURLINFO_RESPONSE_CODE, &hop->http);
+    (void)curl_easy_getinfo(hop->curl, CURLINFO_REDIRECT_URL, &next);
+    hop->next = code == CURLE_OK && next != NULL ? arena_printf(arena, "%s", next) : NULL;
+    curl_slist_free_all(hop->connect_to);
+    hop->connect_to = NULL;
+    return code == CURLE_OK
+               ? CF_OK
+               : cf_fail(err, CF_UNAVAILABLE, "cannot reach %s: %s", target->url,
+                         reason[0] != '\0' ? reason : curl_easy_strerror(code));
+}
+
+/* A standby sends us on to the active node: the same certificate name is expected there, another address. */
+static cf_status hops(struct hop *is, const struct outgoing_target *target, const char *url,
+                      int timeout_ms, struct arena *arena, struct cf_error *err)
+{
+    struct outgoing_target at = *target;
+    for (unsigned i = 0; i <= REDIRECTS_MAX; i++) {
+        CF_TRY(hop(is, &at, url, timeout_ms, arena, err));
+        if (is->next == NULL) {
+            return CF_OK;
+        }
+        if (strncmp(url, "https:", 6) == 0 && strncmp(is->next, "https:", 6) != 0) {
+            return cf_fail(err, CF_UNAVAILABLE, "%s redirects away from TLS: its api_addr is wrong",
+                           target->url);
+        }
+        url = is->next;
+        at.address = NULL;
+    }
+    return cf_fail(err, CF_UNAVAILABLE, "%s redirects in circles", target->url);
+}
+
 cf_status outgoing_post(const struct outgoing_target *target, const char *path, const char *token,
                         const struct json *body, int timeout_ms, struct arena *arena,
                         int *ret_status, struct json **ret, struct cf_error *err)
 {
-    char reason[CURL_ERROR_SIZE] = "";
     CF_BUF(text) = {.secret = true};
     CF_BUF(answer) = {.max = ANSWER_MAX, .secret = true};
-    long http = 0;
-    CURL *curl = curl_easy_init();
-    if (curl == NULL) {
+    struct hop is = {.curl = curl_easy_init(), .body = &text, .answer = &answer};
+    if (is.curl == NULL) {
         return cf_fail(err, CF_INTERNAL, "cannot set up a request");
     }
     json_write(&text, body);
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    headers = curl_slist_append(headers, "X-Vault-Request: true");
+    is.headers = curl_slist_append(NULL, "Content-Type: application/json");
+    is.headers = curl_slist_append(is.headers, "X-Vault-Request: true");
     if (token != NULL) {
-        headers = curl_slist_append(headers, arena_printf(arena, "X-Vault-Token: %s", token));
+        is.headers =
+            curl_slist_append(is.headers, arena_printf(arena, "X-Vault-Token: %s", token));
     }
-    const char *url = join_url(arena, target->url, path);
-    struct curl_slist *connect_to;
-    cf_status steered = steer(target, arena, &url, &connect_to, err);
-    if (steered != CF_OK) {
-        curl_slist_free_all(headers);
-        curl_easy_cleanup(curl);
-        return steered;
-    }
-    (void)curl_easy_setopt(curl, CURLOPT_CONNECT_TO, connect_to);
-    set_options(curl, target, url, timeout_ms, &answer);
-    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, cf_buf_text(&text));
-    (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)text.size);
-    CURLcode code = curl_easy_perform(curl);
-    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-    curl_slist_free_all(connect_to);
-    if (code != CURLE_OK) {
-        return cf_fail(err, CF_UNAVAILABLE, "cannot reach %s: %s", target->url,
-                       reason[0] != '\0' ? reason : curl_easy_strerror(code));
-    }
-    *ret_status = (int)http;
+    cf_status status =
+        hops(&is, target, join_url(arena, target->url, path), timeout_ms, arena, err);
+    curl_slist_free_all(is.headers);
+    curl_easy_cleanup(is.curl);
+    CF_TRY(status);
+    *ret_status = (int)is.http;
     *ret = NULL;
     if (answer.size != 0 && json_parse(arena, cf_buf_slice(&answer), NULL, ret, err) != CF_OK) {
         return cf_fail(err, CF_UNAVAILABLE, "%s answered %ld, and not in JSON: is it the API "
                                             "address of a coffer or Vault server?",
-                       target->url, http);
+                       target->url, is.http);
     }
     return CF_OK;
 }

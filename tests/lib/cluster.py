@@ -92,20 +92,20 @@ def die_with_parent():
 class Certificates:
     """A CA of our own and one listener certificate for loopback, made by the openssl command."""
 
-    def __init__(self, folder, name="test"):
+    def __init__(self, folder, name="test", san="IP:127.0.0.1,DNS:localhost"):
         os.makedirs(folder, exist_ok=True)
         self.ca, self.ca_key = os.path.join(folder, "ca.pem"), os.path.join(folder, "ca.key")
         self.cert, self.key = os.path.join(folder, "node.pem"), os.path.join(folder, "node.key")
-        san = os.path.join(folder, "san.cnf")
-        with open(san, "w") as f:
-            f.write("subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n")
+        extra = os.path.join(folder, "san.cnf")
+        with open(extra, "w") as f:
+            f.write("subjectAltName=%s\nextendedKeyUsage=serverAuth,clientAuth\n" % san)
         ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         self._run("req", "-x509", *ec, "-keyout", self.ca_key, "-out", self.ca, "-days", "30",
                   "-subj", "/CN=%s CA" % name)
         self._run("req", *ec, "-keyout", self.key, "-out", os.path.join(folder, "node.csr"),
                   "-subj", "/CN=%s node" % name)
         self._run("x509", "-req", "-in", os.path.join(folder, "node.csr"), "-CA", self.ca,
-                  "-CAkey", self.ca_key, "-CAcreateserial", "-days", "30", "-extfile", san,
+                  "-CAkey", self.ca_key, "-CAcreateserial", "-days", "30", "-extfile", extra,
                   "-out", self.cert)
 
     @staticmethod
@@ -470,8 +470,8 @@ class World:
         self.clusters.append(made)
         return made
 
-    def certificates(self, name="test"):
-        return Certificates(os.path.join(self.dir, "tls-" + name), name)
+    def certificates(self, name="test", **kwargs):
+        return Certificates(os.path.join(self.dir, "tls-" + name), name, **kwargs)
 
     def end(self, cluster):
         """Ends the processes of a cluster that a script is done with, and forgets it."""
