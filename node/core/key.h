@@ -49,7 +49,7 @@ enum key_class {
 #define AREA_NAMESPACE "namespace/" /* r: <8 hex digits: its number> -> namespace */
 #define AREA_SEAL "seal/"           /* o, plain: config, wrapped root key, wrapped keyring */
 #define AREA_AUDIT "audit/"         /* r or c: dev/<uuid> -> audit device; r: headers; table: a guard */
-#define AREA_CLUSTER "cluster/"     /* o: id, name, internal CA, node registry */
+#define AREA_CLUSTER "cluster/"     /* o: internal CA; plain: autopilot, member/<id> (a sealed leader reads them) */
 #define AREA_NOT_BEFORE "not-before" /* c, plain: 8 bytes unix ns; older batch tokens are void */
 
 struct key {

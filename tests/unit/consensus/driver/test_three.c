@@ -281,6 +281,57 @@ START_TEST(refuses_foreign_frames)
 }
 END_TEST
 
+struct replacing {
+    struct node *node;
+    bool as_learner;
+    cf_status begun, ended;
+    bool done;
+};
+static void replaced(void *context, cf_status status, const struct cf_error *err)
+{
+    struct replacing *replacing = context;
+    (void)err;
+    pthread_mutex_lock(&c.lock);
+    replacing->ended = status;
+    replacing->done = true;
+    pthread_cond_broadcast(&c.changed);
+    pthread_mutex_unlock(&c.lock);
+}
+static void replace(void *arg)
+{
+    struct replacing *is = arg;
+    is->begun = raft_driver_replace(is->node->driver, 3, 4, "address-4", "node-3", 1,
+                                    is->as_learner, replaced, is, NULL);
+}
+
+/* A node that lost its disk: its place goes to another id in one joint change, with its vote. */
+START_TEST(one_takes_the_place_of_another)
+{
+    cluster_begin(&c);
+    begin_three(&c, NODE_MEMORY);
+    ck_assert_int_eq(put(&c.nodes[0], "a=1"), CF_OK);
+    node_stop(&c.nodes[2]);
+    node_start(&c.nodes[3], NODE_MEMORY);
+    struct replacing is = {.node = &c.nodes[0]};
+    on_loop(&c, replace, &is);
+    ck_assert_int_eq(is.begun, CF_OK);
+    wait_until(&c, is.done);
+    ck_assert_int_eq(is.ended, CF_OK);
+    wait_until(&c, voters(&c.nodes[0]) == 3 && voters(&c.nodes[3]) == 3);
+    struct raft_driver_status status = status_of(&c.nodes[0]);
+    ck_assert_uint_eq(status.peer_count, 3);
+    for (size_t i = 0; i < status.peer_count; i++) {
+        ck_assert_uint_ne(status.peers[i].id, 3);
+    }
+    wait_until(&c, strcmp(get(&c.nodes[3], "a"), "1") == 0);
+    on_loop(&c, replace, &is); /* nobody of that id any more */
+    ck_assert_int_eq(is.begun, CF_NOT_FOUND);
+    node_stop(&c.nodes[1]); /* the new one's vote counts */
+    ck_assert_int_eq(put(&c.nodes[0], "b=1"), CF_OK);
+    cluster_end(&c);
+}
+END_TEST
+
 TEST_MAIN("consensus/driver/three", joins_and_replicates, survives_its_leader, deposed_leader,
           snapshot_in_memory, snapshot_on_disk, snapshot_resumes, hands_over, removes_a_member,
-          lost_log_is_fetched, refuses_foreign_frames)
+          lost_log_is_fetched, refuses_foreign_frames, one_takes_the_place_of_another)
