@@ -65,7 +65,8 @@ struct json *params_list(struct arena *arena, const struct cf_slice *items, size
 {
     struct json *list = json_array_new(arena);
     for (size_t i = 0; i < count; i++) {
-        json_array_add(arena, list, json_from_borrowed(arena, items[i]));
+        /* Copied: an answer outlives what a cache lends. */
+        json_array_add(arena, list, json_from_string(arena, items[i]));
     }
     return list;
 }

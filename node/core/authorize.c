@@ -3,6 +3,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/core_int.h"
+#include "node/core/identity.h"
 #include "node/core/policy.h"
 #include "node/core/token.h"
 
@@ -89,25 +90,29 @@ static cf_status policy_of(const struct view *view, struct arena *arena, struct 
 }
 
 static cf_status make_acl(const struct view *view, struct arena *arena,
-                          const struct token_entry *entry, struct cached_acl *cached,
-                          struct cf_error *err)
+                          const struct token_entry *entry, const struct identity *identity,
+                          struct cached_acl *cached, struct cf_error *err)
 {
-    struct policy **policies = arena_alloc(arena, (entry->policy_count + 1) * sizeof(*policies));
+    size_t own = entry->policy_count;
+    size_t all = own + (identity != NULL ? identity->policy_count : 0);
+    struct policy **policies = arena_alloc(arena, (all + 1) * sizeof(*policies));
     size_t count = 0;
     bool is_root = false;
     cf_status status = CF_OK;
-    for (size_t i = 0; i < entry->policy_count && status == CF_OK; i++) {
-        struct key key = policy_key(arena, entry->ns, entry->policies[i]);
+    for (size_t i = 0; i < all && status == CF_OK; i++) {
+        struct cf_slice name = i < own ? entry->policies[i] : identity->policies[i - own];
+        struct key key = policy_key(arena, entry->ns, name);
         cached->keys[cached->object.key_count++] = key_hash(key);
-        if (cf_slice_is(entry->policies[i], "root")) {
+        if (i < own && cf_slice_is(name, "root")) {
             is_root = true;
             continue;
         }
-        status = policy_of(view, arena, entry->policies[i], key, &policies[count], err);
+        status = policy_of(view, arena, name, key, &policies[count], err);
         count += status == CF_OK && policies[count] != NULL;
     }
     if (status == CF_OK) {
-        status = acl_new(policies, count, is_root, NULL, &cached->acl, err);
+        status = acl_new(policies, count, is_root, identity != NULL ? identity->facts : NULL,
+                         &cached->acl, err);
     }
     for (size_t i = 0; i < count; i++) {
         policy_unref(policies[i]);
@@ -119,11 +124,20 @@ cf_status authorize_acl(struct txn *txn, struct arena *arena, const struct token
                         struct acl **ret, struct cf_error *err)
 {
     const struct view *view = txn_view(txn);
+    const struct identity *identity = NULL;
     CF_BUF(name) = {0};
     cf_buf_add_u32(&name, entry->ns);
     for (size_t i = 0; i < entry->policy_count; i++) {
         cf_buf_add_slice(&name, entry->policies[i]);
         cf_buf_add_byte(&name, 0);
+    }
+    if (entry->entity_id.size != 0) {
+        CF_TRY(identity_of(txn, arena, entry->ns, entry->entity_id, &identity, err));
+        if (!identity->exists || identity->is_disabled) {
+            return cf_fail(err, CF_DENIED, "permission denied");
+        }
+        cf_buf_add_byte(&name, 1); /* no name of a policy begins so */
+        cf_buf_add_slice(&name, entry->entity_id);
     }
     struct cache_object *hit =
         cache_get(view->cache, CACHE_ACL, cf_buf_slice(&name), view->index);
@@ -131,11 +145,16 @@ cf_status authorize_acl(struct txn *txn, struct arena *arena, const struct token
     if (hit != NULL) {
         cached = cf_container(hit, struct cached_acl, object);
     } else {
-        cached = cf_zalloc(sizeof(*cached) + (entry->policy_count + 1) * sizeof(uint64_t));
+        size_t keys = entry->policy_count;
+        keys += identity != NULL ? identity->policy_count + identity->key_count : 0;
+        cached = cf_zalloc(sizeof(*cached) + (keys + 1) * sizeof(uint64_t));
         cache_object_init(&cached->object, cached_acl_destroy);
         cached->object.keys = cached->keys;
         cached->object.index = view->index;
-        cf_status status = make_acl(view, arena, entry, cached, err);
+        cf_status status = make_acl(view, arena, entry, identity, cached, err);
+        for (size_t i = 0; identity != NULL && i < identity->key_count; i++) {
+            cached->keys[cached->object.key_count++] = identity->keys[i];
+        }
         if (status != CF_OK) {
             cache_object_unref(&cached->object);
             return status;

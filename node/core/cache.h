@@ -49,6 +49,6 @@ struct cache_object *cache_get(struct cache *cache, unsigned kind, struct cf_sli
 void cache_put(struct cache *cache, unsigned kind, struct cf_slice name,
                struct cache_object *object);
 
-enum cache_kind { CACHE_TOKEN = 1, CACHE_POLICY = 2, CACHE_ACL = 3, CACHE_ENGINE = 16 };
+enum cache_kind { CACHE_TOKEN = 1, CACHE_POLICY = 2, CACHE_ACL = 3, CACHE_IDENTITY = 4, CACHE_ENGINE = 16 };
 
 #endif

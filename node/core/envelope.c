@@ -46,6 +46,20 @@ static void write_list(struct json_out *out, const struct cf_slice *items, size_
     json_out_array_end(out);
 }
 
+/* Both lists are sorted. */
+static void write_united(struct json_out *out, const struct cf_slice *a, size_t a_count,
+                         const struct cf_slice *b, size_t b_count)
+{
+    json_out_array(out);
+    for (size_t i = 0, k = 0; i < a_count || k < b_count;) {
+        int order = i == a_count ? 1 : k == b_count ? -1 : cf_slice_cmp(a[i], b[k]);
+        json_out_string(out, order <= 0 ? a[i] : b[k]);
+        i += order <= 0;
+        k += order >= 0;
+    }
+    json_out_array_end(out);
+}
+
 static void write_auth(struct json_out *out, const struct auth_result *auth)
 {
     const struct token_entry *token = auth->token;
@@ -60,6 +74,10 @@ static void write_auth(struct json_out *out, const struct auth_result *auth)
     json_out_string(out, auth->client_token);
     json_out_key(out, "entity_id");
     json_out_string(out, token->entity_id);
+    if (auth->identity_policy_count != 0) {
+        json_out_key(out, "identity_policies");
+        write_list(out, auth->identity_policies, auth->identity_policy_count);
+    }
     json_out_key(out, "lease_duration");
     json_out_int(out, auth->lease_duration_s);
     json_out_key(out, "metadata");
@@ -71,7 +89,8 @@ static void write_auth(struct json_out *out, const struct auth_result *auth)
     json_out_key(out, "orphan");
     json_out_bool(out, !token->has_parent);
     json_out_key(out, "policies");
-    write_list(out, token->policies, token->policy_count);
+    write_united(out, token->policies, token->policy_count, auth->identity_policies,
+                 auth->identity_policy_count);
     json_out_key(out, "renewable");
     json_out_bool(out, auth->renewable);
     json_out_key(out, "token_policies");

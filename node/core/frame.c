@@ -429,10 +429,31 @@ static void handler_recorded(void *arg)
     commit(run, NEXT_ANSWER);
 }
 
+static void after_handler(void *arg);
+
+/* What the primary had to know is here now: the run begins again. */
+static void ensured(void *arg, cf_status status, const struct cf_error *err)
+{
+    struct run *run = arg;
+    struct request *rq = run->rq;
+    if (status == CF_OK) {
+        rq->post(rq, run_again, run);
+        return;
+    }
+    run->status = status;
+    rq->error = *err;
+    rq->ensure = NULL;
+    rq->post(rq, after_handler, run);
+}
+
 static void after_handler(void *arg)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
+    if (rq->ensure != NULL && run->status != CF_OK) {
+        ensure_start(rq, ensured, run);
+        return;
+    }
     if (is_the_primarys(rq)) {
         txn_rollback(rq->txn, run->mark);
         when_recorded(run, to_primary);
@@ -541,6 +562,7 @@ static bool begin(struct run *run)
     let_go(run);
     rq->response = (struct response){0};
     rq->error = (struct cf_error){0};
+    rq->ensure = NULL;
     run->mark = 0;
     run->hands_on = false;
     run->trail = (struct audit_trail){0};

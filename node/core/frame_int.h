@@ -33,6 +33,11 @@ CF_CHECKED cf_status step_record(struct request *rq, struct cf_error *err);
 /* An earlier try of this request may have run. */
 bool once_is_retry(const struct request *rq);
 
+/* ensure.c: rq->ensure is done by the primary, and its effect waited for; then done is called, on any thread.
+ * origin outlives it. */
+void ensure_start(const struct request *origin,
+                  void (*done)(void *arg, cf_status status, const struct cf_error *err), void *arg);
+
 bool request_is_host(const struct request *rq);
 /* By its method: whether it is expected to change something. */
 bool request_writes(const struct request *rq);

@@ -61,6 +61,8 @@ struct auth_result {
     bool no_default_policy, not_renewable;
     bool is_batch; /* a batch token is asked for */
     /* Filled in by the frame, for the answer: */
+    const struct cf_slice *identity_policies; /* of the entity and its groups */
+    size_t identity_policy_count;
     struct token_entry *token;
     struct cf_slice client_token, accessor;
     int64_t lease_duration_s;
@@ -139,6 +141,7 @@ struct request {
     struct cf_slice relative;   /* "data/a" */
     struct cf_slice captures[4]; /* in order of the pattern */
     const struct token_entry *caller; /* NULL for open paths */
+    struct json *ensure; /* what the primary has to do before this can go on here: identity.h */
     struct response response;
     struct cf_error error;
     uint64_t index; /* where its effect was committed; 0: nothing was */

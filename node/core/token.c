@@ -5,6 +5,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/core.h"
+#include "node/core/identity.h"
 #include "node/core/namespace.h"
 #include "node/core/sys/lease_store.h"
 #include "node/crypto/hash.h"
@@ -348,6 +349,24 @@ static bool has_policy(const struct cf_slice *policies, size_t count, const char
     return false;
 }
 
+cf_status token_name_identity(struct request *rq, struct cf_slice entity_id,
+                              struct auth_result *auth, struct cf_error *err)
+{
+    const struct identity *identity;
+    if (entity_id.size == 0) {
+        return CF_OK;
+    }
+    CF_TRY(identity_of(rq->txn, rq->arena, rq->ns, entity_id, &identity, err));
+    /* An entity that is only now made has none. Copied: the answer outlives what the cache lends. */
+    struct cf_slice *names = arena_alloc(rq->arena, (identity->policy_count + 1) * sizeof(*names));
+    for (size_t i = 0; i < identity->policy_count; i++) {
+        names[i] = arena_copy(rq->arena, identity->policies[i]);
+    }
+    auth->identity_policies = names;
+    auth->identity_policy_count = identity->policy_count;
+    return CF_OK;
+}
+
 cf_status token_from_login(struct request *rq, struct auth_result *auth, struct cf_error *err)
 {
     struct token_spec spec = {0};
@@ -379,6 +398,11 @@ cf_status token_from_login(struct request *rq, struct auth_result *auth, struct 
         .is_renewable = !auth->not_renewable && !auth->is_batch,
         .mount_uuid = rq->mount->uuid,
     };
+    if (auth->alias_name.size != 0) {
+        CF_TRY(identity_login(rq, rq->mount, auth->alias_name, auth->metadata,
+                              &spec.entry.entity_id, err));
+        CF_TRY(token_name_identity(rq, spec.entry.entity_id, auth, err));
+    }
     struct token_entry *entry;
     CF_TRY((auth->is_batch ? token_create_batch : token_create)(rq, &spec, &auth->client_token,
                                                                 &entry, err));

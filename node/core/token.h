@@ -101,6 +101,9 @@ int64_t token_effective_ttl(struct request *rq, const struct mount *mount, int64
 /* Turns rs.auth of a login into a token of this cluster. */
 CF_CHECKED cf_status token_from_login(struct request *rq, struct auth_result *auth,
                                       struct cf_error *err);
+/* The policies of the entity and its groups, for the answer. */
+CF_CHECKED cf_status token_name_identity(struct request *rq, struct cf_slice entity_id,
+                                         struct auth_result *auth, struct cf_error *err);
 /* One use less. The last use deletes the token with its tree. */
 CF_CHECKED cf_status token_spend_use(struct request *rq, const struct token_entry *entry,
                                      struct cf_error *err);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "node/auth/token/token_int.h"
+#include "node/core/identity.h"
 #include "node/core/namespace.h"
 #include "node/format/timefmt.h"
 
@@ -46,8 +47,25 @@ static void show_occasional(struct request *rq, const struct token_entry *entry)
     }
 }
 
-static void show(struct request *rq, const struct token_entry *entry, struct cf_slice id,
-                 int64_t num_uses)
+/* What the entity adds to the policies of the token. */
+static cf_status show_identity(struct request *rq, const struct token_entry *entry,
+                               struct cf_error *err)
+{
+    const struct identity *identity;
+    if (entry->entity_id.size == 0) {
+        return CF_OK;
+    }
+    CF_TRY(identity_of(rq->txn, rq->arena, entry->ns, entry->entity_id, &identity, err));
+    json_set_string(rq->arena, response_data(rq), "entity_id", identity->id);
+    if (identity->policy_count != 0) {
+        json_set(rq->arena, response_data(rq), "identity_policies",
+                 params_list(rq->arena, identity->policies, identity->policy_count));
+    }
+    return CF_OK;
+}
+
+static cf_status show(struct request *rq, const struct token_entry *entry, struct cf_slice id,
+                      int64_t num_uses, struct cf_error *err)
 {
     struct arena *arena = rq->arena;
     struct json *data = response_data(rq);
@@ -64,7 +82,8 @@ static void show(struct request *rq, const struct token_entry *entry, struct cf_
     json_set_int(arena, data, "explicit_max_ttl", entry->explicit_max_ttl_s);
     json_set_string(arena, data, "id", id);
     set_time(rq, "issue_time", entry->creation_ns);
-    json_set(arena, data, "meta", entry->metadata);
+    json_set(arena, data, "meta",
+             entry->metadata != NULL ? json_copy(arena, entry->metadata) : NULL);
     json_set_int(arena, data, "num_uses", num_uses);
     json_set_bool(arena, data, "orphan", !entry->has_parent);
     json_set_string(arena, data, "path", entry->path);
@@ -73,15 +92,14 @@ static void show(struct request *rq, const struct token_entry *entry, struct cf_
     json_set_int(arena, data, "ttl", entry->expire_ns != 0 ? ttl_left_s(rq, entry) : 0);
     json_set_string(arena, data, "type", entry->type);
     show_occasional(rq, entry);
+    return show_identity(rq, entry, err);
 }
 
 cf_status token_answer_lookup_self(struct request *rq, struct cf_error *err)
 {
-    (void)err;
     /* The entry as the request found it; this look is one of the uses. */
     int64_t uses_left = rq->caller->num_uses > 0 ? rq->caller->num_uses - 1 : 0;
-    show(rq, rq->caller, rq->token, uses_left);
-    return CF_OK;
+    return show(rq, rq->caller, rq->token, uses_left, err);
 }
 
 cf_status token_answer_lookup(struct request *rq, struct cf_error *err)
@@ -96,8 +114,7 @@ cf_status token_answer_lookup(struct request *rq, struct cf_error *err)
     if (!token_is_in_reach(rq, entry)) {
         return cf_fail(err, CF_DENIED, "bad token");
     }
-    show(rq, entry, id, entry->num_uses);
-    return CF_OK;
+    return show(rq, entry, id, entry->num_uses, err);
 }
 
 cf_status token_of_accessor(struct request *rq, const struct token_entry **ret,
@@ -116,8 +133,7 @@ cf_status token_answer_lookup_accessor(struct request *rq, struct cf_error *err)
 {
     const struct token_entry *entry;
     CF_TRY(token_of_accessor(rq, &entry, err));
-    show(rq, entry, CF_SLICE_EMPTY, entry->num_uses);
-    return CF_OK;
+    return show(rq, entry, CF_SLICE_EMPTY, entry->num_uses, err);
 }
 
 /* ---- the list of accessors ---- */
