@@ -84,6 +84,10 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         {"coffer_cluster_clock_ahead_ms",
          "milliseconds by which the voters' clocks differ from the time of the cluster", false,
          (uint64_t)(llabs(core_time(node->core).ahead_ns) / 1000000)},
+        {"coffer_node_certificate_expiry_seconds", "when this node's certificate ends, since 1970",
+         false, (uint64_t)cf_max(0, atomic_load(&node->certificate_end_s))},
+        {"coffer_raft_is_member", "0 once the cluster goes on without this node", false,
+         atomic_load(&node->standing) == MEMBER},
         {"coffer_core_unsealed", "1 when unsealed", false, !atomic_load(&node->is_sealed)},
     };
     for (size_t i = 0; i < CF_LENGTH(all); i++) {

@@ -73,10 +73,8 @@ static bool node_route(void *context, struct http_exchange *x, struct cf_slice p
         {"sys/unseal", seal_handle_unseal},     {"sys/storage/raft/join", cluster_handle_join},
     };
     struct node *node = context;
-    if (!cf_slice_starts(path, CF_SLICE("sys/"))) {
-        return false;
-    }
-    for (size_t i = 0; i < CF_LENGTH(routes); i++) {
+    bool is_sys = cf_slice_starts(path, CF_SLICE("sys/"));
+    for (size_t i = 0; is_sys && i < CF_LENGTH(routes); i++) {
         if (cf_slice_is(path, routes[i].path)) {
             if (http_method(x) == HTTP_HEAD && routes[i].handle != status_handle_health) {
                 http_respond_error(x, 405, NULL);
@@ -86,7 +84,12 @@ static bool node_route(void *context, struct http_exchange *x, struct cf_slice p
             return true;
         }
     }
-    return cluster_handle_bootstrap(node, x, path) || ceremony_handle(node, x, path);
+    const char *why = renewal_not_member(node);
+    if (why != NULL) { /* there is nobody to try again with */
+        http_respond_error(x, 503, why);
+        return true;
+    }
+    return is_sys && (cluster_handle_bootstrap(node, x, path) || ceremony_handle(node, x, path));
 }
 
 /* ---- hardening ---- */

@@ -60,6 +60,7 @@ struct node {
     _Atomic bool is_initialized; /* this node belongs to a cluster */
     _Atomic bool is_sealed;
     _Atomic int standing; /* enum standing */
+    _Atomic int64_t certificate_end_s; /* since 1970; 0: none yet */
     _Atomic(struct raft_driver *) driver_shared; /* as driver, once it runs */
     _Atomic bool wants_unseal; /* an unseal key waits for the state to arrive */
     _Atomic int64_t active_since_ns;

@@ -41,12 +41,17 @@ const struct raft_peer_info *raft_find_peer(struct request *rq,
                                             const struct raft_driver_status *status,
                                             struct cf_slice name)
 {
+    const struct raft_peer_info *by_id = NULL;
     for (size_t i = 0; i < status->peer_count; i++) {
-        if (cf_slice_is(name, raft_peer_name(rq, &status->peers[i]))) {
-            return &status->peers[i];
+        const struct raft_peer_info *peer = &status->peers[i];
+        if (cf_slice_is(name, raft_peer_name(rq, peer))) {
+            return peer;
         }
+        by_id = cf_slice_is(name, arena_printf(rq->arena, "%016llx", (unsigned long long)peer->id))
+                    ? peer
+                    : by_id;
     }
-    return NULL;
+    return by_id;
 }
 
 const char *raft_last_contact(struct request *rq, const struct raft_driver_status *status,

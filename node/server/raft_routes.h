@@ -14,7 +14,7 @@ CF_CHECKED cf_status raft_check_dr_token(struct request *rq, struct cf_error *er
 /* In the request's arena. */
 struct raft_driver_status *raft_status_of(struct request *rq);
 const char *raft_peer_name(struct request *rq, const struct raft_peer_info *peer);
-/* As raft_peer_name of the member that clients call `name`; NULL. */
+/* The member that clients call `name`, or whose internal id that is; NULL. */
 const struct raft_peer_info *raft_find_peer(struct request *rq,
                                             const struct raft_driver_status *status,
                                             struct cf_slice name);

@@ -324,6 +324,7 @@ static void on_timer(void *arg)
     const struct node_tls *tls = node->cluster->tls;
     int64_t now = now_s();
     look_around(renewal);
+    atomic_store(&node->certificate_end_s, tls != NULL ? node_tls_not_after_s(tls) : 0);
     if (tls != NULL && !renewal->is_busy && !node->is_stopping &&
         atomic_load(&node->standing) == MEMBER && now >= node_tls_renew_at_s(tls) &&
         now >= renewal->next_try_s) {

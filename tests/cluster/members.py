@@ -204,6 +204,8 @@ def removed(t, cluster):
         body = victim.read("sys/seal-status", token="")
         true(body["removed_from_cluster"] and "remove its data directory" in body["removed_reason"], str(body))
         true("was removed from its cluster" in victim.log(), "no word in its log")
+        e = refused(lambda: victim.get_kv("ready"), "was removed from its cluster")
+        equal(e.status, 503)
         term = leader.read("sys/metrics")["Gauges"]
         term = [g["Value"] for g in term if g["Name"] == "coffer_raft_term"]
         time.sleep(2 * SLOW)  # several elections' time
