@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Namespaces and identity between clusters: a primary and its performance secondary.
+
+Logins at the secondary make their entities at the primary; namespaces reach the secondary with what is in
+them, keep its own tokens apart, and leave nothing behind when they are deleted.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from checks import Checks, equal, true  # noqa: E402
+from cluster import World, arguments, wait_for  # noqa: E402
+import replicas  # noqa: E402
+from replicas import in_step, streaming  # noqa: E402
+
+READS = 'path "secret/data/*" { capabilities = ["read"] }'
+
+
+def pair(t, a, b):
+    with t.check("a primary and its performance secondary"):
+        p = a.active()
+        p.write("sys/auth/people", {"type": "userpass"})
+        for name in ("ann", "ben"):
+            p.write("auth/people/users/" + name, {"password": "p"})
+        p.write("sys/policies/acl/reads", {"policy": READS})
+        p.put_kv("x", "1")
+        replicas.add_operator(a)
+        replicas.enable_primary(a, "performance")
+        token = replicas.secondary_token(a, "performance", "b")
+        b.active().write("sys/replication/performance/secondary/enable", {"token": token}, timeout=60)
+        streaming(b, "performance")
+        in_step(a, b, "performance")
+        b.root = replicas.login(b)  # its own root token went with its old data
+
+
+def login(node, name, namespace=None):
+    headers = {"X-Vault-Namespace": namespace} if namespace else {}
+    answer = node.write("auth/people/login/" + name, {"password": "p"}, token="", headers=headers)
+    return answer["auth"]
+
+
+def logins(t, a, b):
+    p, s = a.active(), b.active()
+    with t.check("a login at the secondary makes its entity at the primary"):
+        one = login(s, "ann")
+        true(one["entity_id"], "no entity")
+        found = p.read("identity/entity/id/" + one["entity_id"])["data"]
+        equal(found["aliases"][0]["name"], "ann")
+    with t.check("the next login finds it, on either side, and no other is made"):
+        equal(login(s, "ann")["entity_id"], one["entity_id"])
+        equal(login(p, "ann")["entity_id"], one["entity_id"])
+        names = [info["aliases"][0]["name"] for info in
+                 p.call("LIST", "identity/entity/id")["data"]["key_info"].values()]
+        equal(sorted(names), ["ann", "operator"])
+    with t.check("an entity's policies count at the secondary, for tokens of before, too"):
+        true(s.ask("GET", "secret/data/x", token=one["client_token"])[0] == 403, "allowed already")
+        p.write("identity/entity/id/" + one["entity_id"], {"policies": ["reads"]})
+        wait_for("the policy", lambda: s.ask("GET", "secret/data/x", token=one["client_token"])[0] == 200, 20)
+    with t.check("a disabled entity is refused at the secondary"):
+        p.write("identity/entity/id/" + one["entity_id"], {"disabled": True})
+        wait_for("the refusal", lambda: s.ask("GET", "secret/data/x", token=one["client_token"])[0] == 403, 20)
+        equal(s.ask("POST", "auth/people/login/ann", {"password": "p"}, token="")[0], 403)
+    with t.check("identity/ensure is for clusters alone"):
+        equal(s.ask("POST", "identity/ensure", {"name": "eve", "mount_accessor": "x"})[0], 404)
+        equal(p.ask("POST", "identity/ensure", {"name": "eve", "mount_accessor": "x"})[0], 404)
+
+
+def namespaces(t, a, b):
+    p, s = a.active(), b.active()
+    inside = {"X-Vault-Namespace": "team"}
+    with t.check("a namespace made through the secondary is the primary's, and here when it is answered"):
+        s.write("sys/namespaces/team", {"custom_metadata": {"k": "v"}})
+        equal(s.read("sys/namespaces/team")["data"]["path"], "team/")
+        equal(p.read("sys/namespaces/team")["data"]["id"], s.read("sys/namespaces/team")["data"]["id"])
+        s.write("sys/auth/people", {"type": "userpass"}, headers=inside)
+        s.write("auth/people/users/ann", {"password": "p"}, headers=inside)
+        s.write("sys/mounts/kv", {"type": "kv"}, headers=inside)
+        s.write("kv/x", {"v": "1"}, headers=inside)
+        equal(s.read("team/kv/x")["data"]["v"], "1")
+        wait_for("it at the primary", lambda: p.ask("GET", "team/kv/x")[0] == 200, 20)
+    with t.check("a token that the secondary makes there is of the namespace"):
+        mine = login(s, "ann", "team")
+        true(mine["client_token"].endswith("." + s.read("sys/namespaces/team")["data"]["id"]), "no suffix")
+        equal(s.ask("GET", "auth/token/lookup-self", token=mine["client_token"], headers=inside)[0], 200)
+        equal(s.ask("GET", "auth/token/lookup-self", token=mine["client_token"])[0], 403)
+        equal(s.ask("GET", "kv/x", token="", headers={"X-Vault-Namespace": "nobody"})[0], 404)
+    with t.check("deleting it ends what both clusters have of it"):
+        s.ask("DELETE", "sys/namespaces/team")
+        for node in (p, s):
+            wait_for("its end", lambda n=node: n.ask("GET", "sys/namespaces/team")[0] == 404, 30)
+            equal(node.ask("GET", "team/auth/token/lookup-self", token=mine["client_token"])[0], 403)
+        in_step(a, b, "performance")
+
+
+def main():
+    options = arguments(__doc__)
+    t = Checks(getattr(options, "only", "") or "")
+    with World() as world:
+        a = world.cluster("a", nodes=1)
+        b = world.cluster("b", nodes=1)
+        a.up()
+        b.up()
+        pair(t, a, b)
+        logins(t, a, b)
+        namespaces(t, a, b)
+    return t.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
