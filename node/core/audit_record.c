@@ -5,7 +5,7 @@
 #include "node/base/host.h"
 #include "node/base/memory.h"
 #include "node/core/audit_int.h"
-#include "node/core/mount.h"
+#include "node/core/namespace.h"
 #include "node/core/token.h"
 #include "node/format/timefmt.h"
 
@@ -230,7 +230,15 @@ static void add_request(struct record *r)
         add_accessor(r, "client_token_accessor", rq->caller->accessor);
     }
     json_out_key(&r->out, "namespace");
-    json_out_raw(&r->out, CF_SLICE("{\"id\":\"root\"}"));
+    json_out_object(&r->out);
+    if (rq->nspace == NULL || rq->ns == NAMESPACE_ROOT) {
+        add_text(r, "id", CF_SLICE("root"));
+    } else {
+        add_text(r, "id", rq->nspace->id);
+        add_text(r, "path", rq->nspace->path);
+    }
+    json_out_object_end(&r->out);
+    /* A request that found no namespace keeps its whole path. */
     add_text(r, "path", rq->path);
     if (json_count(data) != 0) {
         add_value(r, "data", data, plain_keys(r, "audit_non_hmac_request_keys"));
