@@ -112,6 +112,7 @@ cf_status raft_store_open(struct kv *kv, struct raft_store **ret, struct cf_erro
     store->kv = kv;
     pthread_mutex_init(&store->lock, NULL);
     CF_TRY(kv_family_ensure(kv, "log", &store->log, err));
+    CF_TRY(kv_be_queue(store->log, err));
     CF_TRY(kv_family_ensure(kv, "meta", &store->meta, err));
     CF_TRY(open_state(store, err));
     CF_TRY(open_identity(store, err));

@@ -11,6 +11,7 @@ struct touched {
     uint64_t hash; /* 0 for prefixes */
     uint64_t index;
     uint32_t next; /* number + 1 of an older one in the same bucket, 0: none */
+    uint32_t newer; /* the same the other way round */
     bool is_range;
     uint8_t class;
     uint32_t ns;
@@ -71,12 +72,11 @@ static void forget_oldest(struct window *window)
     size_t slot = window->first % window->keys_max;
     struct touched *old = &window->ring[slot];
     if (!old->is_range) {
-        /* It is the last of its chain: chains go from newer to older. */
-        uint32_t *link = &window->buckets[old->hash & (window->bucket_count - 1)];
-        while (*link != slot + 1) {
-            assert(*link != 0);
-            link = &window->ring[*link - 1].next;
-        }
+        /* It is the last of its chain: chains go from newer to older. A key that is written all the
+         * time makes a chain as long as the window, so nobody walks it for this. */
+        uint32_t *link = old->newer != 0 ? &window->ring[old->newer - 1].next
+                                         : &window->buckets[old->hash & (window->bucket_count - 1)];
+        assert(*link == slot + 1);
         *link = 0;
     }
     if (old->index > window->floor) {
@@ -275,6 +275,9 @@ static void touch(struct window *window, struct key key, bool is_range, uint64_t
     } else {
         uint32_t *bucket = &window->buckets[touched->hash & (window->bucket_count - 1)];
         touched->next = *bucket;
+        if (*bucket != 0) {
+            window->ring[*bucket - 1].newer = (uint32_t)slot + 1;
+        }
         *bucket = (uint32_t)slot + 1;
     }
     window->bytes += key.name.size;

@@ -405,6 +405,11 @@ cf_status kv_compact(struct kv_family *family, struct cf_slice from, struct cf_s
     return family->kv->ops->compact(family, from, to, err);
 }
 
+cf_status kv_be_queue(struct kv_family *family, struct cf_error *err)
+{
+    return family->kv->ops->be_queue(family, err);
+}
+
 cf_status kv_drop_files(struct kv_family *family, struct cf_slice from, struct cf_slice last,
                         struct cf_error *err)
 {

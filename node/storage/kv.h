@@ -198,6 +198,9 @@ CF_CHECKED cf_status kv_flush(struct kv_family *family, struct cf_error *err);
 /* Rewrites the files of [from, to) without what was deleted (empty: no bound); blocks, heavy. */
 CF_CHECKED cf_status kv_compact(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                                 struct cf_error *err);
+/* To be said after each open of a family whose keys are only added at the end, and go from the front
+ * by kv_drop_files: its files are not merged by themselves, since that would gain nothing. */
+CF_CHECKED cf_status kv_be_queue(struct kv_family *family, struct cf_error *err);
 /* Gives back the space of keys in [from, last], both included, that the caller reads no more: some
  * of them may be gone afterwards, now or after a restart, others stay until a later call. For a
  * family that is a queue this is how to cut its front: a range delete would have every later file

@@ -384,6 +384,13 @@ static cf_status memory_compact(struct kv_family *family, struct cf_slice from, 
     return CF_OK;
 }
 
+static cf_status memory_be_queue(struct kv_family *family, struct cf_error *err)
+{
+    (void)family;
+    (void)err;
+    return CF_OK;
+}
+
 static cf_status memory_drop_files(struct kv_family *family, struct cf_slice from,
                                    struct cf_slice last, struct cf_error *err)
 {
@@ -479,6 +486,7 @@ static const struct kv_ops memory_ops = {
     .commit = memory_commit,
     .flush = memory_flush,
     .compact = memory_compact,
+    .be_queue = memory_be_queue,
     .drop_files = memory_drop_files,
     .approximate_size = memory_approximate_size,
     .memory_bytes = memory_memory_bytes,

@@ -298,9 +298,22 @@ static cf_status rocks_compact(struct kv_family *family, struct cf_slice from, s
     return CF_OK;
 }
 
+/* Left alone, RocksDB would move new files to the bottom as they are, and then rewrite each one for the
+ * sake of its sequence numbers. Without automatic compactions there is no limit of files, either. */
+static cf_status rocks_be_queue(struct kv_family *family, struct cf_error *err)
+{
+    const char *const keys[] = {"disable_auto_compactions"}, *const values[] = {"true"};
+    char *error = NULL;
+    rocksdb_set_options_cf(rocks(family->kv)->db, rocks_handle(family), 1, keys, values, &error);
+    return rocks_status(error, "set the options of a queue", err);
+}
+
+/* Files are removed from below the topmost level only; new ones without overlap get there by a change of
+ * the list alone. */
 static cf_status rocks_drop_files(struct kv_family *family, struct cf_slice from,
                                   struct cf_slice last, struct cf_error *err)
 {
+    CF_TRY(rocks_compact(family, from, last, err));
     char *error = NULL;
     rocksdb_delete_file_in_range_cf(rocks(family->kv)->db, rocks_handle(family), chars(from),
                                     from.size, chars(last), last.size, &error);
@@ -399,6 +412,7 @@ const struct kv_ops rocks_ops = {
     .commit = rocks_commit,
     .flush = rocks_flush,
     .compact = rocks_compact,
+    .be_queue = rocks_be_queue,
     .drop_files = rocks_drop_files,
     .approximate_size = rocks_approximate_size,
     .memory_bytes = rocks_memory_bytes,
