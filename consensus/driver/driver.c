@@ -175,6 +175,7 @@ static void on_tick(void *arg)
     change_tick(driver, now_us);
     snap_send_tick(driver, now_us);
     retention_tick(driver, now_us);
+    propose_take(driver); /* a write that hangs must not hide proposals from a change of role */
     driver_pump(driver);
     status_publish(driver);
     loop_timer_set(driver->tick_timer, now_us + TICK_US);

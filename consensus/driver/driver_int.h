@@ -147,6 +147,8 @@ struct raft_driver {
     struct raft_proposal *queue, **queue_tail;
     size_t queue_count, queue_bytes;
     bool queue_closed;
+    bool queue_told; /* the loop is about to take it */
+    bool queue_rests; /* the end of the write under way takes it: nobody has to be woken */
     struct loop_task propose_task;
     pthread_mutex_t read_lock; /* guards reads, answers, read_posted */
     struct raft_read *reads, **reads_tail;
@@ -277,6 +279,9 @@ void propose_init(struct raft_driver *driver);
 void propose_done(struct raft_driver *driver);
 /* Loop: proposals that wait for leadership may go on, or must be refused. */
 void propose_parked(struct raft_driver *driver);
+void propose_take(struct raft_driver *driver); /* loop: what is queued becomes parked */
+/* Loop: a write has begun, or the last one has ended. */
+void propose_rest(struct raft_driver *driver, bool rests);
 /* Loop: leadership of a term is over: what is above `commit` has an unknown outcome. */
 void propose_lost(struct raft_driver *driver, uint64_t commit);
 /* Applier: these entries are applied. */

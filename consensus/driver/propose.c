@@ -214,10 +214,10 @@ void propose_parked(struct raft_driver *driver)
     }
 }
 
-static void on_proposals(void *arg)
+void propose_take(struct raft_driver *driver)
 {
-    struct raft_driver *driver = arg;
     pthread_mutex_lock(&driver->queue_lock);
+    driver->queue_told = false;
     if (driver->queue != NULL) {
         *driver->parked_tail = driver->queue;
         driver->parked_tail = driver->queue_tail;
@@ -225,6 +225,22 @@ static void on_proposals(void *arg)
         driver->queue_tail = &driver->queue;
     }
     pthread_mutex_unlock(&driver->queue_lock);
+}
+
+void propose_rest(struct raft_driver *driver, bool rests)
+{
+    if (rests && driver->soft.role != RAFT_LEADER) {
+        return; /* nothing is going to be appended: say so at once */
+    }
+    pthread_mutex_lock(&driver->queue_lock);
+    driver->queue_rests = rests;
+    pthread_mutex_unlock(&driver->queue_lock);
+}
+
+static void on_proposals(void *arg)
+{
+    struct raft_driver *driver = arg;
+    propose_take(driver);
     if (driver->stopping) {
         refuse_parked(driver, CF_UNAVAILABLE, NULL);
         return;
@@ -247,12 +263,13 @@ cf_status raft_driver_propose(struct raft_driver *driver, struct raft_proposal *
         driver->queue_count >= QUEUE_ENTRIES_MAX ||
         (driver->queue_count > 0 && driver->queue_bytes + proposal->payload_size > QUEUE_BYTES_MAX);
     if (!closed && !full) {
-        bool first = driver->queue == NULL;
         *driver->queue_tail = proposal;
         driver->queue_tail = &proposal->next;
         driver->queue_count++;
         driver->queue_bytes += proposal->payload_size;
-        if (first) {
+        bool rests = driver->queue_rests && driver->queue_bytes < HOLD_BYTES;
+        if (!driver->queue_told && !rests) {
+            driver->queue_told = true;
             loop_post_task(driver->loop, &driver->propose_task);
         }
     }

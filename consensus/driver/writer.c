@@ -173,6 +173,10 @@ static void on_finished(void *arg)
     if (id != 0 && !driver->stopping) {
         raft_on_persisted(driver->raft, loop_now_us(), id, term);
     }
+    if (writer->under_way == 0) {
+        propose_rest(driver, false);
+        propose_take(driver);
+    }
     driver_pump(driver);
 }
 
@@ -207,7 +211,9 @@ void writer_push(struct raft_driver *driver, struct write_item *item)
     struct writer *writer = &driver->writer;
     health_before_write(driver);
     item->next = NULL;
-    writer->under_way++;
+    if (writer->under_way++ == 0) {
+        propose_rest(driver, true);
+    }
     pthread_mutex_lock(&writer->lock);
     bool idle = writer->waiting == NULL;
     *writer->waiting_tail = item;

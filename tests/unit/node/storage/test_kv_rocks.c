@@ -326,8 +326,8 @@ static const char *file_key(char to[16], unsigned number)
     return to;
 }
 
-/* A few small files at the bottom, each of 100 keys with 1 KiB. */
-static void fill_files(struct kv *kv, struct kv_family *family, unsigned files)
+/* A few small files, each of 100 keys with 1 KiB: at the bottom, or as a queue leaves them. */
+static void fill_files(struct kv *kv, struct kv_family *family, unsigned files, bool queue)
 {
     char key[16], value[1025];
     memset(value, 'v', sizeof(value) - 1);
@@ -337,20 +337,25 @@ static void fill_files(struct kv *kv, struct kv_family *family, unsigned files)
             put(kv, family, file_key(key, 100 * file + i), value);
         }
         ck_ok(kv_flush(family, NULL));
-        ck_ok(kv_compact(family, text(file_key(key, 100 * file)), CF_SLICE_EMPTY, NULL));
+        if (!queue) {
+            ck_ok(kv_compact(family, text(file_key(key, 100 * file)), CF_SLICE_EMPTY, NULL));
+        }
     }
 }
 
 /* The space comes back at once without any deletion, and nothing else changes: neither what was kept,
  * nor what a reopening finds. */
-START_TEST(drops_files)
+static void drop_from(bool queue)
 {
     struct kv *kv = NULL;
     struct kv_family *family = NULL;
     char key[16];
     ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
     ck_ok(kv_family_create(kv, "log", &family, NULL));
-    fill_files(kv, family, 8);
+    if (queue) {
+        ck_ok(kv_be_queue(family, NULL));
+    }
+    fill_files(kv, family, 8, queue);
     uint64_t before = kv_approximate_size(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
     ck_ok(kv_drop_files(family, text("000000"), text("000650"), NULL));
     uint64_t after = kv_approximate_size(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
@@ -370,6 +375,12 @@ START_TEST(drops_files)
     kv_family_unref(family);
     kv_close(kv);
     dir_end();
+}
+
+START_TEST(drops_files)
+{
+    drop_from(false);
+    drop_from(true);
 }
 END_TEST
 
