@@ -49,6 +49,7 @@ static const struct setting numbers[] = {
     {"max_trailing_logs", IN(max_trailing_logs), false, 0},
     {"min_quorum", IN(min_quorum), false, 0},
 };
+/* The second is kept for clients: nodes are upgraded in their place, whatever it says. */
 static const struct setting switches[] = {
     {"cleanup_dead_servers", IN(cleanup_dead_servers), false, 0},
     {"disable_upgrade_migration", IN(disable_upgrade_migration), false, 0},
@@ -59,7 +60,6 @@ static struct settings defaults(void)
     struct autopilot_config config;
     autopilot_config_default(&config);
     return (struct settings){
-        .disable_upgrade_migration = true, /* nodes are upgraded in their place, one by one */
         .dead_server_last_contact_threshold = (int64_t)(config.dead_contact_us / SECOND_US),
         .last_contact_threshold = (int64_t)(config.last_contact_us / SECOND_US),
         .server_stabilization_time = (int64_t)(config.stabilization_us / SECOND_US),

@@ -224,7 +224,7 @@ static void on_worker(void *arg)
 {
     struct joining *joining = arg;
     struct cf_error best = {0};
-    joining->status = CF_UNAVAILABLE;
+    joining->status = cf_fail(&best, CF_UNAVAILABLE, "nobody to ask: give retry_join stanzas");
     for (size_t i = 0; i < joining->target_count && joining->status != CF_OK; i++) {
         struct cf_error err = {0};
         joining->status = try_target(joining, &joining->targets[i], &err);

@@ -50,7 +50,7 @@ def settings(t, cluster):
     any_ = cluster.any()
     with t.check("autopilot's configuration: defaults, changes, and what is refused"):
         equal(any_.read(CONFIG)["data"],
-              {"cleanup_dead_servers": False, "disable_upgrade_migration": True,
+              {"cleanup_dead_servers": False, "disable_upgrade_migration": False,
                "dead_server_last_contact_threshold": "24h0m0s", "last_contact_threshold": "10s",
                "max_trailing_logs": 1000, "min_quorum": 0, "server_stabilization_time": "10s"})
         refused(lambda: any_.write(CONFIG, {"cleanup_dead_servers": True}), "min_quorum must be set")
