@@ -120,11 +120,15 @@ static void *apply_main(void *arg)
                 apply->idle = true;
                 tell_loop(driver);
             }
+            if (!apply->paused) {
+                digest_capture(driver, apply->state, apply->at.index);
+            }
             pthread_cond_wait(&apply->wake, &apply->lock);
         } else {
             uint64_t target = apply->target;
             pthread_mutex_unlock(&apply->lock);
-            alive = apply_some(driver, target);
+            alive = apply_some(driver, digest_bound(driver, apply->at.index, target));
+            digest_capture(driver, apply->state, apply->at.index);
             if (atomic_load(&apply->eager)) {
                 tell_loop(driver); /* somebody there waits for it; else the next tick will do */
             }
@@ -222,6 +226,13 @@ void apply_to(struct raft_driver *driver, uint64_t index)
     if (more) {
         pthread_cond_signal(&apply->wake); /* after the unlock: it would wake only to wait again */
     }
+}
+
+void apply_wake(struct raft_driver *driver)
+{
+    pthread_mutex_lock(&driver->apply.lock);
+    pthread_cond_signal(&driver->apply.wake);
+    pthread_mutex_unlock(&driver->apply.lock);
 }
 
 void apply_pause(struct raft_driver *driver)

@@ -170,6 +170,7 @@ static void on_tick(void *arg)
     struct raft_driver *driver = arg;
     uint64_t now_us = loop_now_us();
     health_tick(driver, now_us);
+    digest_tick(driver, now_us);
     driver->last_tick_us = now_us;
     apply_progress(driver);
     change_tick(driver, now_us);
@@ -199,6 +200,7 @@ static void fill_defaults(struct raft_driver_options *options)
     or_default(&options->flush_us, 60 * 1000 * 1000);
     or_default(&options->tail_entries, 8192);
     or_default(&options->tail_bytes, (uint64_t)16 << 20);
+    or_default(&options->digest_us, 20 * 1000 * 1000);
     or_default(&options->snapshot_chunk_bytes, (uint64_t)1 << 20);
 }
 
@@ -277,6 +279,7 @@ static void start_all(struct raft_driver *driver, const struct raft_loaded *load
     CF_OWNED(kv_family) state = raft_store_state(driver->store);
     driver->applier.state_changed(driver->applier.context, state, at.index, at.term,
                                   RAFT_STATE_STARTED);
+    digest_start(driver);
     writer_start(driver);
     apply_start(driver, at);
     driver->carer = raft_worker_new(driver->loop, "raft-care");
@@ -367,6 +370,7 @@ void raft_driver_free(struct raft_driver *driver)
     snap_send_drop_all(driver);
     writer_stop(driver);
     apply_stop(driver);
+    digest_stop(driver);
     raft_worker_free(driver->carer);
     raft_worker_free(driver->fetcher);
     snap_receive_stop(driver);

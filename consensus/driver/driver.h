@@ -49,6 +49,7 @@ struct raft_driver_options {
     uint64_t flush_bytes, flush_us; /* state is flushed after 256 MiB of log, or 60 s when dirty */
     uint64_t tail_entries, tail_bytes; /* hot tail in memory: 8192 and 16 MiB */
     uint64_t snapshot_chunk_bytes;     /* 1 MiB */
+    uint64_t digest_us;                /* the nodes' states are compared that often: 20 s */
     bool state_wal;                    /* the state goes through the WAL, too (consensus.md 11, A) */
     /* Called instead of ending the process; for tests. It must not return to the driver's business:
      * nothing more may be answered. */
@@ -139,6 +140,10 @@ struct raft_driver_status {
     uint64_t disk_left, disk_total;
     bool damaged;           /* stored data fails its checksum, and nobody else has it */
     uint64_t corruptions;   /* how often that was met */
+    /* The comparison of states: this node's differs; states differ and no majority agrees (writes
+     * are refused); how many sums were made here and, on a leader, how many did not agree. */
+    bool diverged, digest_split;
+    uint64_t digests, digest_mismatches, digest_index;
     uint64_t disk_stalls; /* how often leadership was given up for it */
     uint64_t queue_entries, queue_bytes; /* proposals that wait for the loop */
     uint64_t log_bytes;

@@ -98,6 +98,34 @@ struct snap_receive; /* snap_receive.c */
 /* Room on the disk; health.c. */
 enum space_level { SPACE_ENOUGH, SPACE_IS_LOW, SPACE_IS_GONE };
 
+/* Comparison of the nodes' states; digest.c. */
+struct digest_sum {
+    uint64_t index, sum, records;
+};
+struct digest {
+    atomic_uint_fast64_t wants; /* the index to take a snapshot at; 0: none */
+    atomic_bool is_captured;    /* the applier has filled in the three below; the loop clears it */
+    struct kv_snapshot *snapshot;
+    struct kv_family *family;
+    uint64_t captured;
+    /* Of the job. */
+    struct raft_worker *worker;
+    struct raft_job job;
+    struct kv *kv;
+    atomic_bool stop;
+    bool result_ok;
+    struct digest_sum result;
+    uint64_t took_us;
+    /* Loop. */
+    bool busy, is_diverged, is_split; /* split: states differ, and no majority agrees */
+    struct digest_sum own, verdict;
+    uint64_t ask, asked_us, seen_index, alarm_index, mismatches, count;
+    struct {
+        uint64_t id;
+        struct digest_sum sum;
+    } peers[RAFT_MEMBERS_MAX];
+};
+
 /* A run of entries that a lagging follower needs, read by a worker. */
 #define FETCHES_MAX 4
 struct fetch {
@@ -217,6 +245,7 @@ struct raft_driver {
     } clocks[RAFT_MEMBERS_MAX];    /* loop: of peers, as last heard */
     struct raft_clocks clocks_now; /* guarded by status_lock */
 
+    struct digest digest;
     /* health.c; loop. */
     bool recovering, recovered_busy; /* recovering: the store says so */
     struct raft_job recovered_job;
@@ -269,6 +298,7 @@ void apply_start(struct raft_driver *driver, struct raft_applied at);
 void apply_stop(struct raft_driver *driver);
 void apply_to(struct raft_driver *driver, uint64_t index);
 void apply_pause(struct raft_driver *driver);
+void apply_wake(struct raft_driver *driver); /* a digest is wanted */
 /* Loop: what the core should know of the applied index. */
 void apply_progress(struct raft_driver *driver);
 void apply_set_eager(struct raft_driver *driver);
@@ -302,6 +332,16 @@ void reads_fail_all(struct raft_driver *driver); /* after the threads ended */
 /* Loop: sends what a ready holds; peers that could not be reached are in lost[] afterwards. */
 void frames_send(struct raft_driver *driver, const struct raft_ready *ready);
 void frames_tell_peers(struct raft_driver *driver); /* the transport hears who there is */
+
+/* digest.c */
+void digest_start(struct raft_driver *driver);
+void digest_stop(struct raft_driver *driver); /* after the applier */
+void digest_tick(struct raft_driver *driver, uint64_t now_us);
+void digest_heard(struct raft_driver *driver, const struct raft_frame *frame);
+void digest_tell(struct raft_driver *driver, struct raft_frame *frame);
+/* Applier: how far it may go in one run; and it has reached `at`. */
+uint64_t digest_bound(struct raft_driver *driver, uint64_t at, uint64_t target);
+void digest_capture(struct raft_driver *driver, struct kv_family *state, uint64_t at);
 
 /* health.c */
 void health_tick(struct raft_driver *driver, uint64_t now_us);

@@ -36,6 +36,7 @@ static bool send_frame(struct raft_driver *driver, struct raft_frame *frame)
     frame->features = driver->options.features;
     frame->msg.from = driver->identity.node_id;
     bool beat = frame->kind == RAFT_MSG_HEARTBEAT || frame->kind == RAFT_MSG_HEARTBEAT_R;
+    digest_tell(driver, frame);
     frame->wall_ns = beat ? cf_wall_ns(cf_host_clock()) : 0;
     frame->floor = frame->kind == RAFT_MSG_HEARTBEAT ? atomic_load(&driver->floor) : UINT64_MAX;
     cf_buf_reset(&driver->scratch);
@@ -171,6 +172,7 @@ static void take_frame(struct raft_driver *driver, const struct raft_frame *fram
     default:
         if (frame->kind == RAFT_MSG_HEARTBEAT || frame->kind == RAFT_MSG_HEARTBEAT_R) {
             status_clock(driver, frame->msg.from, frame->wall_ns);
+            digest_heard(driver, frame);
         }
         if (frame->kind == RAFT_MSG_HEARTBEAT && frame->msg.from == driver->soft.leader &&
             frame->msg.term == driver->soft.term) {

@@ -39,13 +39,15 @@ static void check_stall(struct raft_driver *driver, uint64_t now_us)
     driver->stalled_us = same ? driver->stalled_us + tick : age < tick ? age : tick;
     bool alone = driver_is_sole_voter(driver);
     uint64_t limit = cf_max(driver->options.election_us / 2, STALL_MIN_US);
-    bool stalled = driver->stalled_us >= limit && !alone;
+    bool stalled = (driver->stalled_us >= limit && !alone) || driver->digest.is_diverged;
     uint32_t condition = (driver->condition & ~RAFT_STALLED) | (stalled ? RAFT_STALLED : 0);
     if (condition != driver->condition) {
         driver->condition = condition;
         driver->stalls += stalled;
-        cf_warn("raft", stalled ? "the disk does not answer: leadership is given up"
-                                : "the disk answers again");
+        if (!driver->digest.is_diverged) {
+            cf_warn("raft", stalled ? "the disk does not answer: leadership is given up"
+                                    : "the disk answers again");
+        }
         raft_set_condition(driver->raft, now_us, condition);
     }
     if (driver->stalled_us > STALL_EXIT_US && !alone) {

@@ -121,7 +121,10 @@ static void fill_chunk(struct raft_driver *driver, struct chunk *chunk, uint64_t
         struct raft_proposal *proposal = pop_parked(driver);
         struct cf_error err = {0};
         cf_status status = CF_OK;
-        if (!health_admits(driver, proposal->frees, proposal->payload_size)) {
+        if (driver->digest.is_split) {
+            status = cf_fail(&err, CF_UNAVAILABLE,
+                             "the states of the nodes differ, and no majority agrees");
+        } else if (!health_admits(driver, proposal->frees, proposal->payload_size)) {
             status = cf_fail(&err, CF_NO_SPACE, "the disk is full: only deleting is possible");
         } else if (applier->admit != NULL) {
             status = applier->admit(applier->context, proposal, next + chunk->count, term, &err);
@@ -306,7 +309,7 @@ void driver_leadership(struct raft_driver *driver)
     }
     /* Everything that earlier leaders had acknowledged is in our state before we check anything
      * against it: the write window can start empty. */
-    bool accepting = leads && atomic_load(&driver->applied) >= driver->ready_index;
+    bool accepting = leads && !driver->digest.is_diverged && atomic_load(&driver->applied) >= driver->ready_index;
     if (accepting && driver->announced_term != soft->term) {
         driver->announced_term = soft->term;
         if (driver->applier.became_leader != NULL) {

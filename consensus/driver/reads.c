@@ -115,7 +115,7 @@ static void take_reads(struct raft_driver *driver, bool from_task)
     if (reads == NULL) {
         return;
     }
-    if (driver->stopping) {
+    if (driver->stopping || driver->digest.is_diverged) {
         fail_reads(reads, CF_UNAVAILABLE);
         return;
     }

@@ -400,7 +400,8 @@ static cf_status load(struct raft_store *store, struct raft_loaded *loaded, stru
                        (unsigned long long)applied.index, (unsigned long long)loaded->base.index);
     }
     loaded->applied = applied.index;
-    loaded->recovering = store_is_recovering(store);
+    /* Made a cluster of one by its operator: what it has is what there is. */
+    loaded->recovering = store_is_recovering(store) && !store_is_alone(store);
     CF_TRY(check_note(store, loaded, err));
     loaded->applied_term = applied.term;
     atomic_store(&store->last_index, loaded->last_index);

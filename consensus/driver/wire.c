@@ -62,6 +62,9 @@ static void fill_message(const struct raft_frame *frame, Coffer__Raft__Frame *to
     to->read_seq = msg->read_id.seq;
     to->floor = frame->floor + 1; /* UINT64_MAX, "nobody needs it", becomes 0 */
     to->wall_ns = frame->wall_ns;
+    to->digest_ask = frame->digest_ask;
+    to->digest_index = frame->digest_index;
+    to->digest_sum = frame->digest_sum;
 }
 
 static void fill_entry(const struct raft_entry *entry, Coffer__Raft__Entry *to)
@@ -130,6 +133,9 @@ static void read_message(const Coffer__Raft__Frame *from, struct raft_frame *ret
     ret->features = from->features;
     ret->floor = from->floor - 1;
     ret->wall_ns = from->wall_ns;
+    ret->digest_ask = from->digest_ask;
+    ret->digest_index = from->digest_index;
+    ret->digest_sum = from->digest_sum;
     ret->msg = (struct raft_msg){
         .kind = (enum raft_msg_kind)from->kind,
         .flags = from->flags,

@@ -37,6 +37,7 @@ struct raft_frame {
     uint64_t incarnation;
     uint32_t features;
     uint64_t floor;  /* HEARTBEAT: the leader's replication floor */
+    uint64_t digest_ask, digest_index, digest_sum; /* HEARTBEAT, HEARTBEAT_R: digest.c */
     int64_t wall_ns; /* HEARTBEAT, HEARTBEAT_R */
 };
 

@@ -14,7 +14,7 @@ struct metric {
     uint64_t value;
 };
 
-#define METRICS_MAX 32
+#define METRICS_MAX 64
 
 static uint64_t resident_bytes(void)
 {
@@ -74,6 +74,30 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         {"coffer_raft_commit_index", "commit index", false, raft->commit},
         {"coffer_raft_applied_index", "applied index", false, raft->applied},
         {"coffer_raft_last_index", "last log index", false, raft->last_index},
+        {"coffer_raft_durable_flushed_index", "applied index of the state on disk", false,
+         raft->flushed},
+        {"coffer_raft_log_bytes", "bytes of log kept", false, raft->log_bytes},
+        {"coffer_raft_elections_started", "elections that this node began", true,
+         raft->counters.elections},
+        {"coffer_raft_queue_entries", "proposals that wait", false, raft->queue_entries},
+        {"coffer_raft_write_us_max", "longest write of the log with its sync", false,
+         raft->write_us_max},
+        {"coffer_raft_oldest_write_us", "age of the write of the log under way", false,
+         raft->oldest_write_us},
+        {"coffer_raft_disk_stalls", "times that a hung disk cost leadership", true,
+         raft->disk_stalls},
+        {"coffer_raft_disk_full", "1 when only what frees room is written", false,
+         raft->disk_full},
+        {"coffer_raft_disk_free_bytes", "room on the data directory's disk", false,
+         raft->disk_left},
+        {"coffer_raft_crc_failures", "damaged data that was met", true, raft->corruptions},
+        {"coffer_raft_digests", "sums of the state that were made", true, raft->digests},
+        {"coffer_raft_digest_index", "index of the latest one", false, raft->digest_index},
+        {"coffer_raft_digest_mismatches", "comparisons that found nodes to differ", true,
+         raft->digest_mismatches},
+        {"coffer_raft_diverged", "1 when this node's state differs and it takes no part", false,
+         raft->diverged},
+        {"coffer_raft_frames_refused", "foreign or malformed frames", true, raft->frames_refused},
         {"coffer_raft_is_leader", "1 on the active node", false,
          driver != NULL && raft_driver_is_leader(driver)},
         {"coffer_autopilot_healthy", "1 on the active node when all members are well", false,

@@ -73,6 +73,40 @@ uint64_t raft_peer_lag(const struct raft_driver_status *status, const struct raf
                : 0;
 }
 
+/* What an operator has to know of this node, in words; nothing when all is well. */
+static void add_alarms(struct request *rq, const struct raft_driver_status *status,
+                       struct json *to)
+{
+    const struct {
+        bool is_on;
+        const char *text;
+    } alarms[] = {
+        {status->diverged, "the state of this node differs from that of the others: it takes no "
+                           "part; let it join again with an empty data directory"},
+        {status->digest_split, "the states of the nodes differ and no majority agrees: writes are "
+                               "refused; restore a snapshot"},
+        {status->digest_mismatches > 0 && !status->diverged && !status->digest_split,
+         "another node's state was found to differ; see the logs"},
+        {status->damaged, "stored data is damaged and no other node has it: restore a snapshot"},
+        {status->disk_full, "the data directory's disk is almost full: only deletes are taken"},
+        {(status->condition & RAFT_STALLED) != 0 && !status->diverged,
+         "the data directory's disk does not answer in time"},
+        {(status->condition & RAFT_RECOVERING) != 0,
+         "this node lost data and fetches it from the leader; it does not vote"},
+    };
+    struct json *list = json_array_new(rq->arena);
+    bool any = false;
+    for (size_t i = 0; i < CF_LENGTH(alarms); i++) {
+        if (alarms[i].is_on) {
+            json_array_add(rq->arena, list, json_from_text(rq->arena, alarms[i].text));
+            any = true;
+        }
+    }
+    if (any) {
+        json_set(rq->arena, to, "alarms", list);
+    }
+}
+
 cf_status raft_read_configuration(struct request *rq, struct cf_error *err)
 {
     CF_TRY(raft_check_dr_token(rq, err));
@@ -96,6 +130,7 @@ cf_status raft_read_configuration(struct request *rq, struct cf_error *err)
     struct json *config = json_object_new(rq->arena);
     json_set_int(rq->arena, config, "index", (int64_t)status->applied);
     json_set(rq->arena, config, "servers", servers);
+    add_alarms(rq, status, config);
     json_set(rq->arena, response_data(rq), "config", config);
     core_host_done(rq, CF_OK);
     return CF_OK;

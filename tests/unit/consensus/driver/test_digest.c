@@ -1,0 +1,102 @@
+/* tests/unit/consensus/driver/test_digest.c: the states of the nodes are compared, idle and under
+ * load; a copy that differs is closed by its own node, and nothing is picked without a majority
+ * (digest_mismatch_alarm, P-9). */
+#include "tests/unit/consensus/driver/cluster.h"
+
+static struct cluster c;
+
+static void begin(unsigned how)
+{
+    cluster_begin(&c);
+    c.tune.digest_us = 100 * 1000;
+    begin_three(&c, how);
+    for (int i = 0; i < 20; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "k%d=%d", i, i);
+        ck_assert_int_eq(put(leader_of(&c), text), CF_OK);
+    }
+}
+
+/* Behind the back of consensus: as a bug or a bad controller would do it. */
+static void bend(struct node *node, const char *value)
+{
+    CF_OWNED(kv_batch) batch = kv_batch_new(node->kv);
+    pthread_mutex_lock(&c.lock);
+    CF_OWNED(kv_family) state = kv_family_ref(node->state);
+    pthread_mutex_unlock(&c.lock);
+    kv_batch_put(batch, state, CF_SLICE("k7"), cf_slice_str(value));
+    ck_ok(kv_commit(node->kv, batch, KV_NO_WAL, NULL));
+}
+
+static void no_alarm_in(unsigned rounds)
+{
+    for (int i = 0; i < 3; i++) {
+        uint64_t from = status_of(&c.nodes[i]).digests;
+        for (int n = 0; status_of(&c.nodes[i]).digests < from + rounds; n++) {
+            char text[32];
+            ck_assert_int_lt(n, 200000);
+            snprintf(text, sizeof(text), "busy%d=%d", n % 50, n);
+            ck_assert_int_eq(put(leader_of(&c), text), CF_OK);
+        }
+        ck_assert_uint_eq(status_of(&c.nodes[i]).digest_mismatches, 0);
+        ck_assert(!status_of(&c.nodes[i]).diverged);
+    }
+}
+
+START_TEST(equal_states_are_equal)
+{
+    begin(NODE_MEMORY);
+    wait_until(&c, status_of(&c.nodes[0]).digests > 1 && status_of(&c.nodes[1]).digests > 1 &&
+                       status_of(&c.nodes[2]).digests > 1); /* idle */
+    no_alarm_in(2);
+    cluster_end(&c);
+}
+END_TEST
+
+START_TEST(digest_mismatch_alarm)
+{
+    begin(NODE_DISK);
+    struct node *leader = leader_of(&c), *bad = &c.nodes[leader == &c.nodes[2] ? 1 : 2];
+    bend(bad, "wrong");
+    wait_until(&c, status_of(bad).diverged && status_of(leader).digest_mismatches > 0);
+    ck_assert(!status_of(leader).diverged);
+    ck_assert(!status_of(leader).digest_split);
+    ck_assert_int_eq(put(leader, "after=1"), CF_OK);
+    ck_assert_int_ne(look(bad), CF_OK);
+    node_stop(bad);
+    node_start(bad, NODE_DISK);
+    ck_assert(status_of(bad).diverged); /* remembered */
+    ck_assert_int_ne(look(bad), CF_OK);
+    cluster_end(&c);
+}
+END_TEST
+
+START_TEST(a_leader_that_differs_gives_up)
+{
+    begin(NODE_MEMORY);
+    struct node *bad = leader_of(&c);
+    bend(bad, "wrong");
+    wait_until(&c, status_of(bad).diverged && leader_of(&c) != NULL && leader_of(&c) != bad);
+    ck_assert_int_eq(put(leader_of(&c), "after=1"), CF_OK);
+    ck_assert_str_eq(get(leader_of(&c), "k7"), "7");
+    cluster_end(&c);
+}
+END_TEST
+
+START_TEST(nobody_is_picked)
+{
+    begin(NODE_MEMORY);
+    struct node *leader = leader_of(&c);
+    bend(&c.nodes[0], "one");
+    bend(&c.nodes[1], "two");
+    wait_until(&c, status_of(leader).digest_split);
+    ck_assert_int_eq(put(leader, "after=1"), CF_UNAVAILABLE);
+    for (int i = 0; i < 3; i++) {
+        ck_assert(!status_of(&c.nodes[i]).diverged);
+    }
+    cluster_end(&c);
+}
+END_TEST
+
+TEST_MAIN("consensus/driver/digest", equal_states_are_equal, digest_mismatch_alarm,
+          a_leader_that_differs_gives_up, nobody_is_picked)
