@@ -9,6 +9,7 @@
 
 #include "node/core/audit.h"
 #include "node/core/engine.h"
+#include "node/core/lockout.h"
 #include "node/core/proposer.h"
 #include "node/core/request.h"
 #include "node/core/view.h"
@@ -18,6 +19,8 @@ struct core_config {
     bool raw_storage_endpoint;
     unsigned workers; /* threads of the worker pool */
     struct audit_options audit;
+    const struct lockout_rule *lockout_rules; /* of the configuration */
+    size_t lockout_rule_count;
     bool audit_by_api;       /* sys/audit/:path makes devices; otherwise only the configuration does */
     bool audit_may_prefix;   /* the option "prefix" is allowed */
 };

@@ -355,7 +355,7 @@ static cf_status handle(struct run *run)
     if (status == CF_OK) {
         status = step_decorate(rq, &rq->error);
     }
-    if (status != CF_OK) {
+    if (status != CF_OK && !rq->keeps_writes) {
         txn_rollback(rq->txn, run->mark); /* what stays is the use that was spent */
     }
     return status;
@@ -563,6 +563,7 @@ static bool begin(struct run *run)
     rq->response = (struct response){0};
     rq->error = (struct cf_error){0};
     rq->ensure = NULL;
+    rq->keeps_writes = false;
     run->mark = 0;
     run->hands_on = false;
     run->trail = (struct audit_trail){0};

@@ -62,6 +62,8 @@ struct json *mount_to_record(struct arena *arena, const struct mount *mount);
 CF_CHECKED cf_status mount_from_record(struct arena *arena, uint32_t ns, const struct json *record,
                                        const struct engine_ops *const *engines, struct mount **ret,
                                        struct cf_error *err);
+/* A name of class cluster in the data of a mount that is not the request's; it goes with the mount. */
+struct key mount_local_key(struct arena *arena, const struct mount *mount, struct cf_slice name);
 /* A new uuid, accessor, entry_hash and class for mount->type, kind and is_local, in rq->ns. */
 void mount_identify(struct mount *mount, struct request *rq);
 

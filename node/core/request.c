@@ -285,6 +285,12 @@ static struct key mount_data_key(const struct request *rq, struct cf_slice name,
     return (struct key){class, rq->mount->ns, cf_slice_of(whole, head + name.size)};
 }
 
+struct key mount_local_key(struct arena *arena, const struct mount *mount, struct cf_slice name)
+{
+    struct request rq = {.arena = arena, .mount = mount};
+    return mount_data_key(&rq, name, CLASS_CLUSTER);
+}
+
 struct key store_key(const struct request *rq, struct cf_slice name)
 {
     return mount_data_key(rq, name, rq->mount->class);

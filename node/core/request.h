@@ -143,6 +143,7 @@ struct request {
     const struct token_entry *caller; /* NULL for open paths */
     struct json *ensure; /* what the primary has to do before this can go on here: identity.h */
     struct response response;
+    bool keeps_writes; /* the handler fails, and what it has written stays: a failure that is counted */
     struct cf_error error;
     uint64_t index; /* where its effect was committed; 0: nothing was */
     uint64_t replicated_index; /* where in the primary's log, on a performance secondary that has not got it yet */

@@ -251,6 +251,14 @@ static cf_status read_directories(struct reading *reading, const struct hcl_valu
     return CF_OK;
 }
 
+#define IN_LOCKOUT(field) offsetof(struct lockout_settings, field)
+static const struct known lockout_keys[] = {
+    {"lockout_threshold", read_int, IN_LOCKOUT(threshold)},
+    {"lockout_duration", read_duration, IN_LOCKOUT(duration_s)},
+    {"lockout_counter_reset", read_duration, IN_LOCKOUT(reset_s)},
+    {"disable_lockout", read_bool, IN_LOCKOUT(is_off)},
+};
+
 static const struct known audit_keys[] = {
     {"description", read_slice, IN_AUDIT(description)},
     {"local", read_bool, IN_AUDIT(is_local)},
@@ -286,7 +294,7 @@ static const struct known top_keys[] = {
     {"audit", NULL, 1},
     {"audit_directories", read_directories, IN_CONFIG(audit_directories)},
     {"service_registration", NULL, 0},
-    {"user_lockout", NULL, 0},
+    {"user_lockout", NULL, 1},
     {"entropy", NULL, 0},
     {"replication", read_replication, 0},
     {"experiments", NULL, 0},
@@ -503,6 +511,24 @@ static cf_status read_seal(struct reading *reading, const struct hcl_item *block
     return CF_OK;
 }
 
+/* user_lockout "userpass" { ... }; "all" is for the types without a block. */
+static cf_status read_lockout(struct reading *reading, const struct hcl_item *block)
+{
+    struct config *config = reading->config;
+    if (config->lockout_count == CONFIG_LOCKOUTS_MAX) {
+        return cf_fail(reading->err, CF_INVALID, "%s:%u: more than %zu user_lockout blocks",
+                       reading->file, block->line, CONFIG_LOCKOUTS_MAX);
+    }
+    struct lockout_rule *rule = &config->lockouts[config->lockout_count++];
+    rule->type = arena_copy(config->arena, block->labels[0]);
+    CF_TRY(read_object(reading, &block->value, lockout_keys, CF_LENGTH(lockout_keys),
+                       &rule->settings));
+    return rule->settings.threshold >= 0
+               ? CF_OK
+               : cf_fail(reading->err, CF_INVALID, "%s:%u: lockout_threshold is negative",
+                         reading->file, block->line);
+}
+
 /* audit "file" "to-file" { ... } */
 static cf_status read_audit(struct reading *reading, const struct hcl_item *block)
 {
@@ -551,6 +577,8 @@ static cf_status read_blocks(struct reading *reading, const struct hcl_item *ite
             CF_TRY(read_listener(reading, &blocks[i]));
         } else if (cf_slice_is(item->key, "seal")) {
             CF_TRY(read_seal(reading, &blocks[i]));
+        } else if (cf_slice_is(item->key, "user_lockout")) {
+            CF_TRY(read_lockout(reading, &blocks[i]));
         } else if (labels == 2) {
             CF_TRY(read_audit(reading, &blocks[i]));
         } else {

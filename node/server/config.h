@@ -12,9 +12,11 @@
 #include "node/base/own.h"
 #include "node/base/status.h"
 #include "node/core/audit.h"
+#include "node/core/lockout.h"
 
 #define CONFIG_LISTENERS_MAX ((size_t)8)
 #define CONFIG_JOINS_MAX ((size_t)16)
+#define CONFIG_LOCKOUTS_MAX ((size_t)8)
 #define CONFIG_AUDITS_MAX AUDIT_CLASS_MAX
 
 enum storage_type { STORAGE_RAFT, STORAGE_FILE, STORAGE_INMEM };
@@ -58,6 +60,8 @@ struct config {
     int64_t default_lease_ttl_s, max_lease_ttl_s;
     const char *seal_key_id, *seal_key; /* seal "static": current_key: "file:///..." or text; NULL: none */
     const char *pid_file;
+    struct lockout_rule lockouts[CONFIG_LOCKOUTS_MAX];
+    size_t lockout_count;
     struct audit_stanza audits[CONFIG_AUDITS_MAX];
     size_t audit_count;
     bool audit_by_api, audit_may_prefix;

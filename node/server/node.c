@@ -331,6 +331,8 @@ static cf_status start(struct node *node, struct cf_error *err)
                                .raw_storage_endpoint = config->raw_storage_endpoint,
                                .audit = node_audit_options(node),
                                .audit_by_api = config->audit_by_api,
+                               .lockout_rules = config->lockouts,
+                               .lockout_rule_count = config->lockout_count,
                                .audit_may_prefix = config->audit_may_prefix};
     CF_TRY(harden(config, err));
     CF_TRY(loop_new(&node->loop, err));

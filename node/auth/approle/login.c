@@ -2,6 +2,7 @@
 #include "node/auth/approle/approle_int.h"
 
 #include "node/core/cidr.h"
+#include "node/core/lockout.h"
 
 static cf_status refuse(struct cf_error *err)
 {
@@ -33,9 +34,11 @@ static cf_status check_secret(struct request *rq, const struct approle *role,
     approle_hmac(role, id, hmac);
     cf_status status = secret_id_load(rq, role, hmac, ret, err);
     if (status == CF_NOT_FOUND) {
+        CF_TRY(lockout_failed(rq, role->role_id, true, err));
         return refuse(err);
     }
     CF_TRY(status);
+    CF_TRY(lockout_passed(rq, role->role_id, err));
     if (ret->cidr_count != 0 && !cidr_contains(ret->cidrs, ret->cidr_count, rq->remote_address)) {
         return cf_fail(err, CF_INVALID, "source address \"%.*s\" unauthorized through CIDR "
                                         "restrictions on the secret ID",
@@ -82,6 +85,7 @@ cf_status approle_login(struct request *rq, struct cf_error *err)
         return refuse(err);
     }
     CF_TRY(status);
+    CF_TRY(lockout_check(rq, role.role_id, true, err));
     if (role.bind_secret_id) {
         CF_TRY(check_secret(rq, &role, &secret, err));
     }

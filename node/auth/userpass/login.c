@@ -2,6 +2,7 @@
 #include "node/auth/userpass/userpass_int.h"
 
 #include "node/core/cidr.h"
+#include "node/core/lockout.h"
 #include "node/crypto/bcrypt.h"
 
 /* "<mount>-<user>" with the slashes of the mount's path turned to dashes. */
@@ -23,14 +24,22 @@ static cf_status check_password(struct request *rq, struct cf_slice name, struct
                                 struct userpass_user *ret, struct cf_error *err)
 {
     cf_status status = userpass_load(rq, name, ret, err);
-    if (status == CF_NOT_FOUND) {
+    bool exists = status == CF_OK;
+    if (status != CF_NOT_FOUND) {
+        CF_TRY(status);
+    }
+    CF_TRY(lockout_check(rq, name, exists, err));
+    bool is_right = false;
+    if (exists) {
+        is_right = bcrypt_check(password, ret->hash);
+    } else {
         bcrypt_waste(password, BCRYPT_COST_DEFAULT);
+    }
+    if (!is_right) {
+        CF_TRY(lockout_failed(rq, name, exists, err));
         return cf_fail(err, CF_INVALID, "invalid username or password");
     }
-    CF_TRY(status);
-    if (!bcrypt_check(password, ret->hash)) {
-        return cf_fail(err, CF_INVALID, "invalid username or password");
-    }
+    CF_TRY(lockout_passed(rq, name, err));
     if (ret->params.bound_cidr_count != 0 &&
         !cidr_contains(ret->params.bound_cidrs, ret->params.bound_cidr_count, rq->remote_address)) {
         return cf_fail(err, CF_DENIED, "permission denied");

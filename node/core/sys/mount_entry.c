@@ -27,10 +27,31 @@ struct cf_slice mount_shown_path(const struct mount *mount)
 
 /* ---- out ---- */
 
+static void add_lockout(struct request *rq, const struct json *lockout, struct json *to)
+{
+    static const struct {
+        const char *kept, *shown;
+    } members[] = {{"lockout_threshold", "user_lockout_threshold"},
+                   {"lockout_duration", "user_lockout_duration"},
+                   {"lockout_counter_reset_duration", "user_lockout_counter_reset_duration"},
+                   {"lockout_disable", "user_lockout_disable"}};
+    for (size_t i = 0; i < CF_LENGTH(members); i++) {
+        struct json *value = json_get(lockout, members[i].kept);
+        if (value == NULL) {
+            value = i == 3 ? json_from_bool(false) : json_from_int(rq->arena, 0);
+        }
+        json_set(rq->arena, to, members[i].shown, value);
+    }
+}
+
 static void add_settings(struct request *rq, const struct mount *mount, struct json *to)
 {
     json_set_bool(rq->arena, to, "force_no_cache", mount->force_no_cache);
     for (size_t i = 0; i < json_count(mount->config); i++) {
+        if (cf_slice_is(mount->config->members[i].key, "user_lockout_config")) {
+            add_lockout(rq, mount->config->members[i].value, to);
+            continue;
+        }
         json_object_set(rq->arena, to, mount->config->members[i].key,
                         mount->config->members[i].value);
     }
@@ -210,6 +231,56 @@ static cf_status read_lists(struct request *rq, const struct json *from, struct 
     return CF_OK;
 }
 
+/* {"lockout_threshold", "lockout_duration", "lockout_counter_reset_duration", "lockout_disable"}: what is
+ * named is changed; kept as numbers. */
+static cf_status read_lockout(struct request *rq, const struct json *from, struct mount *mount,
+                              struct cf_error *err)
+{
+    static const char *const durations[] = {"lockout_duration", "lockout_counter_reset_duration"};
+    const struct json *given_config = given(from, "user_lockout_config"), *value;
+    int64_t number;
+    bool off;
+    if (given_config == NULL) {
+        return CF_OK;
+    }
+    if (mount->ops->kind != ENGINE_AUTH || !json_is(given_config, JSON_OBJECT)) {
+        return cf_fail(err, CF_INVALID, "user_lockout_config is an object, and of auth methods alone");
+    }
+    struct json *config =
+        mount->config != NULL ? json_copy(rq->arena, mount->config) : json_object_new(rq->arena);
+    struct json *lockout = json_get(config, "user_lockout_config");
+    lockout = lockout != NULL ? lockout : json_object_new(rq->arena);
+    if ((value = given(given_config, "lockout_threshold")) != NULL) {
+        struct cf_slice text;
+        struct json *parsed = NULL;
+        if (json_string(value, &text) && json_is_number(text)) {
+            parsed = json_from_number(rq->arena, text);
+        }
+        if (!json_int64(parsed != NULL ? parsed : value, &number) || number < 0) {
+            return cf_fail(err, CF_INVALID, "lockout_threshold must be a number that is not negative");
+        }
+        json_set_int(rq->arena, lockout, "lockout_threshold", number);
+    }
+    for (size_t i = 0; i < CF_LENGTH(durations); i++) {
+        if ((value = given(given_config, durations[i])) == NULL) {
+            continue;
+        }
+        if (duration_from_json(value, &number, err) != CF_OK || number < 0) {
+            return cf_fail(err, CF_INVALID, "%s must be a duration", durations[i]);
+        }
+        json_set_int(rq->arena, lockout, durations[i], number);
+    }
+    if ((value = given(given_config, "lockout_disable")) != NULL) {
+        if (!json_bool(value, &off)) {
+            return cf_fail(err, CF_INVALID, "lockout_disable must be true or false");
+        }
+        json_set_bool(rq->arena, lockout, "lockout_disable", off);
+    }
+    json_set(rq->arena, config, "user_lockout_config", lockout);
+    mount->config = config;
+    return CF_OK;
+}
+
 static cf_status read_token_type(struct request *rq, const struct json *from, struct mount *mount,
                                  struct cf_error *err)
 {
@@ -269,6 +340,7 @@ cf_status mount_config_read(struct request *rq, const struct json *from, struct 
                      err));
     CF_TRY(read_token_type(rq, from, mount, err));
     CF_TRY(read_consistency(rq, from, mount, err));
+    CF_TRY(read_lockout(rq, from, mount, err));
     return read_lists(rq, from, mount, err);
 }
 

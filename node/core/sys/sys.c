@@ -15,6 +15,7 @@ static const struct field mount_fields[] = {
     {"force_no_cache", FIELD_BOOL, "Kept for clients; tuning only."},
     {"listing_visibility", FIELD_STRING, "\"unauth\" shows the mount to anybody; tuning only."},
     {"token_type", FIELD_STRING, "Type of the tokens of an auth method; tuning only."},
+    {"user_lockout_config", FIELD_MAP, "When users of an auth method are locked out; tuning only."},
     {"audit_non_hmac_request_keys", FIELD_LIST, "Keys that audit logs show; tuning only."},
     {"audit_non_hmac_response_keys", FIELD_LIST, "Keys that audit logs show; tuning only."},
     {"passthrough_request_headers", FIELD_LIST, "Headers for the engine; tuning only."},
@@ -70,6 +71,11 @@ static const struct field tool_fields[] = {
     {"input", FIELD_STRING, "What is hashed, in base64."},
     FIELD_END};
 
+static const struct field locked_fields[] = {
+    {"mount_accessor", FIELD_STRING, "Accessor of an auth method."},
+    {"alias_identifier", FIELD_STRING, "The user."},
+    FIELD_END};
+
 static const struct field audit_fields[] = {
     {"type", FIELD_STRING, "\"file\", \"socket\" or \"syslog\"."},
     {"description", FIELD_STRING, "For people."},
@@ -85,6 +91,12 @@ static const struct field audit_header_fields[] = {
 
 /* clang-format off */
 static const struct route routes[] = {
+    /* ---- user lockout ---- */
+    {.pattern = "locked-users", .read = sys_locked_users, .fields = locked_fields,
+     .help = "The users who are locked out, by auth method."},
+    {.pattern = "locked-users/:mount_accessor/unlock/:alias_identifier...",
+     .write = sys_unlock_user, .fields = locked_fields,
+     .help = "Lets a user in again who failed to log in too often."},
     /* ---- audit ---- */
     {.pattern = "audit", .read = sys_audit_list, .flags = ROUTE_SUDO,
      .help = "The audit devices."},

@@ -112,6 +112,10 @@ cf_status sys_audit_header_read(struct request *rq, struct cf_error *err);
 cf_status sys_audit_header_write(struct request *rq, struct cf_error *err);
 cf_status sys_audit_header_delete(struct request *rq, struct cf_error *err);
 
+/* ---- locked_users.c ---- */
+cf_status sys_locked_users(struct request *rq, struct cf_error *err);
+cf_status sys_unlock_user(struct request *rq, struct cf_error *err);
+
 /* ---- password_policies.c ---- */
 cf_status sys_password_list(struct request *rq, struct cf_error *err);
 cf_status sys_password_read(struct request *rq, struct cf_error *err);

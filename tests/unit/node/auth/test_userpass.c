@@ -83,7 +83,7 @@ START_TEST(logins)
     ck_error(f, "invalid username or password");
     ck_call_as(400, f, "", "POST", "auth/up/login/bob", "{}");
     ck_error(f, "missing password");
-    ck_assert_uint_eq(fixture_index(f), index);
+    ck_assert_uint_eq(fixture_index(f), index + 2); /* the failures are counted */
     ck_call(204, f, "POST", "auth/up/users/bob/password", "{\"password\":\"new\"}");
     ck_call_as(400, f, "", "POST", "auth/up/login/bob", "{\"password\":\"pw\"}");
     ck_call_as(200, f, "", "POST", "auth/up/login/bob", "{\"password\":\"new\"}");
@@ -124,4 +124,104 @@ START_TEST(renewals_ask_the_user)
 }
 END_TEST
 
-TEST_MAIN("node/auth/userpass", users, bad_users_are_refused, logins, renewals_ask_the_user)
+static const char wrong[] = "{\"password\":\"no\"}", right[] = "{\"password\":\"pw\"}";
+
+/* However the name is spelt, and on whichever node: five failures lock the user out, the right password
+ * included, for a quarter of an hour. Names that nobody has behave alike. */
+START_TEST(lockout_alias)
+{
+    CF_OWNED(fixture) f = with_userpass();
+    static const char *const spellings[] = {"bob", "BOB", "Bob", "bOb", "boB"};
+    ck_call(204, f, "POST", "auth/up/users/bob", right);
+    uint64_t before = fixture_index(f);
+    for (size_t i = 0; i < CF_LENGTH(spellings); i++) {
+        char path[64];
+        (void)snprintf(path, sizeof(path), "auth/up/login/%s", spellings[i]);
+        ck_call_as(400, f, "", "POST", path, wrong);
+        ck_error(f, "invalid username or password");
+        ck_call_as(400, f, "", "POST", "auth/up/login/nobody", wrong);
+        ck_error(f, "invalid username or password");
+    }
+    ck_assert_uint_eq(fixture_index(f), before + 10); /* one entry a failure */
+    ck_call_as(403, f, "", "POST", "auth/up/login/bob", right);
+    ck_call_as(403, f, "", "POST", "auth/up/login/bob", wrong);
+    ck_call_as(403, f, "", "POST", "auth/up/login/Nobody", wrong);
+    ck_assert_uint_eq(fixture_index(f), before + 10); /* and none while it lasts */
+    ck_call(200, f, "GET", "sys/locked-users", NULL);
+    ck_at(f, "data.total", "1");
+    ck_at(f, "data.by_namespace.0.mount_accessors.0.alias_identifiers", "[\"bob\"]");
+    fixture_advance(f, 15 * 60 + 1);
+    ck_call(200, f, "GET", "sys/locked-users", NULL);
+    ck_at(f, "data.total", "0");
+    ck_call_as(400, f, "", "POST", "auth/up/login/bob", wrong); /* counts from one again */
+    ck_call_as(200, f, "", "POST", "auth/up/login/bob", right);
+}
+END_TEST
+
+START_TEST(lockout_ends_with_a_login_or_an_operator)
+{
+    CF_OWNED(fixture) f = with_userpass();
+    char accessor[TOKEN_TEXT], path[TOKEN_TEXT + 64];
+    ck_call(204, f, "POST", "auth/up/users/bob", right);
+    for (int round = 0; round < 3; round++) { /* a good login forgets the bad ones */
+        for (int i = 0; i < 4; i++) {
+            ck_call_as(400, f, "", "POST", "auth/up/login/bob", wrong);
+        }
+        ck_call_as(200, f, "", "POST", "auth/up/login/bob", right);
+    }
+    for (int i = 0; i < 4; i++) { /* so does time without any */
+        ck_call_as(400, f, "", "POST", "auth/up/login/bob", wrong);
+    }
+    fixture_advance(f, 15 * 60 + 1);
+    for (int i = 0; i < 5; i++) {
+        ck_call_as(400, f, "", "POST", "auth/up/login/bob", wrong);
+    }
+    ck_call_as(403, f, "", "POST", "auth/up/login/bob", right);
+    ck_call(200, f, "GET", "sys/auth", NULL);
+    keep(f, "data.up/.accessor", accessor);
+    (void)snprintf(path, sizeof(path), "sys/locked-users/%s/unlock/bob", accessor);
+    ck_call(204, f, "POST", path, "{}");
+    ck_call_as(200, f, "", "POST", "auth/up/login/bob", right);
+    ck_call(400, f, "POST", "sys/locked-users/none/unlock/bob", "{}");
+}
+END_TEST
+
+START_TEST(lockout_is_tuned)
+{
+    CF_OWNED(fixture) f = with_userpass();
+    ck_call(204, f, "POST", "auth/up/users/bob", right);
+    ck_call(204, f, "POST", "sys/auth/up/tune",
+            "{\"user_lockout_config\":{\"lockout_threshold\":\"2\",\"lockout_duration\":\"1m\"}}");
+    ck_call(200, f, "GET", "sys/auth/up/tune", NULL);
+    ck_at(f, "data.user_lockout_threshold", "2");
+    ck_at(f, "data.user_lockout_duration", "60");
+    ck_at(f, "data.user_lockout_disable", "false");
+    ck_call_as(400, f, "", "POST", "auth/up/login/bob", wrong);
+    ck_call_as(400, f, "", "POST", "auth/up/login/bob", wrong);
+    ck_call_as(403, f, "", "POST", "auth/up/login/bob", right);
+    fixture_advance(f, 61);
+    ck_call_as(200, f, "", "POST", "auth/up/login/bob", right);
+    ck_call(204, f, "POST", "sys/auth/up/tune",
+            "{\"user_lockout_config\":{\"lockout_disable\":true}}");
+    uint64_t before = fixture_index(f);
+    for (int i = 0; i < 3; i++) {
+        ck_call_as(400, f, "", "POST", "auth/up/login/bob", wrong);
+    }
+    ck_assert_uint_eq(fixture_index(f), before);
+    ck_call_as(200, f, "", "POST", "auth/up/login/bob", right);
+    static const char *const bad[] = {
+        "{\"user_lockout_config\":{\"lockout_threshold\":\"many\"}}",
+        "{\"user_lockout_config\":{\"lockout_threshold\":-1}}",
+        "{\"user_lockout_config\":{\"lockout_duration\":\"soon\"}}",
+        "{\"user_lockout_config\":{\"lockout_disable\":7}}",
+        "{\"user_lockout_config\":\"x\"}",
+    };
+    for (size_t i = 0; i < CF_LENGTH(bad); i++) {
+        int status = fixture_call(f, NULL, "POST", "sys/auth/up/tune", bad[i], NULL);
+        ck_assert_msg(status == 400, "%s: %d", bad[i], status);
+    }
+}
+END_TEST
+
+TEST_MAIN("node/auth/userpass", lockout_alias, lockout_ends_with_a_login_or_an_operator,
+          lockout_is_tuned, users, bad_users_are_refused, logins, renewals_ask_the_user)
