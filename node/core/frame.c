@@ -446,12 +446,22 @@ static void ensured(void *arg, cf_status status, const struct cf_error *err)
     rq->post(rq, after_handler, run);
 }
 
+static void ensure_recorded(void *arg)
+{
+    struct run *run = arg;
+    if (run->is_recorded) {
+        ensure_start(run->rq, ensured, run);
+    } else {
+        unrecorded(run, CF_INTERNAL);
+    }
+}
+
 static void after_handler(void *arg)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
     if (rq->ensure != NULL && run->status != CF_OK) {
-        ensure_start(rq, ensured, run);
+        when_recorded(run, ensure_recorded); /* it has an effect elsewhere */
         return;
     }
     if (is_the_primarys(rq)) {
