@@ -326,7 +326,7 @@ END_TEST
 START_TEST(catalog)
 {
     ck_call(200, "GET", "sys/plugins/catalog", NULL);
-    ck_at("data.auth.0", "userpass");
+    ck_at("data.auth", "[\"approle\",\"cert\",\"userpass\"]");
     ck_at("data.detailed.0.builtin", "true");
     ck_call(200, "LIST", "sys/plugins/catalog/secret", NULL);
     ck_at("data.keys.0", "kv");
