@@ -116,6 +116,14 @@ cf_status raft_store_open(struct kv *kv, struct raft_store **ret, struct cf_erro
     CF_TRY(kv_family_ensure(kv, "meta", &store->meta, err));
     CF_TRY(open_state(store, err));
     CF_TRY(open_identity(store, err));
+    uint64_t synced = 0;
+    if (!store->has_identity && kv_noted(kv, &synced) && synced > 0) {
+        /* A damaged list of files can look like an early one: never take that for a new node. */
+        cf_fail(err, CF_CORRUPT, "the store has lost its identity: it held log entries before");
+        cf_error_detail(err, "Its list of files is damaged. Restore the data directory as a whole, "
+                             "or remove it and let this node join its cluster again.");
+        return CF_CORRUPT;
+    }
     CF_TRY(raft_store_drop_others(store, err));
     *ret = raft_store_take(&store);
     return CF_OK;

@@ -525,6 +525,20 @@ START_TEST(store_reopen_after_loss)
 }
 END_TEST
 
+/* A store that has nothing, but did: no new node. */
+START_TEST(store_lost_identity)
+{
+    begin(true);
+    kv_note(kv, 6);
+    raft_store_free(store);
+    store = NULL;
+    struct cf_error err = {0};
+    ck_status(raft_store_open(kv, &store, &err), CF_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(err.message, "lost its identity"));
+    end();
+}
+END_TEST
+
 /* Condition 2: state bytes stay out of the WAL, and with state_wal go through it. */
 START_TEST(store_wal_bytes)
 {
@@ -663,5 +677,5 @@ TEST_MAIN("consensus/driver/store", identity_in_memory, identity_on_disk, log_in
           log_on_disk, configs_in_memory, configs_on_disk, install_in_memory, install_on_disk,
           damage_in_memory, damage_on_disk, damage_below_applied_in_memory,
           damage_below_applied_on_disk, torn_tail, store_flush_between_torn_tail, store_applied_persisted_tier,
-          store_truncate_then_reload, store_reopen_after_loss, store_wal_bytes, store_options,
+          store_truncate_then_reload, store_reopen_after_loss, store_lost_identity, store_wal_bytes, store_options,
           store_checkpoint_has_memtable, store_repairs_its_log, store_drops_a_damaged_state)
