@@ -207,6 +207,65 @@ static void ck_refused(const char *text, const char *message)
     ck_assert_ptr_null(config);
 }
 
+#define TOP "storage \"inmem\" {}\nlistener \"tcp\" {\n tls_disable = true\n}\n"
+
+START_TEST(audit_and_lockout)
+{
+    set_up();
+    write_file("a.hcl", TOP "audit \"file\" \"main\" {\n description = \"d\"\n local = true\n"
+                            " options {\n file_path = \"/x/a.log\"\n log_raw = false\n"
+                            " mode = \"0600\"\n }\n}\n"
+                            "audit \"socket\" \"far/\" {\n options {\n address = \"h:1\"\n }\n}\n"
+                            "user_lockout \"userpass\" {\n lockout_threshold = \"7\"\n"
+                            " lockout_duration = \"1h\"\n lockout_counter_reset = \"2m\"\n}\n"
+                            "user_lockout \"all\" {\n disable_lockout = true\n}\n"
+                            "audit_directories = [\"/a\", \"/b\"]\n"
+                            "unsafe_allow_api_audit_creation = true\n"
+                            "allow_audit_log_prefixing = true\n");
+    ck_assert_msg(load_path(path_of("a.hcl")) == CF_OK, "%s", err.message);
+    ck_assert_uint_eq(config->audit_count, 2);
+    ck_assert(cf_slice_is(config->audits[0].type, "file"));
+    ck_assert(cf_slice_is(config->audits[0].path, "main/"));
+    ck_assert(cf_slice_is(config->audits[0].description, "d"));
+    ck_assert(config->audits[0].is_local);
+    ck_assert(cf_slice_is(json_get_string(config->audits[0].options, "file_path"), "/x/a.log"));
+    ck_assert(cf_slice_is(json_get_string(config->audits[0].options, "log_raw"), "false"));
+    ck_assert(cf_slice_is(config->audits[1].path, "far/"));
+    ck_assert_uint_eq(config->lockout_count, 2);
+    ck_assert(cf_slice_is(config->lockouts[0].type, "userpass"));
+    ck_assert_int_eq(config->lockouts[0].settings.threshold, 7);
+    ck_assert_int_eq(config->lockouts[0].settings.duration_s, 3600);
+    ck_assert_int_eq(config->lockouts[0].settings.reset_s, 120);
+    ck_assert(config->lockouts[1].settings.is_off);
+    ck_assert_str_eq(config->audit_directories[0], "/a");
+    ck_assert_str_eq(config->audit_directories[1], "/b");
+    ck_assert_ptr_null(config->audit_directories[2]);
+    ck_assert(config->audit_by_api && config->audit_may_prefix);
+    /* Without a word of it: where the configuration lies, and the usual folder. */
+    write_file("b.hcl", TOP);
+    ck_assert_msg(load_path(path_of("b.hcl")) == CF_OK, "%s", err.message);
+    ck_assert_str_eq(config->audit_directories[0], folder);
+    ck_assert_str_eq(config->audit_directories[1], "/var/log/coffer");
+    ck_assert(!config->audit_by_api && !config->audit_may_prefix);
+    static const char *const bad[] = {
+        TOP "audit \"file\" \"a\" {}\naudit \"file\" \"a/b\" {}\n",
+        TOP "audit \"file\" \"/\" {}\n",
+        TOP "audit \"file\" \"a\" {\n color = \"red\"\n}\n",
+        TOP "audit \"file\" \"a\" {\n options = 7\n}\n",
+        TOP "audit_directories = [\"here\"]\n",
+        TOP "user_lockout \"all\" {\n lockout_threshold = -1\n}\n",
+        TOP "user_lockout \"all\" {\n lockout_duration = \"soon\"\n}\n",
+        TOP "user_lockout \"all\" {\n lockout_thresh = 1\n}\n",
+    };
+    for (size_t i = 0; i < CF_LENGTH(bad); i++) {
+        write_file("c.hcl", bad[i]);
+        ck_assert_msg(load_path(path_of("c.hcl")) == CF_INVALID, "%s", bad[i]);
+        ck_assert_msg(strstr(err.message, "c.hcl:") != NULL, "%s", err.message);
+    }
+    clean_up();
+}
+END_TEST
+
 /* Each refusal names file and line, and what to do. */
 START_TEST(refusals)
 {
@@ -307,7 +366,7 @@ int main(void)
                                   json,
                                   folders_and_several_files,
                                   keys_of_other_servers,
-                                  refusals,
+                                  audit_and_lockout, refusals,
                                   too_many,
                                   files_that_are_none,
                                   dev};
