@@ -184,7 +184,7 @@ class Nemesis:
     def power_cut(self):
         self.kill_all()
         done = subprocess.run([os.path.join(self.tools, "disk_cut"), "--seed", str(self.rng.randrange(1 << 30))]
-                              + [n.data for n in self.cluster.nodes], check=True, capture_output=True, text=True)
+                              + [n.data for n in self.cluster.nodes if os.path.isdir(n.data + ".disk")], check=True, capture_output=True, text=True)
         self.t.note("power cut: " + done.stdout.strip())
 
     def isolate_leader(self):
@@ -321,6 +321,8 @@ class Nemesis:
 
             def begin():
                 for _, start, _, _ in chosen:
+                    if not any(n.is_running() for n in self.cluster.nodes):
+                        break  # all are dead: there is nothing left to hit
                     try:
                         start()
                     except (TimeoutError, OSError, AttributeError) as e:
