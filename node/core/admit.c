@@ -106,7 +106,7 @@ cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t inde
             window_appended(core->window, claim, index);
             ended = claim->ticket != 0;
             window_ticket_end(core->window, claim->ticket);
-        } else if (claim->ticket == 0) {
+        } else if (window_wants_ticket(core->window, claim)) {
             claim->ticket = window_ticket(core->window, claim); /* its owner keeps it */
         }
     } else {

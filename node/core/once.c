@@ -1,6 +1,8 @@
 /* node/core/once.c: whether a request that carries an id runs, and whether it is sent again. */
 #include "node/core/once.h"
 
+#include "node/core/mutant.h"
+
 #define REGROUPS_MAX 3
 
 enum once_verdict once_judge(const struct once *once, bool has_record, uint64_t floor, uint64_t now)
@@ -10,10 +12,10 @@ enum once_verdict once_judge(const struct once *once, bool has_record, uint64_t 
     }
     bool is_kept = once->group >= floor && once->group + ONCE_KEEP_GROUPS >= now &&
                    once->group <= now + ONCE_AHEAD_GROUPS;
-    if (is_kept) {
+    if (is_kept || REQ_MUTANT(DROPPED_RUNS)) {
         return ONCE_RUN;
     }
-    return once->tries <= 1 ? ONCE_REGROUP : ONCE_GONE;
+    return once->tries <= 1 || REQ_MUTANT(RETRY_REGROUPED) ? ONCE_REGROUP : ONCE_GONE;
 }
 
 uint64_t once_droppable(uint64_t now)
@@ -39,7 +41,7 @@ enum once_next once_failed(struct once *once, cf_status status, bool sent, bool 
                : now_us < seek_until_us ? ONCE_TRY_AGAIN
                                          : ONCE_UNTOUCHED;
     }
-    if (ambiguous) {
+    if (ambiguous && !REQ_MUTANT(TRIES_UNCOUNTED)) {
         once->tries++;
     }
     if (once->tries > 1) {
@@ -51,5 +53,5 @@ enum once_next once_failed(struct once *once, cf_status status, bool sent, bool 
 bool once_regroup(struct once *once, uint64_t group, unsigned *count)
 {
     once->group = group;
-    return once->tries == 1 && ++*count <= REGROUPS_MAX;
+    return (once->tries == 1 || REQ_MUTANT(RETRY_REGROUPED)) && ++*count <= REGROUPS_MAX;
 }

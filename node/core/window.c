@@ -5,6 +5,7 @@
 
 #include "node/base/list.h"
 #include "node/base/memory.h"
+#include "node/core/mutant.h"
 
 /* A remembered write. Entries of one hash are chained; all are in a ring by age. */
 struct touched {
@@ -36,7 +37,7 @@ struct window {
     size_t bucket_count;
     uint64_t floor;        /* everything up to here counts as touched */
     uint64_t newest_range; /* index of the last deleted prefix */
-    uint64_t ticket_next;
+    uint64_t ticket_next, ticket_first; /* numbers below the first are of an earlier leadership */
     struct cf_list tickets;
 };
 
@@ -79,7 +80,7 @@ static void forget_oldest(struct window *window)
         assert(*link == slot + 1);
         *link = 0;
     }
-    if (old->index > window->floor) {
+    if (old->index > window->floor && !REQ_MUTANT(FORGETS_SILENTLY)) {
         window->floor = old->index;
     }
     window->bytes -= old->name_size;
@@ -97,7 +98,8 @@ void window_reset(struct window *window, uint64_t last_index)
     cf_list_for_safe (at, &window->tickets) {
         ticket_free(cf_container(at, struct ticket, link));
     }
-    window->floor = last_index;
+    window->ticket_first = REQ_MUTANT(STALE_TICKETS) ? 0 : window->ticket_next;
+    window->floor = REQ_MUTANT(NEW_LEADER_KNOWS) ? 0 : last_index;
 }
 
 void window_free(struct window *window)
@@ -172,7 +174,8 @@ static bool ranges_meet(const struct window_claim *claim, const struct touched *
  * that the claim lists or writes below. Walks only when there may be one. */
 static uint64_t range_touch(const struct window *window, const struct window_claim *claim)
 {
-    if (claim->range_count == 0 && window->newest_range <= claim->view_index) {
+    if ((claim->range_count == 0 && window->newest_range <= claim->view_index) ||
+        REQ_MUTANT(RANGES_UNCHECKED)) {
         return 0;
     }
     for (uint64_t n = 0; n < window->count; n++) {
@@ -208,12 +211,19 @@ static bool ticket_covers(const struct ticket *ticket, const struct window_claim
     return false;
 }
 
+bool window_wants_ticket(const struct window *window, const struct window_claim *claim)
+{
+    return claim->ticket != WINDOW_TICKET_FIRST &&
+           (claim->ticket == 0 || claim->ticket < window->ticket_first);
+}
+
 /* Does an older ticket want what this claim writes? */
 static bool waits_for_ticket(const struct window *window, const struct window_claim *claim)
 {
+    bool has_none = window_wants_ticket(window, claim);
     cf_list_for (at, &window->tickets) {
         const struct ticket *ticket = cf_container(at, struct ticket, link);
-        if (claim->ticket != 0 && ticket->number >= claim->ticket) {
+        if (!has_none && ticket->number >= claim->ticket) {
             return false; /* the list is in order of age */
         }
         for (size_t i = 0; i < claim->write_count; i++) {
@@ -227,7 +237,7 @@ static bool waits_for_ticket(const struct window *window, const struct window_cl
 
 bool window_must_wait(const struct window *window, const struct window_claim *claim)
 {
-    return !cf_list_empty(&window->tickets) && waits_for_ticket(window, claim);
+    return !cf_list_empty(&window->tickets) && !REQ_MUTANT(NO_TICKETS) && waits_for_ticket(window, claim);
 }
 
 cf_status window_check(struct window *window, const struct window_claim *claim,
@@ -238,7 +248,7 @@ cf_status window_check(struct window *window, const struct window_claim *claim,
         return CF_CONFLICT;
     }
     uint64_t newest = 0;
-    for (size_t i = 0; i < claim->read_count; i++) {
+    for (size_t i = 0; i < claim->read_count && !REQ_MUTANT(READS_UNCHECKED); i++) {
         uint64_t index = last_touch(window, claim->reads[i], claim->view_index);
         newest = index > newest ? index : newest;
     }
@@ -320,7 +330,7 @@ uint64_t window_ticket(struct window *window, const struct window_claim *claim)
     ticket->number = window->ticket_next++;
     ticket->hashes = cf_array(claim->read_count + claim->write_count, sizeof(uint64_t));
     ticket->prefixes = cf_array(claim->range_count + claim->write_count, sizeof(struct key));
-    for (size_t i = 0; i < claim->read_count; i++) {
+    for (size_t i = 0; i < claim->read_count && !REQ_MUTANT(TICKETS_OF_WRITES); i++) {
         ticket->hashes[ticket->hash_count++] = claim->reads[i];
     }
     for (size_t i = 0; i < claim->range_count + claim->write_count; i++) {

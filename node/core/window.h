@@ -65,6 +65,8 @@ void window_applied(struct window *window, uint64_t index);
 
 /* Takes a ticket on the claim's sets, which are copied. Smaller numbers are older. */
 uint64_t window_ticket(struct window *window, const struct window_claim *claim);
+/* Whether the claim has to take one: it has none, or one from before window_reset(), which counts for nothing. */
+bool window_wants_ticket(const struct window *window, const struct window_claim *claim);
 /* The request appended, ended or timed out. Unknown numbers are fine. */
 void window_ticket_end(struct window *window, uint64_t ticket);
 

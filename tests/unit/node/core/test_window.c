@@ -405,6 +405,30 @@ START_TEST(reset_forgets_tickets)
 END_TEST
 
 /* Against a plain model: a list of everything that was ever appended. */
+/* A ticket from before is none: its holder takes a new one, and waits for those that others hold by then. */
+START_TEST(tickets_end_with_the_leadership)
+{
+    struct claim old, holder, first;
+    set_up();
+    at(&old, 1);
+    reads(&old, "a");
+    writes(&old, "a");
+    old.claim.ticket = window_ticket(w, &old.claim);
+    ck_assert(!window_wants_ticket(w, &old.claim));
+    window_reset(w, 10);
+    ck_assert(window_wants_ticket(w, &old.claim));
+    at(&holder, 10);
+    writes(&holder, "a");
+    ck_assert_uint_ne(window_ticket(w, &holder.claim), 0);
+    old.claim.view_index = 10;
+    ck_conflict(&old, 0);
+    at(&first, UINT64_MAX);
+    first.claim.ticket = WINDOW_TICKET_FIRST;
+    ck_assert(!window_wants_ticket(w, &first.claim));
+    ck_free(&first); /* and it waits for nobody */
+}
+END_TEST
+
 START_TEST(agrees_with_a_model)
 {
     static const char *const names[] = {"a", "b", "d/1", "d/2", "d/x/1", "d/x/2", "e/1"};
@@ -465,6 +489,7 @@ int main(void)
                                   older_ones_ignore_younger_tickets,
                                   the_oldest_gets_through,
                                   reset_forgets_tickets,
+                                  tickets_end_with_the_leadership,
                                   agrees_with_a_model};
     int failed = test_run("node/core/window", tests, CF_LENGTH(tests));
     window_free(w);
