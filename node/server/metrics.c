@@ -57,7 +57,19 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         healthy_voters += votes && healthy;
         all_healthy = all_healthy && healthy;
     }
+    struct audit_status devices[AUDIT_DEVICES_MAX];
+    size_t device_count = audit_status(core_audit(node->core), devices, AUDIT_DEVICES_MAX);
+    uint64_t records = 0, lost = 0, failed = 0;
+    for (size_t i = 0; i < device_count; i++) {
+        records += devices[i].records;
+        lost += devices[i].lost;
+        failed += devices[i].is_failed;
+    }
     const struct metric all[] = {
+        {"coffer_audit_devices", "Audit devices of this node", false, device_count},
+        {"coffer_audit_devices_failed", "Audit devices that take nothing at present", false, failed},
+        {"coffer_audit_records", "Records given to audit devices", true, records},
+        {"coffer_audit_records_lost", "Records that a device did not take", true, lost},
         {"coffer_storage_syncs", "fsyncs of the write-ahead log", true, kv.syncs},
         {"coffer_storage_commits", "batches written", true, kv.commits},
         {"coffer_storage_wal_bytes", "bytes written with the log", true, kv.wal_bytes},

@@ -153,6 +153,8 @@ def hanging(t, world):
             node.put_kv("k%d" % (i % 7), "v" * 200)
         wait_for("the failure to be noticed",
                  lambda: 'device "pipe/" has failed' in node.log(), 10)
+        gauges = {g["Name"]: g["Value"] for g in node.read("sys/metrics")["Gauges"]}
+        equal((gauges["coffer_audit_devices"], gauges["coffer_audit_devices_failed"]), (2, 1))
         before = time.monotonic()
         for i in range(50):
             node.put_kv("after", str(i))
