@@ -224,6 +224,21 @@ void faults_set_condition(struct world *w, struct sim_node *n)
     }
 }
 
+/* A leader whose lease may still run while the others elect: it is cut off, and asked for reads all
+ * the time in which it could answer wrongly. */
+void faults_isolate(struct world *w, struct sim_node *n)
+{
+    unsigned slot = node_slot(w, n);
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        w->net.cut[i][slot] = w->net.cut[slot][i] = i != slot;
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 0, 3 * w->options.election_us / 2),
+                     EV_READ_AT_WAKE, slot, 0, 0, NULL);
+    }
+    sim_trace(&w->engine, "%" PRIu64 " is cut off and asked", n->id);
+}
+
 /* Links go one endpoint after the other and come back in another order. */
 static void swizzle(struct world *w)
 {
@@ -283,7 +298,10 @@ void faults_nemesis(struct world *w)
         if (sim_chance(&w->engine, 600)) {
             sim_net_heal(&w->net);
         }
-        if (sim_chance(&w->engine, 150)) {
+        struct sim_node *target = load_leader(w);
+        if (target != NULL && sim_chance(&w->engine, 200)) {
+            faults_isolate(w, target);
+        } else if (sim_chance(&w->engine, 150)) {
             swizzle(w);
         } else if (sim_chance(&w->engine, 700)) {
             struct sim_node *leader = load_leader(w);

@@ -393,6 +393,11 @@ void load_operator(struct world *w)
         uint64_t to =
             sim_below(&w->engine, 2) == 0 ? RAFT_NONE : sim_between(&w->engine, 1, SIM_NODES);
         cf_ignore(load_transfer(w, n, to), "legal or not");
+        if (w->options.partition_weight != 0 && sim_chance(&w->engine, 400)) {
+            sim_schedule(&w->engine,
+                         w->engine.now_us + sim_between(&w->engine, 0, w->options.heartbeat_us),
+                         EV_ISOLATE, node_slot(w, n), 0, 0, NULL);
+        }
     }
     node_after_input(w, n);
 }

@@ -144,6 +144,11 @@ static void world_event(struct world *w, struct sim_event *event, bool load)
             again(w, event, w->options.operator_us);
         }
         break;
+    case EV_ISOLATE:
+        if (!w->liveness) {
+            faults_isolate(w, &w->nodes[event->node]);
+        }
+        break;
     case EV_CUT_LEADER:
         if (!w->liveness) {
             faults_cut_leader(w);

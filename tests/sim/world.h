@@ -24,6 +24,7 @@ enum sim_kind {
     EV_CLIENT, /* a: number of the client */
     EV_READ_AT_WAKE,
     EV_CUT_LEADER,
+    EV_ISOLATE, /* cut this one off and go on asking it */
     EV_OPERATOR,
     EV_NEMESIS,
     EV_MAINTAIN, /* flush and compact */
@@ -323,6 +324,7 @@ void faults_lose(struct world *w, struct sim_node *n, uint64_t from, bool silent
 bool faults_is_rotten(const struct sim_node *n, uint64_t index);
 void faults_rot_found(struct world *w, struct sim_node *n);
 void faults_set_condition(struct world *w, struct sim_node *n);
+void faults_isolate(struct world *w, struct sim_node *n);
 void faults_swizzle(struct world *w, unsigned slot, bool cut);
 /* False when too many disks were lost for anybody to lead. */
 bool faults_begin_liveness(struct world *w);
