@@ -49,7 +49,8 @@ void raft_election_reset_timer(struct raft *r)
 bool raft_election_is_sticky(const struct raft *r)
 {
     return r->role == RAFT_LEADER ||
-           (!MUTANT(MUTANT_NO_STICKINESS) && r->leader_heard_us != 0 && r->now_us < r->leader_heard_us + r->options.election_us);
+           (!MUTANT(MUTANT_NO_STICKINESS) && r->leader_heard_us != 0 &&
+            r->now_us < r->leader_heard_us + r->options.election_us);
 }
 
 /* Whether its vote, or its log, may be needed. One that an uncommitted entry of its own takes the

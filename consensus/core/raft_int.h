@@ -42,14 +42,14 @@ enum raft_mutant {
     MUTANT_RELOAD_BASE_CONFIG,     /* forgets the log's configurations at the start (etcd#19557) */
     MUTANT_STALLED_LEADS,          /* a leader with a slow disk leads on (hashicorp/raft#503) */
     MUTANT_EXLEADER_STICKY,        /* an ex-leader refuses everybody (hashicorp/raft#605) */
-    MUTANT_PREVOTE_RESETS_TIMER,   /* a granted pre-vote is taken for contact (hashicorp/raft#609) */
+    MUTANT_PREVOTE_RESETS_TIMER,   /* a granted pre-vote counts as contact (hashicorp/raft#609) */
     MUTANT_NO_STICKINESS,          /* votes although its leader is there (hashicorp/raft#524) */
     MUTANT_REMOVED_NOT_TOLD,       /* nobody tells a removed node, which asks for ever */
     MUTANT_TRANSFER_PROPOSES,      /* takes proposals while it hands over (hashicorp/raft#570) */
     MUTANT_TRANSFER_EARLY,         /* hands over before the target has everything */
     MUTANT_TRANSFER_PREVOTE,       /* the target asks for pre-votes first (canonical/raft#203) */
     MUTANT_CONFIG_COMPACTED,       /* keeps no configuration to roll back to (canonical/raft#250) */
-    MUTANT_TRUNCATE_FORGETS,       /* does not cut what is still being written (canonical/raft#470) */
+    MUTANT_TRUNCATE_FORGETS,       /* leaves uncut what is being written (canonical/raft#470) */
     MUTANT_DEMOTED_STAYS_OUT,      /* who demotes itself never campaigns (scylladb#10618) */
     MUTANT_JOINT_LEFT_EARLY,       /* leaves a joint configuration uncommitted (camunda#60086) */
     MUTANT_NO_CHECK_QUORUM,        /* a leader that nobody hears leads on (openraft#2080) */

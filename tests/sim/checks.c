@@ -383,8 +383,8 @@ void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m
         const struct raft_progress *p = raft_replicate_peer(n->raft, m->to);
         bool still = n->raft->transfer_to == m->to; /* else it ended between making and sending */
         if (still && (p == NULL || p->match != n->raft->log.last)) {
-            SIM_FAIL(w, "transfer", "node %" ID " hands over to %" ID ", which lacks entries", n->id,
-                     m->to);
+            SIM_FAIL(w, "transfer", "node %" ID " hands over to %" ID ", which lacks entries",
+                     n->id, m->to);
         }
     } else if (m->kind == RAFT_MSG_APPEND_R && !m->reject) {
         const struct sim_view_entry *entry = view_at(&n->view, m->log_index);

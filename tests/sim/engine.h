@@ -40,7 +40,8 @@ struct sim_engine {
     struct cf_prng prng;
     struct cf_prng *draws; /* where chance comes from now: prng, or a stream of its own */
     const struct sim_override *overrides; /* of options; ends with a NULL name; or NULL */
-    void (*on_fail)(struct sim_engine *e, const char *invariant, const char *text); /* told by sim_fail() before the end */
+    /* Told by sim_fail() instead of the terminal. */
+    void (*on_fail)(struct sim_engine *e, const char *invariant, const char *text);
     struct sim_event *heap;
     size_t count, capacity;
     uint64_t seq;
@@ -68,7 +69,8 @@ struct cf_prng *sim_draw_from(struct sim_engine *e, struct cf_prng *stream);
 void sim_stream_seed(const struct sim_engine *e, struct cf_prng *stream, uint64_t a, uint64_t b,
                      uint64_t c);
 
-/* Draws an option of this run (or takes what an override says) and notes "name=value" in the printed option set. */
+/* Draws an option of this run (or takes what an override says) and notes "name=value" in the
+ * printed option set. */
 uint64_t sim_option(struct sim_engine *e, const char *name, uint64_t low, uint64_t high);
 /* Swarm testing: off (0) in half of the runs, else drawn from [low, high]. */
 uint64_t sim_option_maybe(struct sim_engine *e, const char *name, uint64_t low, uint64_t high);

@@ -225,8 +225,8 @@ void load_forget(struct sim_node *n)
 
 static void set_role(const struct world *w, struct raft_membership *m, uint64_t id, uint8_t role)
 {
-    cf_ignore(raft_membership_set(m, id, role, w->options.upgrade_weight != 0 ? w->nodes[id - 1].level : 1,
-                                  "", "", NULL), "the ids and roles are valid");
+    unsigned level = w->options.upgrade_weight != 0 ? w->nodes[id - 1].level : 1;
+    cf_ignore(raft_membership_set(m, id, role, level, "", "", NULL), "ids and roles are valid");
 }
 
 static uint64_t pick(struct world *w, const struct raft_membership *m, uint8_t role)

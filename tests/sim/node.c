@@ -14,7 +14,7 @@ unsigned node_slot(const struct world *w, const struct sim_node *n)
     return (unsigned)(n - w->nodes);
 }
 
-/* ---- the clock: monotonic, and no better than quartz ------------------------------------------ */
+/* ---- the clock: monotonic, and no better than quartz ---------------------------------------- */
 
 uint64_t node_now(const struct world *w, const struct sim_node *n)
 {
@@ -414,16 +414,32 @@ void node_drain(struct world *w, struct sim_node *n)
     load_serve_reads(w, n);
 }
 
+/* Its own vote or its log may be needed: whoever votes in the configuration that is committed or in
+ * the one that it follows has to ask when its time is up (scylladb#10618). */
+static bool should_campaign(const struct raft *r)
+{
+    bool votes =
+        raft_membership_votes(&raft_config_in_force(r)->membership, r->options.id) ||
+        raft_membership_votes(&raft_config_at(r, r->log.commit)->membership, r->options.id);
+    return votes && (r->condition & (RAFT_STALLED | RAFT_RECOVERING)) == 0 && !r->installing &&
+           !raft_is_removed(r);
+}
+
 /* Lets the core see its clock; counts the time that a stalled leader sees pass. */
 void node_tick(struct world *w, struct sim_node *n)
 {
     uint64_t due_us = n->raft->election_deadline_us, now = node_now(w, n);
+    uint64_t asked = n->raft->counters.pre_votes;
+    bool should = should_campaign(n->raft);
     bool led = n->raft->role == RAFT_LEADER;
     size_t at = w->record != NULL ? w->record->size : 0;
     world_record(w, "tick %" PRIu64 "%s", n->id, held(w));
     raft_tick(n->raft, now);
     bool timed_out = !led && due_us <= now &&
                      n->raft->election_deadline_us >= now + w->options.election_us;
+    if (timed_out && should && n->raft->counters.pre_votes == asked) {
+        SIM_FAIL(w, "campaign", "node %" PRIu64 " may be needed and does not ask", n->id);
+    }
     if (w->record != NULL && timed_out) {
         world_record_as(w, at, "timeout %" PRIu64 "%s", n->id, held(w));
     }

@@ -254,7 +254,8 @@ static void record_head(struct world *w)
     char *text = cf_memdup(sim_options_text(&w->engine), strlen(sim_options_text(&w->engine)) + 1);
     char *state = NULL;
     world_record(w, "nodes %u %u", w->options.nodes, w->options.learners);
-    for (char *pair = strtok_r(text, " ", &state); pair != NULL; pair = strtok_r(NULL, " ", &state)) {
+    char *pair = strtok_r(text, " ", &state);
+    for (; pair != NULL; pair = strtok_r(NULL, " ", &state)) {
         char *value = strchr(pair, '=');
         *value++ = '\0';
         for (size_t i = 0; i < CF_LENGTH(kept); i++) {

@@ -1,76 +1,9 @@
-/* tests/sim/script.c: the language of scenarios, and the record that a run leaves in it. */
+/* tests/sim/script.c: the language of scenarios. */
 #include "tests/sim/script.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* ---- recording ------------------------------------------------------------------------------ */
-
-static void add_line(struct world *w, const char *fmt, va_list args)
-{
-    char line[SCRIPT_LINE_MAX];
-    (void)vsnprintf(line, sizeof(line), fmt, args);
-    cf_buf_addf(w->record, "%s\n", line);
-}
-
-void world_record(struct world *w, const char *fmt, ...)
-{
-    if (w->record == NULL) {
-        return;
-    }
-    if (w->engine.now_us != w->recorded_us) {
-        cf_buf_addf(w->record, "wait %" PRIu64 "\n", w->engine.now_us - w->recorded_us);
-        w->recorded_us = w->engine.now_us;
-    }
-    va_list args;
-    va_start(args, fmt);
-    add_line(w, fmt, args);
-    va_end(args);
-}
-
-/* Puts another line in the place of the last one, which began at `at` (or behind a wait there). */
-void world_record_as(struct world *w, size_t at, const char *fmt, ...)
-{
-    struct cf_buf *record = w->record;
-    size_t size = record->size - 1;
-    while (size > at && record->data[size - 1] != '\n') {
-        size--;
-    }
-    record->size = size;
-    va_list args;
-    va_start(args, fmt);
-    add_line(w, fmt, args);
-    va_end(args);
-}
-
-/* What tells a packet from its neighbours and yet stays the same when other lines are left out. */
-void script_name_packet(const struct packet *p, char *ret, size_t size)
-{
-    const struct raft_msg *m = &p->msg;
-    if (p->type != PACKET_RAFT) {
-        (void)snprintf(ret, size, "%s t=%" PRIu64 " i=%" PRIu64 " c=%u",
-                       p->type == PACKET_SNAP ? "snapshot" : "snapshot-reply", m->term,
-                       p->base.index, p->chunk);
-        return;
-    }
-    int used = snprintf(ret, size, "%s t=%" PRIu64, raft_msg_kind_name(m->kind), m->term);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } fields[] = {{"i", m->log_index},
-                  {"n", m->entry_count},
-                  {"r", m->kind == RAFT_MSG_APPEND || m->kind == RAFT_MSG_APPEND_R ? 0 : m->round},
-                  {"x", m->reject},
-                  {"q", m->read_id.seq}};
-    for (size_t i = 0; i < CF_LENGTH(fields); i++) {
-        if (fields[i].value != 0) {
-            used += snprintf(ret + used, size - (size_t)used, " %s=%" PRIu64, fields[i].name,
-                             fields[i].value);
-        }
-    }
-}
 
 /* ---- parsing -------------------------------------------------------------------------------- */
 
@@ -304,9 +237,6 @@ static void tick(struct world *w, struct sim_node *n, bool times_out)
         r->election_deadline_us = now + 1; /* elections begin where the scenario says so */
     }
     node_tick(w, n);
-    if (r->role != RAFT_LEADER && !times_out) {
-        return;
-    }
 }
 
 static bool change(struct world *w, struct sim_node *n, const char *list)
@@ -451,8 +381,9 @@ static bool expect(struct world *w, const char *line)
     if (sscanf(line, "assert leader %" SCNu64, &id) == 1) {
         return load_leader(w) == world_node(w, id);
     }
-    if (sscanf(line, "assert %31s %" SCNu64 " %3[<>=!] %" SCNu64, what, &id, relation, &wanted) != 4 ||
-        world_node(w, id) == NULL || !look(w, what, world_node(w, id), &found)) {
+    int read =
+        sscanf(line, "assert %31s %" SCNu64 " %3[<>=!] %" SCNu64, what, &id, relation, &wanted);
+    if (read != 4 || world_node(w, id) == NULL || !look(w, what, world_node(w, id), &found)) {
         return false;
     }
     bool met = strcmp(relation, "=") == 0    ? found == wanted
@@ -505,7 +436,7 @@ static bool perform(struct world *w, const char *line)
     char verb[32];
     uint64_t id, a = 0, b = 0;
     int used = 0;
-    bool refused = strncmp(line, "refuse ", 7) == 0; /* the core is to say no, or nothing is there */
+    bool refused = strncmp(line, "refuse ", 7) == 0; /* the core says no, or there is none */
     line += refused ? 7 : 0;
     bool known, done = network(w, line, &known);
     if (known) {

@@ -17,10 +17,10 @@
 struct script_head {
     uint64_t seed;        /* not 0: a seed with options set, instead of lines */
     unsigned voters, learners;
-    bool lenient;         /* a line that fits nothing is skipped (shrunk ones: another core, other messages) */
+    bool lenient;         /* a line that fits nothing is skipped (another core, other messages) */
     char mutant[64];      /* the deliberate bug that it catches; "" none */
     char finds[32];       /* the invariant that the bug breaks */
-    struct sim_override overrides[SCRIPT_OVERRIDES]; /* ends with a NULL name; names point into text */
+    struct sim_override overrides[SCRIPT_OVERRIDES]; /* ends with a NULL name; names owned */
     size_t override_count;
 };
 
@@ -42,8 +42,8 @@ struct script {
 /* Parses; prints what is wrong and returns NULL. */
 struct script *script_parse(const char *name, const char *text);
 void script_free(struct script *s);
-/* Runs it, as a scenario or as a seed. False, after saying why: an expectation was not met. A broken
- * invariant ends the process as always. */
+/* Runs it, as a scenario or as a seed. False, after saying why: an expectation was not met. A
+ * broken invariant ends the process as always. */
 bool script_run(struct script *s, const char *name, bool verbose, uint64_t *ret_reached);
 /* run.c: a world without a workload, to be freed by world_free(). */
 struct world *world_new(uint64_t seed, bool verbose, const struct sim_override *overrides);

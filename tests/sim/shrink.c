@@ -1,9 +1,9 @@
 /* tests/sim/shrink.c
  *
- * Makes a failing seed short. First as a seed: the run ends where it failed, whole classes of faults
- * are off, nodes, clients and sizes are fewer. Then as a scenario: what happened is written down
- * line by line, and lines are left out (Zeller's ddmin) as long as the same invariant breaks; at
- * last what is left is made plain. Each attempt is a process of its own.
+ * Makes a failing seed short. First as a seed: the run ends where it failed, classes of faults are
+ * off, nodes, clients and sizes are fewer. Then as a scenario: what happened is written down line
+ * by line, and lines are left out (Zeller's ddmin) as long as the same invariant breaks; at last
+ * what is left is made plain. Each attempt is a process of its own.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -354,7 +354,8 @@ static void print_head(uint64_t seed, const char *mutant, const char *invariant,
 
 int shrink_seed(uint64_t seed, const char *mutant)
 {
-    attempt = mmap(NULL, sizeof(*attempt), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    attempt =
+        mmap(NULL, sizeof(*attempt), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (attempt == MAP_FAILED) {
         return 2;
     }

@@ -196,7 +196,8 @@ static int run_apart(const char *path, const char *text, bool verbose)
         uint64_t reached = 0;
         broken_pipe = ends[1];
         world_on_fail = tell_broken;
-        struct script *script = signal(SIGABRT, tell_abort) != SIG_ERR ? script_parse(path, text) : NULL;
+        bool ready = signal(SIGABRT, tell_abort) != SIG_ERR;
+        struct script *script = ready ? script_parse(path, text) : NULL;
         bool met = script != NULL && script_run(script, path, verbose, &reached);
         script_free(script);
         exit(met ? 0 : 1);

@@ -137,7 +137,7 @@ struct sim_node {
     bool lost; /* its disk lost synced entries; true until the core says that it is whole */
     bool lost_silently;  /* ... and nothing at the start showed it: an older image was put back */
     uint64_t lost_last;  /* what it had before */
-    uint64_t rotten, rotten_term; /* this entry of its disk is damaged, nobody has read it yet; 0: none */
+    uint64_t rotten, rotten_term; /* a damaged entry of its disk that nobody has read; 0: none */
     unsigned level;      /* feature level of its program: 1 or 2 */
     uint64_t stalled_us; /* ticks under RAFT_STALLED as a leader: time that it saw pass */
     uint64_t stall_seen_us, sync_began_us;
@@ -324,6 +324,13 @@ void faults_lose(struct world *w, struct sim_node *n, uint64_t from, bool silent
 bool faults_is_rotten(const struct sim_node *n, uint64_t index);
 void faults_rot_found(struct world *w, struct sim_node *n);
 void faults_set_condition(struct world *w, struct sim_node *n);
+/* atlas.c */
+bool atlas_healthy_suffice(struct world *w, const bool *broken);
+void atlas_restart_within(struct world *w, struct sim_node *n, uint64_t within_us);
+void atlas_lose_some(struct world *w, struct sim_node *n);
+void atlas_restore_older_image(struct world *w, struct sim_node *n);
+void atlas_rot(struct world *w, struct sim_node *n);
+
 void faults_isolate(struct world *w, struct sim_node *n);
 void faults_swizzle(struct world *w, unsigned slot, bool cut);
 /* False when too many disks were lost for anybody to lead. */

@@ -158,8 +158,8 @@ START_TEST(removed_while_away)
 }
 END_TEST
 
-/* Its own entry, never committed, stands higher in the log and in an older term: what is committed in
- * a later term counts all the same. */
+/* Its own entry, never committed, stands higher in the log and in an older term: what is committed
+ * in a later term counts all the same. */
 START_TEST(removed_by_a_later_term)
 {
     struct bench *b = bench_new(3);
@@ -299,6 +299,7 @@ START_TEST(strangers_answer)
 END_TEST
 
 TEST_MAIN("consensus/core/config", learner_then_voter, refusals, no_change_before_own_commit,
-          replace_one_of_three, joint_needs_both, conf_remove_leader, removed_while_away, removed_by_a_later_term,
+          replace_one_of_three, joint_needs_both, conf_remove_leader, removed_while_away,
+          removed_by_a_later_term,
           conf_leader_demotes_itself, conf_single_source_reload, conf_rollback_after_compaction,
           conf_recovered_joint, strangers_answer)

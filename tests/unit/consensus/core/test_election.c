@@ -151,7 +151,8 @@ START_TEST(stickiness_at_equal_terms)
     struct bench *b = bench_new(3);
     bench_elect(b, 1);
     bench_run(b, 2 * HEARTBEAT_US);
-    struct raft_msg stale = {.kind = RAFT_MSG_APPEND_R, .from = 3, .to = 2, .term = 9, .reject = true};
+    struct raft_msg stale = {
+        .kind = RAFT_MSG_APPEND_R, .from = 3, .to = 2, .term = 9, .reject = true};
     raft_step(bench_raft(b, 2), b->now_us, &stale);
     ck_assert_uint_eq(bench_status(b, 2).term, 9);
     struct raft_msg vote = {
@@ -327,6 +328,30 @@ START_TEST(stalled_leader_leaves)
 }
 END_TEST
 
+/* A preferred node that fails over and over must not keep the others out: two failed rounds end its
+ * early start. */
+START_TEST(bias_ends_after_two_rounds)
+{
+    struct bench *b = bench_new(3);
+    struct raft *r = bench_raft(b, 1);
+    r->options.use_priority = r->options.preferred = true;
+    bench_isolate(b, 1);
+    uint64_t longest = 0;
+    for (unsigned round = 0; round < 40; round++) {
+        bench_timeout(b, 1);
+        uint64_t wait_us = r->election_deadline_us - b->now_us;
+        ck_assert_uint_ge(wait_us, T_US);
+        if (r->failed_rounds < 2) {
+            ck_assert_uint_lt(wait_us, T_US / 10 * 13);
+        } else {
+            longest = wait_us > longest ? wait_us : longest;
+        }
+    }
+    ck_assert_uint_ge(longest, T_US / 10 * 13);
+    bench_free(b);
+}
+END_TEST
+
 START_TEST(preferred_node_wins)
 {
     struct bench *b = bench_new(3);
@@ -420,7 +445,9 @@ END_TEST
 
 TEST_MAIN("consensus/core/election", three_elect_one, alone_at_once, own_vote_after_sync,
           grant_waits_for_the_disk, core_prevote_keeps_vote, core_prevote_no_timer_reset,
-          core_prevote_exleader, stickiness, stickiness_at_equal_terms, old_log_gets_no_vote, check_quorum,
+          core_prevote_exleader, stickiness, stickiness_at_equal_terms,
+          old_log_gets_no_vote, check_quorum,
           late_ticks_decide_nothing, core_transfer_skips_prevote, transfer_gives_up,
           reads_do_not_stop_the_timer, sealed_leader_hands_over, stalled_leader_leaves,
-          preferred_node_wins, stuck_one_term_ahead, nonsense_is_dropped, impossible_options)
+          bias_ends_after_two_rounds, preferred_node_wins,
+          stuck_one_term_ahead, nonsense_is_dropped, impossible_options)
