@@ -362,6 +362,24 @@ static void promise_vote(struct world *w, struct sim_node *n, uint64_t term, uin
     w->votes[slot][w->vote_count[slot]++] = (struct sim_vote){term, vote};
 }
 
+/* Who is told to take over has all that clients were promised. Between the making of the message
+ * and its leaving, the transfer may have ended, and the leader may have left a joint configuration. */
+static void check_handover(struct world *w, struct sim_node *n, uint64_t to)
+{
+    const struct raft *r = n->raft;
+    const struct raft_progress *p = raft_replicate_peer(n->raft, to);
+    if (r->transfer_to != to || p == NULL || (p->condition & RAFT_RECOVERING) != 0) {
+        return;
+    }
+    for (uint64_t i = p->match + 1; i <= r->log.last; i++) {
+        const struct sim_view_entry *entry = view_at(&n->view, i);
+        if (entry == NULL || !entry->config) {
+            SIM_FAIL(w, "transfer", "node %" ID " hands over to %" ID ", which lacks %" ID, n->id,
+                     to, i);
+        }
+    }
+}
+
 void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m)
 {
     bool asks = m->kind == RAFT_MSG_PRE_VOTE || (m->kind == RAFT_MSG_PRE_VOTE_R && !m->reject);
@@ -380,12 +398,7 @@ void check_message(struct world *w, struct sim_node *n, const struct raft_msg *m
     } else if (m->kind == RAFT_MSG_VOTE_R && !m->reject) {
         promise_vote(w, n, m->term, m->to);
     } else if (m->kind == RAFT_MSG_TIMEOUT_NOW && n->raft->role == RAFT_LEADER) {
-        const struct raft_progress *p = raft_replicate_peer(n->raft, m->to);
-        bool still = n->raft->transfer_to == m->to; /* else it ended between making and sending */
-        if (still && (p == NULL || p->match != n->raft->log.last)) {
-            SIM_FAIL(w, "transfer", "node %" ID " hands over to %" ID ", which lacks entries",
-                     n->id, m->to);
-        }
+        check_handover(w, n, m->to);
     } else if (m->kind == RAFT_MSG_APPEND_R && !m->reject) {
         const struct sim_view_entry *entry = view_at(&n->view, m->log_index);
         if (entry != NULL && !is_durable_at(n, m->log_index, entry->term)) {
