@@ -201,7 +201,8 @@ static void fill_defaults(struct raft_driver_options *options)
     or_default(&options->tail_entries, 8192);
     or_default(&options->tail_bytes, (uint64_t)16 << 20);
     or_default(&options->digest_us, 20 * 1000 * 1000);
-    or_default(&options->snapshot_chunk_bytes, (uint64_t)1 << 20);
+    or_default(&options->snapshot_chunk_bytes, (uint64_t)256 << 10);
+    or_default(&options->snapshot_bytes_per_s, (uint64_t)128 << 20);
 }
 
 /* Is this node the only member of the configuration in force? */

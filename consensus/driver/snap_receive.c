@@ -12,7 +12,7 @@
 #include "consensus/driver/snap_format.h"
 #include "node/base/log.h"
 
-#define QUEUED_CHUNKS_MAX 16
+#define QUEUED_CHUNKS_MAX 64
 
 enum receive_phase { RECEIVE_PREPARING, RECEIVE_RECEIVING, RECEIVE_VERIFYING, RECEIVE_INSTALLING };
 
@@ -22,6 +22,7 @@ struct snap_receive {
     uint64_t from, from_term, id;
     struct raft_base base;
     struct kv_family *family;
+    struct kv_loader *loader; /* the carer's, while a job runs */
     enum receive_phase phase;
     bool dead; /* freed when nothing is under way any more */
     unsigned jobs;
@@ -42,6 +43,7 @@ struct chunk_job {
 
 static void free_receive(struct snap_receive *receive)
 {
+    kv_loader_free(receive->loader);
     kv_family_unref(receive->family);
     cf_buf_done(&receive->last_key);
     cf_free(receive);
@@ -111,6 +113,9 @@ static void prepare_run(struct raft_job *job)
 {
     struct snap_receive *receive = cf_container(job, struct snap_receive, job);
     receive->status = raft_store_stage(receive->driver->store, &receive->family, NULL);
+    if (receive->status == CF_OK) {
+        receive->loader = kv_loader_new(receive->family);
+    }
 }
 
 static void prepare_done(struct raft_job *job)
@@ -181,16 +186,15 @@ static void chunk_run(struct raft_job *job)
 {
     struct chunk_job *chunk = cf_container(job, struct chunk_job, job);
     struct snap_receive *receive = chunk->receive;
-    struct kv *kv = raft_store_kv(receive->driver->store);
     struct cf_slice data = cf_buf_slice(&chunk->data), key, value, last = CF_SLICE_EMPTY;
-    CF_OWNED(kv_batch) batch = kv_batch_new(kv);
-    while (snap_take_record(&data, &key, &value)) {
-        kv_batch_put(batch, receive->family, key, value);
+    while (chunk->status == CF_OK && snap_take_record(&data, &key, &value)) {
+        chunk->status = kv_loader_add(receive->loader, key, value, NULL);
         last = key;
     }
     cf_buf_add_slice(&chunk->last_key, last);
-    enum kv_durability durability = raft_store_state_durability(receive->driver->store);
-    chunk->status = data.size == 0 ? kv_commit(kv, batch, durability, NULL) : CF_CORRUPT;
+    if (chunk->status == CF_OK && data.size != 0) {
+        chunk->status = CF_CORRUPT;
+    }
 }
 
 static void chunk_done(struct raft_job *job)
@@ -239,7 +243,10 @@ static void verify_run(struct raft_job *job)
 {
     struct snap_receive *receive = cf_container(job, struct snap_receive, job);
     struct kv *kv = raft_store_kv(receive->driver->store);
-    receive->status = kv_flush(receive->family, NULL);
+    receive->status = kv_loader_end(receive->loader, NULL);
+    if (receive->status == CF_OK) {
+        receive->status = kv_flush(receive->family, NULL);
+    }
     if (receive->status != CF_OK) {
         return;
     }

@@ -13,7 +13,9 @@
 #include "consensus/driver/snap_format.h"
 #include "node/base/log.h"
 
-#define WINDOW_CHUNKS 8
+/* 8 MiB on the way, in pieces that hold the loop up for no more than a fraction of a millisecond. */
+#define WINDOW_CHUNKS 32
+#define BURST_US ((uint64_t)100 * 1000) /* a tick */
 #define RETRY_US ((uint64_t)1000 * 1000)
 #define SILENCE_US ((uint64_t)3000 * 1000)
 #define GIVE_UP_US ((uint64_t)600 * 1000 * 1000)
@@ -41,6 +43,7 @@ struct snap_send {
     uint64_t restart_seq;
     struct cf_buf restart_key;
     uint64_t last_sent_us, progress_us;
+    uint64_t paced_us; /* when what was sent so far is due, at the capped rate */
     cf_status job_status; /* results of the job, for chunk_made */
     bool job_end;
 };
@@ -166,7 +169,8 @@ static void next_chunk(struct snap_send *send)
 {
     bool wanted = send->phase == SEND_SENDING && !send->reading && !send->has_chunk &&
                   (!send->at_end || send->resume) && send->made - send->answered < WINDOW_CHUNKS;
-    if (wanted && !send->driver->stopping) {
+    uint64_t now_us = loop_now_us();
+    if (wanted && !send->driver->stopping && send->paced_us <= now_us + BURST_US) {
         send->reading = true;
         raft_worker_push(send->driver->fetcher, &send->job);
     }
@@ -203,6 +207,9 @@ static void push_chunk(struct snap_send *send, uint64_t now_us)
         send->has_chunk = false;
         send->made++;
         send->last_sent_us = now_us;
+        uint64_t from = send->paced_us + BURST_US > now_us ? send->paced_us : now_us - BURST_US;
+        send->paced_us =
+            from + send->data.size * 1000000 / send->driver->options.snapshot_bytes_per_s;
     }
     if (send->at_end && !send->resume && send->answered == send->made) {
         send->phase = SEND_DONE;
@@ -347,6 +354,8 @@ void snap_send_tick(struct raft_driver *driver, uint64_t now_us)
             send_offer(send, now_us);
         } else if (send->phase == SEND_SENDING && send->has_chunk) {
             push_chunk(send, now_us);
+        } else if (send->phase == SEND_SENDING && silent <= SILENCE_US) {
+            next_chunk(send); /* it may have been held back by the cap */
         } else if (send->phase == SEND_SENDING && silent > SILENCE_US &&
                    now_us - send->progress_us > SILENCE_US) {
             send_offer(send, now_us); /* its answer says where to go on */

@@ -191,6 +191,20 @@ enum kv_durability {
 CF_CHECKED cf_status kv_commit(struct kv *kv, struct kv_batch *batch, enum kv_durability durability,
                                struct cf_error *err);
 
+/* ---- loading ------------------------------------------------------------------------------- */
+
+/* Fills a family that nobody else uses yet, in rising order of keys, past WAL and memtables: what is
+ * told as done by kv_loader_end is durable. One thread. */
+struct kv_loader;
+struct kv_loader *kv_loader_new(struct kv_family *family);
+/* CF_CORRUPT for a key that does not rise, or an impossible size; failures of the disk. */
+CF_CHECKED cf_status kv_loader_add(struct kv_loader *loader, struct cf_slice key,
+                                   struct cf_slice value, struct cf_error *err);
+CF_CHECKED cf_status kv_loader_end(struct kv_loader *loader, struct cf_error *err);
+/* Without an end: what was added may or may not be in the family. NULL is fine. */
+void kv_loader_free(struct kv_loader *loader);
+CF_DEFINE_OWNED(kv_loader);
+
 /* ---- care ---------------------------------------------------------------------------------- */
 
 /* Writes what the family has in memory to files, synced; blocks. */

@@ -13,7 +13,15 @@
 #include "node/base/memory.h"
 #include "node/storage/kv.h"
 
+struct kv_file_loader;
+
 struct kv_ops {
+    /* All four or none: kv_load.c does it with batches then. free also after end. */
+    struct kv_file_loader *(*file_loader_new)(struct kv_family *family);
+    void (*file_loader_free)(struct kv_file_loader *loader);
+    cf_status (*file_loader_add)(struct kv_file_loader *loader, struct cf_slice key,
+                                 struct cf_slice value, struct cf_error *err);
+    cf_status (*file_loader_end)(struct kv_file_loader *loader, struct cf_error *err);
     void (*close)(struct kv *kv); /* all families are gone; frees kv itself through kv_base_done */
     cf_status (*family_create)(struct kv *kv, const char *name, struct kv_family **ret,
                                struct cf_error *err);

@@ -420,4 +420,8 @@ const struct kv_ops rocks_ops = {
     .noted = rocks_noted,
     .ballast = rocks_ballast,
     .space = rocks_space,
+    .file_loader_new = rocks_loader_new,
+    .file_loader_free = rocks_loader_free,
+    .file_loader_add = rocks_loader_add,
+    .file_loader_end = rocks_loader_end,
 };

@@ -43,4 +43,13 @@ cf_status rocks_status(char *text, const char *what, struct cf_error *err);
 struct rocks_family *rocks_family_new(struct kv *kv, const char *name,
                                       rocksdb_column_family_handle_t *handle);
 
+/* kv_rocks_load.c */
+struct kv_file_loader *rocks_loader_new(struct kv_family *family);
+void rocks_loader_free(struct kv_file_loader *loader);
+cf_status rocks_loader_add(struct kv_file_loader *loader, struct cf_slice key, struct cf_slice value,
+                           struct cf_error *err);
+cf_status rocks_loader_end(struct kv_file_loader *loader, struct cf_error *err);
+/* At the open: files that a crash left behind. */
+void rocks_loader_clean(const char *path);
+
 #endif

@@ -235,6 +235,7 @@ cf_status kv_open(const char *path, const struct kv_options *options, struct kv 
         cf_ignore(kv_dir_ballast(path, 0, NULL), "the open will tell");
     }
     CF_TRY(make_options(rocks_kv, options != NULL ? options : &defaults, err));
+    rocks_loader_clean(path);
     CF_TRY(open_database(rocks_kv, state == KV_DIR_NEW, err));
     if (state == KV_DIR_NEW) {
         CF_TRY(kv_dir_ready(path, err));

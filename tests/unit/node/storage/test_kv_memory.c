@@ -16,6 +16,7 @@ OVER_MEMORY(snapshots)
 OVER_MEMORY(families)
 OVER_MEMORY(model)
 OVER_MEMORY(race)
+OVER_MEMORY(load)
 
 /* Sorted input must not make a deep tree: 200,000 keys, forwards, with a snapshot in between. */
 START_TEST(many_keys)
@@ -48,5 +49,5 @@ START_TEST(many_keys)
 }
 END_TEST
 
-TEST_MAIN("node/storage/kv_memory", points, batches, iterators, snapshots, families, model, race,
+TEST_MAIN("node/storage/kv_memory", points, batches, iterators, snapshots, families, model, race, load,
           many_keys)

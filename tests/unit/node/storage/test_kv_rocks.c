@@ -25,6 +25,7 @@ OVER_ROCKS(snapshots)
 OVER_ROCKS(families)
 OVER_ROCKS(model)
 OVER_ROCKS(race)
+OVER_ROCKS(load)
 
 static cf_status reopen(struct kv **kv, struct cf_error *err)
 {
@@ -384,6 +385,6 @@ START_TEST(drops_files)
 }
 END_TEST
 
-TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race,
+TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race, load,
           reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
           bad_directories, lost_wal, space_is_told, ballast, drops_files)
