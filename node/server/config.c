@@ -180,6 +180,7 @@ static const struct known storage_keys[] = {
     {"trailing_logs", read_int, IN_CONFIG(trailing_logs)},
     {"state_wal", read_bool, IN_CONFIG(state_wal)},
     {"snapshot_threshold", NULL, 0},
+    {"snapshot_path", read_text, IN_CONFIG(snapshot_path)},
     {"snapshot_interval", read_duration, IN_CONFIG(snapshot_interval_s)},
     {"max_entry_size", NULL, 0},
     {"max_transaction_size", NULL, 0},

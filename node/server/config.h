@@ -43,6 +43,7 @@ struct config {
     size_t path_count;
     enum storage_type storage;
     const char *path, *node_id;
+    const char *snapshot_path; /* scheduled snapshots go here or below; NULL: nowhere */
     /* How many entries of log stay for a node that comes back, and how long the state may be behind on
      * disk, which the log can't be cut before. 0: the driver's own. */
     int64_t trailing_logs, snapshot_interval_s;

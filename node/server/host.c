@@ -22,7 +22,7 @@
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"
 #include "node/server/seal.h"
-#include "node/server/snapshot/snapshot.h"
+#include "node/server/snapshot/auto.h"
 
 static struct node *node_of(struct request *rq)
 {
@@ -196,6 +196,13 @@ const struct route host_routes[] = {
     {.pattern = "storage/raft/remove-peer", .write = raft_remove_peer,
      .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN,
      .help = "Removes a member of this cluster."},
+    {.pattern = "storage/raft/snapshot-auto/config", .list = auto_list_configs,
+     .flags = ROUTE_SUDO, .help = "The schedules of snapshots."},
+    {.pattern = "storage/raft/snapshot-auto/config/:name", .read = auto_read_config,
+     .write = auto_write_config, .del = auto_delete_config, .flags = ROUTE_SUDO,
+     .help = "A schedule: interval, retain, path_prefix, file_prefix, storage_type."},
+    {.pattern = "storage/raft/snapshot-auto/status/:name", .read = auto_read_status,
+     .help = "When a schedule last ran, how it ended, and when it runs next."},
     {.pattern = "storage/raft/snapshot", .read = snapshot_handle_save,
      .write = snapshot_handle_restore, .flags = ROUTE_HOST,
      .help = "GET gives this cluster's state as an archive; POST restores one."},

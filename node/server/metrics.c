@@ -1,5 +1,6 @@
 /* node/server/metrics.c: counters and gauges of this node. */
 #include "node/server/metrics.h"
+#include "node/server/snapshot/auto.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,10 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
          core_entry_count(node->core)},
         {"coffer_http_requests", "requests taken", true, requests},
         {"coffer_raft_proposals", "proposals taken", true, raft->proposals},
+        {"coffer_snapshots_taken", "scheduled snapshots of this node", true,
+         auto_count(node).taken},
+        {"coffer_snapshots_failed", "scheduled snapshots that failed here", true,
+         auto_count(node).failed},
         {"coffer_raft_syncs", "syncs of the log writer", true, raft->syncs},
         {"coffer_http_connections", "open client connections", false, connections},
         {"coffer_storage_memory_bytes", "memtables and cache", false, kv.memory_bytes},

@@ -25,7 +25,7 @@
 #include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
-#include "node/server/snapshot/snapshot.h"
+#include "node/server/snapshot/auto.h"
 #include "node/server/status.h"
 #include "node/server/tick.h"
 
@@ -351,6 +351,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     CF_TRY(node_audit_start(node, err));
     CF_TRY(seal_configure(node, err));
     node->snapshots = snapshots_new(node);
+    node->snapshot_timer = auto_new(node);
     node->ceremony = ceremony_new();
     node->replication = node_replication_new(node);
     CF_TRY(cluster_new(node, &node->cluster, err));
@@ -389,6 +390,7 @@ static void destroy(struct node *node)
     node_replication_free(node->replication);
     tick_free(node->ticker);
     autopilot_feed_free(node->autopilot);
+    auto_free(node->snapshot_timer);
     snapshots_free(node->snapshots);
     cluster_free(node->cluster);
     ceremony_free(node->ceremony);

@@ -50,6 +50,7 @@ struct node {
     struct ticker *_Atomic ticker; /* tick.h */
     struct autopilot_feed *autopilot; /* autopilot.h */
     struct snapshots *snapshots; /* any thread */
+    struct snapshot_timer *snapshot_timer;
     struct renewal *renewal;          /* renewal.h */
     bool is_catching_up, is_caught_up; /* seal.c: before a key is called wrong */
     bool is_stopping;

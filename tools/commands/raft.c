@@ -182,16 +182,6 @@ int command_raft_remove_peer(struct cli *cli, char *const *argv)
     return code;
 }
 
-/* What a gzip stream ends with cannot be told without unpacking; its begin and a size can. */
-static bool looks_complete(FILE *file)
-{
-    uint8_t magic[2] = {0};
-    (void)fflush(file);
-    rewind(file);
-    return fread(magic, 1, sizeof(magic), file) == sizeof(magic) && magic[0] == 0x1f &&
-           magic[1] == 0x8b;
-}
-
 int command_raft_snapshot_save(struct cli *cli, char *const *argv)
 {
     struct reply reply;
@@ -218,7 +208,7 @@ int command_raft_snapshot_save(struct cli *cli, char *const *argv)
     struct call call = {.method = "GET", .path = "sys/storage/raft/snapshot", .download = file};
     code = session_do(cli, &call, &reply, "Error taking the snapshot");
     bool kept =
-        code == CLI_FINE && looks_complete(file) && fflush(file) == 0 && fsync(fileno(file)) == 0;
+        code == CLI_FINE && fflush(file) == 0 && raft_snapshot_is_whole(cli, file) && fsync(fileno(file)) == 0;
     (void)fclose(file);
     if (kept && rename(next, path) == 0) {
         return CLI_FINE;
@@ -235,11 +225,17 @@ int command_raft_snapshot_save(struct cli *cli, char *const *argv)
 int command_raft_snapshot_restore(struct cli *cli, char *const *argv)
 {
     bool force = false;
+    bool dry_run = false;
+    bool keep_tokens = false;
     const struct flag flags[] = {
-        {"force", FLAG_BOOL, &force, NULL, "Take a snapshot of another cluster, too."},
+        {"force", FLAG_BOOL, &force, NULL,
+         "Take a snapshot that other unseal keys sealed, too: they are in force afterwards."},
+        {"dry-run", FLAG_BOOL, &dry_run, NULL, "Check everything, say what would happen, do nothing."},
+        {"keep-tokens", FLAG_BOOL, &keep_tokens, NULL,
+         "Bring tokens, secret ids and wrapped answers back as they were, revoked ones, too."},
     };
     struct reply reply;
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER, argv);
+    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT, argv);
     if (code != CLI_GO) {
         return code;
     }
@@ -253,12 +249,31 @@ int command_raft_snapshot_restore(struct cli *cli, char *const *argv)
                   strerror(errno));
         return CLI_REFUSED;
     }
+    struct json *query = json_object_new(cli->arena);
+    if (dry_run) {
+        json_set_text(cli->arena, query, "dry_run", "true");
+    }
+    if (keep_tokens) {
+        json_set_text(cli->arena, query, "keep_tokens", "true");
+    }
     struct call call = {.method = "POST",
                         .path =
                             force ? "sys/storage/raft/snapshot-force" : "sys/storage/raft/snapshot",
+                        .query = query,
                         .upload = file};
     code = session_do(cli, &call, &reply, "Error installing the snapshot");
     (void)fclose(file);
+    if (code != CLI_FINE || output_machine(cli, output_envelope(cli, reply.json))) {
+        return code;
+    }
+    output_warnings(cli, reply.json);
+    if (dry_run) {
+        struct table table;
+        table_init(&table, cli->arena);
+        table_pair(&table, "Key", CF_SLICE("Value"));
+        output_pairs(&table, json_get(reply.json, "data"));
+        table_print(&table, true, cli->out);
+    }
     return code;
 }
 

@@ -36,13 +36,18 @@ static cf_status run(struct request *rq, void *context, struct cf_error *err)
     CF_OWNED(secret) box_key = NULL;
     CF_BUF(plain) = {.secret = true};
     uint8_t unused[BOX_PUBLIC_SIZE];
-    struct cf_slice box;
+    struct cf_slice box, wrapped;
+    CF_OWNED(keyring) keyring = NULL;
     cf_status status = view_get_raw(rq->view, SNAPSHOT_CARRIED_KEY, rq->arena, &box, err);
     if (status == CF_NOT_FOUND) {
         return CF_OK;
     }
     CF_TRY(status);
     CF_TRY(seal_root_key(node, &root_key, err));
+    CF_TRY(view_get_raw(rq->view, SEAL_KEY_KEYRING, rq->arena, &wrapped, err));
+    if (seal_unwrap_keyring(secret_slice(root_key), wrapped, &keyring, NULL) != CF_OK) {
+        return CF_OK; /* still the keys from before: this node is about to seal itself */
+    }
     CF_TRY(snapshot_box_key(root_key, &box_key, unused, err));
     CF_TRY(box_open(secret_slice(box_key), box, CF_SLICE("coffer carried"), &plain, err));
     CF_TRY(put_back(rq, cf_buf_slice(&plain), err));

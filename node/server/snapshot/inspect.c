@@ -76,8 +76,7 @@ static cf_status see_data_key(struct archive_facts *facts, struct cf_slice value
 
 static bool is_plain(struct key key)
 {
-    return cf_slice_starts(key.name, CF_SLICE(AREA_SEAL)) ||
-           cf_slice_starts(key.name, CF_SLICE(AREA_NOT_BEFORE));
+    return cf_slice_starts(key.name, CF_SLICE(AREA_NOT_BEFORE));
 }
 
 static bool is_key(struct key key, struct key other)
@@ -124,7 +123,8 @@ static cf_status see_record(void *context, struct cf_slice bytes, struct cf_slic
             arena_copy(facts->arena, value)};
         facts->mounts = mount;
     }
-    return is_plain(key) ? CF_OK : see_data_key(facts, value, err);
+    /* Of class own nothing is taken over as it is, and some of it is plain. */
+    return key.class == CLASS_OWN || is_plain(key) ? CF_OK : see_data_key(facts, value, err);
 }
 
 static cf_status see_proof(void *context, struct cf_slice sums, struct cf_slice proof,
