@@ -13,6 +13,7 @@
 #include "node/base/log.h"
 
 #define QUEUED_CHUNKS_MAX 64
+#define SILENCE_US ((uint64_t)3000 * 1000) /* then a transfer may give way to another */
 
 enum receive_phase { RECEIVE_PREPARING, RECEIVE_RECEIVING, RECEIVE_VERIFYING, RECEIVE_INSTALLING };
 
@@ -169,8 +170,10 @@ static void on_offer(struct raft_driver *driver, const struct raft_frame *frame)
         }
         return;
     }
-    if (status == CF_OK && receive != NULL && receive->phase == RECEIVE_INSTALLING) {
-        status = CF_BUSY;
+    bool is_live = receive != NULL && (receive->phase != RECEIVE_RECEIVING ||
+                                       loop_now_us() - receive->progress_us < SILENCE_US);
+    if (status == CF_OK && is_live) {
+        status = CF_BUSY; /* one at a time: a second one is refused, not queued (etcd#18055) */
     }
     if (status != CF_OK) {
         answer_status(driver, frame, RAFT_FRAME_SNAP_OFFER_R, status);

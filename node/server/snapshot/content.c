@@ -209,21 +209,14 @@ static cf_status carry_plain(void *context, struct key key, struct cf_slice valu
     return is_sealed ? CF_OK : stage_put(restore, key, value, err);
 }
 
-static cf_status add_engine_credentials(struct restore *restore, uint8_t class,
-                                        struct cf_error *err)
+static bool has_engine_credentials(const struct restore *restore)
 {
     for (size_t i = 0; i < restore->mount_count; i++) {
-        const struct mount *mount = restore->mounts[i];
-        if (mount->ops->credentials == NULL) {
-            continue;
+        if (restore->mounts[i]->ops->credentials != NULL) {
+            return true;
         }
-        CF_BUF(prefix) = {0};
-        cf_buf_add_str(&prefix, AREA_DATA);
-        cf_buf_add(&prefix, mount->uuid.bytes, UUID_SIZE);
-        CF_TRY(snapshot_walk(restore->view, class, cf_buf_slice(&prefix), add_if_in_both, restore,
-                             err));
     }
-    return CF_OK;
+    return false;
 }
 
 cf_status content_from_present(struct restore *restore, struct cf_error *err)
@@ -239,12 +232,11 @@ cf_status content_from_present(struct restore *restore, struct cf_error *err)
         CF_TRY(snapshot_walk(view, classes[i], CF_SLICE(AREA_POSITION), carry_one, restore, err));
     }
     if (restore->credentials == CREDENTIALS_COMPARE) {
-        for (size_t i = 0; i < CF_LENGTH(credential_areas); i++) {
-            CF_TRY(snapshot_walk(view, CLASS_CLUSTER, credential_areas[i], add_if_in_both, restore,
+        /* Of every namespace; the shared class only if an engine keeps credentials there. */
+        CF_TRY(snapshot_walk(view, CLASS_CLUSTER, CF_SLICE_EMPTY, add_if_in_both, restore, err));
+        if (has_engine_credentials(restore)) {
+            CF_TRY(snapshot_walk(view, CLASS_REPLICATED, CF_SLICE_EMPTY, add_if_in_both, restore,
                                  err));
-        }
-        for (size_t i = 0; i < CF_LENGTH(classes); i++) {
-            CF_TRY(add_engine_credentials(restore, classes[i], err));
         }
     }
     return stage_flush(restore, err);

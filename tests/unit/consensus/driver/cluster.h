@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "consensus/driver/driver.h"
+#include "consensus/driver/wire.h"
 #include "node/base/memory.h"
 #include "node/cluster/loop.h"
 #include "test.h"
@@ -41,6 +42,10 @@ struct node {
 };
 
 struct cluster {
+    bool double_offers; /* see offer_again */
+    struct cf_buf second_offer;
+    uint64_t second_id;
+    atomic_int second_answer; /* cf_status; -1: none came */
     struct loop *loop;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -241,6 +246,35 @@ static inline void flight_land(void *arg)
     cf_free(flight);
 }
 
+/* With double_offers: the offer of a snapshot comes again under another id while its chunks are on
+ * their way; what the follower says to that is kept. */
+static inline void offer_again(struct cluster *cluster, unsigned from, unsigned to,
+                               struct cf_slice bytes)
+{
+    struct raft_frame frame;
+    struct raft_wire_room room = {0};
+    if (raft_wire_unpack(bytes, &frame, &room, NULL) != CF_OK) {
+        raft_wire_done(&room);
+        return;
+    }
+    if (frame.kind == RAFT_FRAME_SNAP_OFFER) {
+        cf_buf_reset(&cluster->second_offer);
+        frame.snap.id ^= 1;
+        cluster->second_id = frame.snap.id;
+        raft_wire_pack(&frame, &cluster->second_offer);
+    } else if (frame.kind == RAFT_FRAME_SNAP_CHUNK && frame.snap.seq == 2 &&
+               cluster->second_offer.size != 0) {
+        struct cf_slice second = cf_buf_slice(&cluster->second_offer);
+        struct flight *flight = cf_alloc(sizeof(*flight) + second.size);
+        *flight = (struct flight){cluster, from, to, second.size};
+        memcpy(flight->bytes, second.data, second.size);
+        loop_post(cluster->loop, flight_land, flight);
+    } else if (frame.kind == RAFT_FRAME_SNAP_OFFER_R && frame.snap.id == cluster->second_id) {
+        atomic_store(&cluster->second_answer, (int)frame.snap.status);
+    }
+    raft_wire_done(&room);
+}
+
 static inline bool network_send(void *context, uint64_t peer, enum raft_channel channel,
                                 struct cf_slice frame)
 {
@@ -255,6 +289,9 @@ static inline bool network_send(void *context, uint64_t peer, enum raft_channel 
     *flight = (struct flight){cluster, node->number, (unsigned)peer - 1, frame.size};
     memcpy(flight->bytes, frame.data, frame.size);
     loop_post(cluster->loop, flight_land, flight);
+    if (cluster->double_offers) {
+        offer_again(cluster, node->number, (unsigned)peer - 1, frame);
+    }
     return true;
 }
 

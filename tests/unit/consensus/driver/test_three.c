@@ -177,6 +177,31 @@ START_TEST(snapshot_resumes)
 }
 END_TEST
 
+/* A second offer in the middle of a transfer is refused, and the first one goes on (etcd#18055). */
+START_TEST(snap_double_offer)
+{
+    cluster_begin(&c);
+    c.tune.trailing_entries = 50;
+    c.tune.trailing_bytes = 1;
+    c.tune.snapshot_chunk_bytes = 200;
+    begin_three(&c, NODE_MEMORY);
+    node_stop(&c.nodes[2]);
+    put_many(&c.nodes[0], "k", 500);
+    wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 200);
+    atomic_store(&c.second_answer, -1);
+    c.double_offers = true;
+    node_start(&c.nodes[2], NODE_MEMORY);
+    wait_until(&c, c.nodes[2].installs == 1);
+    wait_until(&c, atomic_load(&c.second_answer) != -1);
+    ck_assert_int_eq(atomic_load(&c.second_answer), CF_BUSY);
+    same_everywhere("k499", "499");
+    ck_assert_int_eq(c.nodes[2].installs, 1);
+    cluster_end(&c);
+    cf_buf_done(&c.second_offer);
+    c.double_offers = false;
+}
+END_TEST
+
 START_TEST(hands_over)
 {
     cluster_begin(&c);
@@ -333,5 +358,5 @@ START_TEST(one_takes_the_place_of_another)
 END_TEST
 
 TEST_MAIN("consensus/driver/three", joins_and_replicates, survives_its_leader, deposed_leader,
-          snapshot_in_memory, snapshot_on_disk, snapshot_resumes, hands_over, removes_a_member,
+          snapshot_in_memory, snapshot_on_disk, snapshot_resumes, snap_double_offer, hands_over, removes_a_member,
           lost_log_is_fetched, refuses_foreign_frames, one_takes_the_place_of_another)
