@@ -23,6 +23,7 @@ struct core_config {
     size_t lockout_rule_count;
     bool audit_by_api;       /* sys/audit/:path makes devices; otherwise only the configuration does */
     bool audit_may_prefix;   /* the option "prefix" is allowed */
+    const char *api_addr;    /* what clients reach this cluster by, or NULL; outlives the core */
 };
 
 /* Node-level work that needs more than a view (raft, seal, replication): routes of sys/ that node/server

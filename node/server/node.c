@@ -333,7 +333,8 @@ static cf_status start(struct node *node, struct cf_error *err)
                                .audit_by_api = config->audit_by_api,
                                .lockout_rules = config->lockouts,
                                .lockout_rule_count = config->lockout_count,
-                               .audit_may_prefix = config->audit_may_prefix};
+                               .audit_may_prefix = config->audit_may_prefix,
+                               .api_addr = config->api_addr};
     CF_TRY(harden(config, err));
     CF_TRY(loop_new(&node->loop, err));
     CF_TRY(loop_signal_new(node->loop, SIGTERM, on_terminate, node, &node->signals[0], err));

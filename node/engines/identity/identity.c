@@ -1,6 +1,6 @@
 /* node/engines/identity/identity.c: the mount "identity/", which every namespace has: who stands behind logins
  * (core-api.md section 13). Requests depend on it through core/identity.h. */
-#include "node/engines/identity/identity_int.h"
+#include "node/engines/identity/oidc_int.h"
 
 static const struct field entity_fields[] = {
     {"id", FIELD_STRING, "Id of an entity that is changed."},
@@ -40,6 +40,25 @@ static const struct field lookup_fields[] = {
     {"alias_id", FIELD_STRING, "Id of an alias."},
     {"alias_name", FIELD_STRING, "Name of an alias, with alias_mount_accessor."},
     {"alias_mount_accessor", FIELD_STRING, "Accessor of the alias's mount."},
+    FIELD_END};
+
+static const struct field oidc_key_fields[] = {
+    {"algorithm", FIELD_STRING, "RS256 (default), RS384, RS512, ES256, ES384, ES512 or EdDSA."},
+    {"rotation_period", FIELD_DURATION, "How long a key signs; a new one follows with the next token."},
+    {"verification_ttl", FIELD_DURATION, "How long a key counts after it stopped to sign."},
+    {"allowed_client_ids", FIELD_LIST, "Client ids of the roles that may use it; \"*\": all."},
+    FIELD_END};
+static const struct field oidc_role_fields[] = {
+    {"key", FIELD_STRING, "Name of the key that signs."},
+    {"template", FIELD_STRING, "Claims as JSON with {{...}}, plain or in base64."},
+    {"ttl", FIELD_DURATION, "Life of the tokens."},
+    {"client_id", FIELD_STRING, "Audience of the tokens; drawn at random when there is none."},
+    FIELD_END};
+static const struct field oidc_config_fields[] = {
+    {"issuer", FIELD_STRING, "Address in \"iss\"; empty: api_addr."}, FIELD_END};
+static const struct field introspect_fields[] = {
+    {"token", FIELD_STRING, "The identity token."},
+    {"client_id", FIELD_STRING, "The audience that it must have."},
     FIELD_END};
 
 static const struct route identity_routes[] = {
@@ -85,6 +104,26 @@ static const struct route identity_routes[] = {
      .fields = lookup_fields, .help = "An entity by id, name or alias."},
     {.pattern = "lookup/group", .write = identity_lookup_group, .flags = ROUTE_READS,
      .fields = lookup_fields, .help = "A group by id, name or alias."},
+    {.pattern = "oidc/config", .read = oidc_config_read, .write = oidc_config_write,
+     .fields = oidc_config_fields, .help = "The issuer of identity tokens."},
+    {.pattern = "oidc/key", .list = oidc_key_list, .help = "The keys of identity tokens."},
+    {.pattern = "oidc/key/:name", .read = oidc_key_read, .write = oidc_key_write,
+     .del = oidc_key_delete, .flags = ROUTE_SLOW, .fields = oidc_key_fields,
+     .help = "A named key that signs identity tokens."},
+    {.pattern = "oidc/key/:name/rotate", .write = oidc_key_rotate, .flags = ROUTE_SLOW,
+     .fields = oidc_key_fields, .help = "Has a new key sign from now on."},
+    {.pattern = "oidc/role", .list = oidc_role_list, .help = "The roles of identity tokens."},
+    {.pattern = "oidc/role/:name", .read = oidc_role_read, .write = oidc_role_write,
+     .del = oidc_role_delete, .fields = oidc_role_fields,
+     .help = "What identity tokens of a role say."},
+    {.pattern = "oidc/token/:name", .read = oidc_token, .flags = ROUTE_SLOW | ROUTE_WRITE,
+     .help = "An identity token of the calling token's entity."},
+    {.pattern = "oidc/introspect", .write = oidc_introspect, .flags = ROUTE_READS | ROUTE_SLOW,
+     .fields = introspect_fields, .help = "Whether an identity token is good."},
+    {.pattern = "oidc/.well-known/keys", .read = oidc_keys, .flags = ROUTE_OPEN,
+     .help = "The public keys of identity tokens."},
+    {.pattern = "oidc/.well-known/openid-configuration", .read = oidc_discovery,
+     .flags = ROUTE_OPEN, .help = "Where the public keys are, and what they sign."},
     {.pattern = "ensure", .write = identity_ensure_write,
      .help = "For the clusters of a replica set."},
     ROUTE_END,
