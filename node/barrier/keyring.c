@@ -332,6 +332,17 @@ cf_status keyring_count_more(const struct keyring *keyring, struct key_id id, ui
     return CF_OK;
 }
 
+cf_status keyring_count_at_least(const struct keyring *keyring, struct key_id id,
+                                 uint64_t encryptions, struct cf_error *err)
+{
+    const struct slot *slot = lookup(keyring, id);
+    if (slot == NULL) {
+        return not_found(err);
+    }
+    data_key_count_at_least(slot->key, encryptions);
+    return CF_OK;
+}
+
 bool keyring_wants_rotation(const struct keyring *keyring)
 {
     return keyring_active(keyring).encryptions >= KEYRING_ROTATE_AT;

@@ -86,6 +86,9 @@ CF_CHECKED cf_status keyring_find(const struct keyring *keyring, struct key_id i
 /* Adds what other nodes counted, or a block reserved ahead (design 3.5). CF_NOT_FOUND as above. */
 CF_CHECKED cf_status keyring_count_more(const struct keyring *keyring, struct key_id id,
                                         uint64_t encryptions, struct cf_error *err);
+/* Raises the count to at least this. CF_NOT_FOUND as above. */
+CF_CHECKED cf_status keyring_count_at_least(const struct keyring *keyring, struct key_id id,
+                                            uint64_t encryptions, struct cf_error *err);
 /* Whether the active key was used so often that it is time for a new one. */
 bool keyring_wants_rotation(const struct keyring *keyring);
 

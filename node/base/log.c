@@ -7,7 +7,14 @@
 #include <time.h>
 #include <unistd.h>
 
-static _Atomic int current_level = CF_LOG_INFO;
+/* Bytewise order. "server" is what others follow. */
+static const char *const components[] = {"audit", "cluster",     "config", "core",    "http",
+                                         "raft",  "replication", "server", "snapshot"};
+#define COMPONENTS (sizeof(components) / sizeof(components[0]))
+#define OTHERS 7
+
+static _Atomic int lowest_level = CF_LOG_INFO; /* of all: most lines are told apart by it alone */
+static _Atomic int levels[COMPONENTS] = {[0 ... COMPONENTS - 1] = CF_LOG_INFO};
 static _Atomic bool as_json;
 
 static const char *const level_names[] = {
@@ -15,9 +22,62 @@ static const char *const level_names[] = {
     [CF_LOG_WARN] = "warn",   [CF_LOG_ERROR] = "error",
 };
 
+static size_t find_component(struct cf_slice name)
+{
+    size_t at = 0;
+    while (at < COMPONENTS && !cf_slice_is(name, components[at])) {
+        at++;
+    }
+    return at;
+}
+
+const char *cf_log_component(size_t at)
+{
+    return at < COMPONENTS ? components[at] : NULL;
+}
+
+const char *cf_log_level_name(enum cf_log_level level)
+{
+    return level_names[level];
+}
+
+static void find_lowest(void)
+{
+    int lowest = CF_LOG_ERROR;
+    for (size_t i = 0; i < COMPONENTS; i++) {
+        int level = atomic_load(&levels[i]);
+        lowest = level < lowest ? level : lowest;
+    }
+    atomic_store(&lowest_level, lowest);
+}
+
 void cf_log_set_level(enum cf_log_level level)
 {
-    atomic_store(&current_level, (int)level);
+    for (size_t i = 0; i < COMPONENTS; i++) {
+        atomic_store(&levels[i], (int)level);
+    }
+    find_lowest();
+}
+
+bool cf_log_set_component(struct cf_slice component, enum cf_log_level level)
+{
+    size_t at = find_component(component);
+    if (at == COMPONENTS) {
+        return false;
+    }
+    atomic_store(&levels[at], (int)level);
+    find_lowest();
+    return true;
+}
+
+bool cf_log_component_level(struct cf_slice component, enum cf_log_level *ret)
+{
+    size_t at = find_component(component);
+    if (at == COMPONENTS) {
+        return false;
+    }
+    *ret = (enum cf_log_level)atomic_load(&levels[at]);
+    return true;
 }
 
 void cf_log_set_json(bool json)
@@ -27,7 +87,7 @@ void cf_log_set_json(bool json)
 
 bool cf_log_enabled(enum cf_log_level level)
 {
-    return (int)level >= atomic_load_explicit(&current_level, memory_order_relaxed);
+    return (int)level >= atomic_load_explicit(&lowest_level, memory_order_relaxed);
 }
 
 bool cf_log_parse_level(struct cf_slice name, enum cf_log_level *ret)
@@ -69,6 +129,11 @@ void cf_log_write(enum cf_log_level level, const char *component, const char *fm
 {
     char text[2048];
     va_list args;
+    size_t at = find_component(cf_slice_str(component));
+    if ((int)level < atomic_load_explicit(&levels[at < COMPONENTS ? at : OTHERS],
+                                          memory_order_relaxed)) {
+        return;
+    }
     va_start(args, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);

@@ -14,10 +14,19 @@
 
 enum cf_log_level { CF_LOG_TRACE, CF_LOG_DEBUG, CF_LOG_INFO, CF_LOG_WARN, CF_LOG_ERROR };
 
+/* Of all components. */
 void cf_log_set_level(enum cf_log_level level);
+/* Components have levels of their own; those that are in no list here follow "server". The name at
+ * a position, NULL behind the last; by name. */
+const char *cf_log_component(size_t at);
+/* False: there is no such component. */
+bool cf_log_set_component(struct cf_slice component, enum cf_log_level level);
+bool cf_log_component_level(struct cf_slice component, enum cf_log_level *ret);
+const char *cf_log_level_name(enum cf_log_level level);
 void cf_log_set_json(bool json); /* log_format = "json" */
 /* trace debug info warn (warning, notice) error (err); false when unknown. */
 bool cf_log_parse_level(struct cf_slice name, enum cf_log_level *ret);
+/* Whether any component writes it. */
 bool cf_log_enabled(enum cf_log_level level);
 void cf_log_write(enum cf_log_level level, const char *component, const char *fmt, ...)
     CF_PRINTF(3, 4);

@@ -19,6 +19,7 @@
 #include "node/server/replication.h"
 #include "node/server/snapshot/snapshot.h"
 #include "node/server/tick.h"
+#include "node/server/upkeep.h"
 
 #define CA_LIFE_S ((int64_t)30 * 365 * 86400)
 #define CERT_LIFE_S ((int64_t)90 * 86400)
@@ -371,6 +372,7 @@ void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term,
         core_background_stop(node->core);
         tick_stop(node);
         autopilot_feed_stop(node);
+        upkeep_stop(node);
     }
     forward_follow(node->cluster, leader, leader_address);
     cluster_refresh_leader(node->cluster);
@@ -388,6 +390,7 @@ void cluster_became_active(struct node *node)
     init_leader_ready(node);
     tick_start(node);
     autopilot_feed_start(node);
+    upkeep_start(node);
     if (!atomic_load(&node->is_sealed)) {
         node_audit_reconcile(node);
         core_background_start(node->core);

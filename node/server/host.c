@@ -21,8 +21,10 @@
 #include "node/server/replication/enable.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"
+#include "node/server/rotation.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/auto.h"
+#include "node/server/versions.h"
 
 static struct node *node_of(struct request *rq)
 {
@@ -61,63 +63,6 @@ static cf_status handle_step_down(struct request *rq, struct cf_error *err)
 {
     CF_TRY(raft_check_dr_token(rq, err));
     loop_post(node_of(rq)->loop, step_down_run, rq);
-    return CF_OK;
-}
-
-/* ---- sys/rotate ---- */
-
-static cf_status rotate(struct request *rq, void *context, struct cf_error *err)
-{
-    struct node *node = context;
-    CF_OWNED(keyring) fresh = NULL;
-    CF_BUF(wrapped) = {0};
-    struct cf_slice ignored;
-    if (rq->view->role != ROLE_ALONE_OR_PRIMARY) { /* its keyring is the primary's */
-        return cf_fail(err, CF_INVALID, "cannot rotate on a replication secondary");
-    }
-    cf_status status = txn_get(rq->txn, SEAL_KEY_KEYRING, &ignored, NULL);
-    cf_ignore(status != CF_OK, "read for the read set alone: it does not open as a sealed value");
-    CF_TRY(keyring_rotate(rq->view->keyring, rq->random, request_now_ns(rq), &fresh, err));
-    CF_TRY(seal_wrap(node, fresh, &wrapped, err));
-    txn_put_plain(rq->txn, SEAL_KEY_KEYRING, cf_buf_slice(&wrapped));
-    return CF_OK;
-}
-
-static void host_work_done(void *context, cf_status status, uint64_t index,
-                           const struct cf_error *err)
-{
-    struct request *rq = context;
-    rq->index = index;
-    if (status != CF_OK) {
-        rq->error = *err;
-    }
-    core_host_done(rq, status);
-}
-
-struct host_work {
-    struct request *rq;
-    struct node *node;
-};
-
-static cf_status run_rotate(struct request *rq, void *context, struct cf_error *err)
-{
-    struct host_work *work = context;
-    return rotate(rq, work->node, err);
-}
-
-static void rotate_done(void *context, cf_status status, uint64_t index, const struct cf_error *err)
-{
-    struct host_work *work = context;
-    host_work_done(work->rq, status, index, err);
-}
-
-static cf_status handle_rotate(struct request *rq, struct cf_error *err)
-{
-    struct host_work *context = arena_new_object(rq->arena, struct host_work);
-    (void)err;
-    *context = (struct host_work){rq, node_of(rq)};
-    struct system_work work = {run_rotate, rotate_done, context};
-    system_submit(rq->core, &work);
     return CF_OK;
 }
 
@@ -187,10 +132,14 @@ const struct route host_routes[] = {
     {.pattern = "step-down", .write = handle_step_down,
      .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_DR_TOKEN,
      .help = "The active node hands leadership over."},
-    {.pattern = "rotate", .write = handle_rotate, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
+    {.pattern = "rotate", .write = rotation_handle, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
      .help = "Makes a new data key; older ones go on decrypting."},
-    {.pattern = "rotate/keyring", .write = handle_rotate,
+    {.pattern = "rotate/keyring", .write = rotation_handle,
      .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .help = "As sys/rotate."},
+    {.pattern = "rotate/config", .read = rotation_read_config, .write = rotation_write_config,
+     .fields = rotation_fields, .help = "When data keys are replaced without being asked to."},
+    {.pattern = "rotate/keyring/config", .read = rotation_read_config,
+     .write = rotation_write_config, .fields = rotation_fields, .help = "As sys/rotate/config."},
     {.pattern = "storage/raft/configuration", .read = raft_read_configuration,
      .write = raft_read_configuration, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "The members of this cluster."},
     {.pattern = "storage/raft/remove-peer", .write = raft_remove_peer,
@@ -256,6 +205,8 @@ const struct route host_routes[] = {
     {.pattern = "replication/:kind/status", .read = replication_kind_status,
      .flags = ROUTE_HOST | ROUTE_OPEN | ROUTE_ACTIVE | ROUTE_ANY_ROLE,
      .help = "One kind of replication of this cluster."},
+    {.pattern = "version-history", .list = versions_list,
+     .help = "The versions that served this cluster, and since when."},
     ROUTE_END,
 };
 

@@ -11,6 +11,7 @@
 #include "node/format/encode.h"
 #include "node/server/cluster.h"
 #include "node/server/seal.h"
+#include "node/server/versions.h"
 
 struct init_operation {
     struct node *node;
@@ -156,11 +157,12 @@ static cf_status seal_records(struct init_operation *op, struct initial_put *put
 
 static cf_status build_entry(struct init_operation *op, struct cf_error *err)
 {
-    struct initial_put puts[5];
+    struct initial_put puts[6];
     size_t count = 0;
     op->keyring = keyring_new_first(core_random(), cf_wall_ns(cf_host_clock()));
     CF_TRY(seal_records(op, puts, &count, err));
     puts[count++] = cluster_initial_put(op->node, op->arena);
+    puts[count++] = versions_initial_put(op->arena);
     return core_initial_command(op->node->core, op->keyring, puts, count, core_random(),
                                 &op->proposal.payload, &op->root_token, op->arena, err);
 }

@@ -28,6 +28,7 @@
 #include "node/server/snapshot/auto.h"
 #include "node/server/status.h"
 #include "node/server/tick.h"
+#include "node/server/upkeep.h"
 
 #define NAME_RECORD "node-name"
 #define TYPE_RECORD "storage-type"
@@ -401,6 +402,7 @@ static void destroy(struct node *node)
     core_free(node->core);
     node_audit_free(node);
     renewal_free(node->renewal); /* a worker may have had it */
+    upkeep_free(node->upkeep);
     raft_store_free(node->store);
     kv_close(node->kv);
     secret_free(node->root_key);

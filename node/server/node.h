@@ -49,6 +49,7 @@ struct node {
     struct init_operation *init; /* sys/init under way */
     struct ticker *_Atomic ticker; /* tick.h */
     struct autopilot_feed *autopilot; /* autopilot.h */
+    struct upkeep *upkeep; /* upkeep.h */
     struct snapshots *snapshots; /* any thread */
     struct snapshot_timer *snapshot_timer;
     struct renewal *renewal;          /* renewal.h */

@@ -235,7 +235,7 @@ static const struct route routes[] = {
      .fields = tool_fields, .help = "The hash of an input."},
 
     /* ---- about the server ---- */
-    {.pattern = "key-status", .read = sys_key_status, .help = "The active key of the barrier."},
+    {.pattern = "key-status", .read = sys_key_status, .flags = ROUTE_ACTIVE, .help = "The active key of the barrier."},
     {.pattern = "internal/ui/mounts", .read = sys_ui_mounts, .flags = ROUTE_OPEN,
      .help = "The mounts that the caller may see."},
     {.pattern = "internal/ui/mounts/:path...", .read = sys_ui_mount, .flags = ROUTE_OPEN,

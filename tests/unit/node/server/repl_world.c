@@ -4,6 +4,8 @@
 
 #include "node/base/memory.h"
 #include "node/server/replication/routes.h"
+#include "node/server/rotation.h"
+#include "node/server/versions.h"
 
 struct fixture *world;
 struct node *world_node;
@@ -41,6 +43,11 @@ static const struct route routes[] = {
     {.pattern = "replication/performance/secondary/disable",
      .write = repl_secondary_disable,
      .flags = ROUTE_ANY_ROLE},
+    {.pattern = "rotate/config",
+     .read = rotation_read_config,
+     .write = rotation_write_config,
+     .fields = rotation_fields},
+    {.pattern = "version-history", .list = versions_list},
     ROUTE_END,
 };
 
