@@ -13,7 +13,9 @@ PACKAGES=(
     libprotobuf-c-dev protobuf-c-compiler              # messages between nodes
     zlib1g-dev                                         # snapshots as gzip archives
     libzstd-dev libcrypt-dev libcurl4-openssl-dev      # compression, password hashes, calls out
+    librnp-dev                                         # key shares encrypted for OpenPGP keys
     check                                              # unit tests
+    gnupg                                              # tests: opens what was encrypted
     python3 python3-venv openssl ca-certificates curl  # cluster tests, clients, quickstart
     iproute2 nftables                                  # cluster tests: networks that fail
 )

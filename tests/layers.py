@@ -52,6 +52,7 @@ INTERFACE = None
 # Libraries that one folder alone may include: the wrapping of a library is in one place.
 LIBRARIES = [
     (re.compile(r"^openssl/"), ["node/crypto", "node/cluster"]),
+    (re.compile(r"^rnp/"), ["node/crypto"]),
     (re.compile(r"^rocksdb/"), ["node/storage"]),
     (re.compile(r"^zlib\.h"), ["node/format"]),
     (re.compile(r"^(event2/|event\.h)"),

@@ -8,6 +8,7 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/command.h"
+#include "node/core/pgp_shares.h"
 #include "node/format/encode.h"
 #include "node/server/cluster.h"
 #include "node/server/seal.h"
@@ -24,6 +25,8 @@ struct init_operation {
     struct keyring *keyring;
     struct arena *arena;
     struct cf_slice root_token;
+    struct json *body; /* the answer, ready before the first entry is proposed */
+    struct pgp_shares *share_keys, *token_key; /* NULL: plain answers */
     struct proposal proposal;
     bool is_static;
     cf_status status;
@@ -39,6 +42,8 @@ static void operation_free(struct init_operation *op)
     secret_free(op->unseal_key);
     secret_free(op->root_key);
     keyring_unref(op->keyring);
+    pgp_shares_free(op->share_keys);
+    pgp_shares_free(op->token_key);
     arena_free(op->arena);
     cf_buf_done(&op->proposal.payload);
     cf_free(op);
@@ -46,21 +51,37 @@ static void operation_free(struct init_operation *op)
 
 /* ---- the answer ---- */
 
-static void add_shares(struct init_operation *op, struct json *body, const char *hex_name,
-                       const char *base64_name)
+static cf_status describe(struct init_operation *op, struct json *body, struct cf_error *err)
 {
-    struct json *hex = json_array_new(op->arena);
-    struct json *base64 = json_array_new(op->arena);
-    for (unsigned i = 0; i < op->shape.shares && op->shares[i] != NULL; i++) {
-        CF_BUF(text) = {.secret = true};
-        encode_hex(&text, secret_slice(op->shares[i]));
-        json_array_add(op->arena, hex, json_from_string(op->arena, cf_buf_slice(&text)));
-        cf_buf_reset(&text);
-        encode_base64(&text, secret_slice(op->shares[i]));
-        json_array_add(op->arena, base64, json_from_string(op->arena, cf_buf_slice(&text)));
+    struct arena *arena = op->arena;
+    const char *hex = op->is_static ? "recovery_keys" : "keys";
+    const char *base64 = op->is_static ? "recovery_keys_base64" : "keys_base64";
+    if (op->is_static) {
+        json_set(arena, body, "keys", json_array_new(arena));
+        json_set(arena, body, "keys_base64", json_array_new(arena));
     }
-    json_set(op->arena, body, hex_name, hex);
-    json_set(op->arena, body, base64_name, base64);
+    CF_TRY(pgp_shares_put(op->share_keys, op->shares, op->shape.shares, hex, base64, arena, body,
+                          err));
+    if (op->share_keys != NULL) {
+        json_set(arena, body, "pgp_fingerprints", pgp_shares_fingerprints(op->share_keys, arena));
+    }
+    if (op->token_key == NULL) {
+        json_set_string(arena, body, "root_token", op->root_token);
+        return CF_OK;
+    }
+    CF_BUF(message) = {0};
+    CF_BUF(text) = {0};
+    CF_TRY(pgp_shares_seal_text(op->token_key, 0, op->root_token, &message, err));
+    encode_base64(&text, cf_buf_slice(&message));
+    json_set_string(arena, body, "root_token", cf_buf_slice(&text));
+    return CF_OK;
+}
+
+/* Main loop. The answer is made before the first entry: what cannot be encrypted must not begin. */
+static cf_status make_answer(struct init_operation *op, struct cf_error *err)
+{
+    op->body = json_object_new(op->arena);
+    return op->x == NULL ? CF_OK : describe(op, op->body, err);
 }
 
 static void answer(void *arg)
@@ -69,16 +90,7 @@ static void answer(void *arg)
     if (op->status != CF_OK) {
         api_answer_error(op->x, op->status, &op->err);
     } else {
-        struct json *body = json_object_new(op->arena);
-        if (op->is_static) {
-            json_set(op->arena, body, "keys", json_array_new(op->arena));
-            json_set(op->arena, body, "keys_base64", json_array_new(op->arena));
-            add_shares(op, body, "recovery_keys", "recovery_keys_base64");
-        } else {
-            add_shares(op, body, "keys", "keys_base64");
-        }
-        json_set_string(op->arena, body, "root_token", op->root_token);
-        api_answer_json(op->x, 200, body);
+        api_answer_json(op->x, 200, op->body);
     }
     operation_free(op);
 }
@@ -163,8 +175,9 @@ static cf_status build_entry(struct init_operation *op, struct cf_error *err)
     CF_TRY(seal_records(op, puts, &count, err));
     puts[count++] = cluster_initial_put(op->node, op->arena);
     puts[count++] = versions_initial_put(op->arena);
-    return core_initial_command(op->node->core, op->keyring, puts, count, core_random(),
-                                &op->proposal.payload, &op->root_token, op->arena, err);
+    CF_TRY(core_initial_command(op->node->core, op->keyring, puts, count, core_random(),
+                                &op->proposal.payload, &op->root_token, op->arena, err));
+    return make_answer(op, err);
 }
 
 void init_leader_ready(struct node *node)
@@ -278,29 +291,42 @@ static cf_status read_shape(struct request *rq, const char *shares_name, const c
     return CF_OK;
 }
 
+static cf_status read_pgp_keys(struct init_operation *op, struct request *rq, const char *field,
+                               struct cf_error *err)
+{
+    CF_TRY(pgp_shares_read(rq, field, op->shape.shares, &op->share_keys, err));
+    cf_status status = pgp_shares_read(rq, "root_token_pgp_key", 1, &op->token_key, err);
+    return status == CF_OK ? CF_OK : cf_error_prefix(err, status, "root_token_pgp_key");
+}
+
 static cf_status read_options(struct init_operation *op, struct request *rq, struct cf_error *err)
 {
     bool asks_shares = request_field(rq, "secret_shares") != NULL;
     int64_t recovery = 0;
     CF_TRY(request_int(rq, "recovery_shares", 0, &recovery, err));
-    if (request_field(rq, "pgp_keys") != NULL || request_field(rq, "root_token_pgp_key") != NULL ||
-        request_field(rq, "recovery_pgp_keys") != NULL) {
-        return cf_fail(err, CF_INVALID,
-                       "this build cannot encrypt shares with PGP: leave pgp_keys out");
-    }
     if (!op->is_static) {
         if (recovery != 0) {
             return cf_fail(err, CF_INVALID, "parameters recovery_shares,recovery_threshold not "
                                             "applicable to seal type shamir");
         }
-        return read_shape(rq, "secret_shares", "secret_threshold", &op->shape, err);
+        if (request_field(rq, "recovery_pgp_keys") != NULL) {
+            return cf_fail(err, CF_INVALID, "parameter recovery_pgp_keys not applicable to seal "
+                                            "type shamir: give pgp_keys");
+        }
+        CF_TRY(read_shape(rq, "secret_shares", "secret_threshold", &op->shape, err));
+        return read_pgp_keys(op, rq, "pgp_keys", err);
+    }
+    if (request_field(rq, "pgp_keys") != NULL) {
+        return cf_fail(err, CF_INVALID, "parameter pgp_keys not applicable to seal type static: "
+                                        "give recovery_pgp_keys");
     }
     if (asks_shares && recovery == 0) {
         return cf_fail(err, CF_INVALID, "parameters secret_shares,secret_threshold not applicable "
                                         "to seal type static: give recovery_shares and "
                                         "recovery_threshold");
     }
-    return read_shape(rq, "recovery_shares", "recovery_threshold", &op->shape, err);
+    CF_TRY(read_shape(rq, "recovery_shares", "recovery_threshold", &op->shape, err));
+    return read_pgp_keys(op, rq, "recovery_pgp_keys", err);
 }
 
 static struct init_operation *operation_new(struct node *node, struct http_exchange *x)
