@@ -33,6 +33,7 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
         core->audit_hashes[i] =
             key_hash((struct key){class, NAMESPACE_ROOT, CF_SLICE(AUDIT_GUARD)});
     }
+    flights_init(&core->flights);
     cf_list_init(&core->waits);
     cf_list_init(&core->parked);
     core->state.scratch = arena_new(64 * 1024);
@@ -54,17 +55,36 @@ void core_free(struct core *core)
     keyring_unref(core->state.keyring);
     namespace_table_unref(core->state.namespaces);
     audit_table_unref(core->state.audit);
+    settings_unref(core->state.settings);
     kv_family_unref(core->state.family);
     arena_free(core->state.scratch);
     cache_free(core->cache);
     audit_broker_free(core->audit);
     audit_gate_free(core->audit_gate);
     window_free(core->window);
+    flights_done(&core->flights);
     pthread_mutex_destroy(&core->state_lock);
     pthread_mutex_destroy(&core->view_lock);
     pthread_mutex_destroy(&core->window_lock);
     cf_wipe(core->state.salt, sizeof(core->state.salt));
     cf_free(core);
+}
+
+/* Any thread. */
+enum core_origin core_origin(struct core *core, struct cf_slice origin, struct arena *arena,
+                             struct cf_slice *ret_headers)
+{
+    enum core_origin ret = ORIGIN_ANY;
+    if (!atomic_load_explicit(&core->has_cors, memory_order_relaxed)) {
+        return ret;
+    }
+    struct view *view = core_view(core);
+    if (view != NULL && view->settings != NULL && view->settings->cors.is_enabled) {
+        ret = cors_allows(&view->settings->cors, origin) ? ORIGIN_ALLOWED : ORIGIN_REFUSED;
+        *ret_headers = arena_copy(arena, view->settings->cors.header_line);
+    }
+    view_unref(view);
+    return ret;
 }
 
 void core_set_cluster_id(struct core *core, const char id[37])

@@ -59,6 +59,26 @@ void core_host_done(struct request *rq, cf_status status);
  * recorded, spent or run. For who has to know before a body is taken in: the request goes through the
  * frame afterwards all the same. Any thread. */
 bool core_would_allow(struct core *core, struct request *rq);
+/* Whether a page of that origin may call (sys/config/cors). headers: what it may send, in the arena,
+ * where the answer is ORIGIN_ALLOWED. Any thread. */
+enum core_origin {
+    ORIGIN_ANY, /* nothing is configured: nobody looks at origins */
+    ORIGIN_ALLOWED,
+    ORIGIN_REFUSED,
+};
+enum core_origin core_origin(struct core *core, struct cf_slice origin, struct arena *arena,
+                             struct cf_slice *ret_headers);
+
+/* The requests that are under way in the frame; what is shown is borrowed for the call. Any thread. */
+struct core_flight {
+    const char *id;
+    struct cf_slice path, remote_address; /* the path with the namespaces in front */
+    enum operation operation;
+    int64_t start_ns;
+};
+void core_flights(struct core *core, void (*each)(void *context, const struct core_flight *flight),
+                  void *context);
+
 /* What the host's context is, for handlers of host routes. */
 void *core_host_context(const struct core *core);
 

@@ -9,6 +9,7 @@
 #include "node/core/cache.h"
 #include "node/core/core.h"
 #include "node/core/namespace.h"
+#include "node/core/settings.h"
 #include "node/core/stamp.h"
 #include "node/core/window.h"
 
@@ -24,6 +25,7 @@ enum dirty {
     DIRTY_REPLICATION = 1 << 4, /* nothing of ours is made from it: the node is told */
     DIRTY_AUDIT = 1 << 5,
     DIRTY_EVERY_MOUNT = 1 << 6,
+    DIRTY_SETTINGS = 1 << 7,
     DIRTY_ALL = 0xff,
 };
 
@@ -49,6 +51,7 @@ struct state {
     struct namespace_table *namespaces;
     struct stale_mounts stale, next_stale; /* with DIRTY_MOUNTS in dirty and next_dirty */
     struct audit_table *audit;
+    struct settings *settings;
     enum cluster_role role;
     struct line_id line;
     uint8_t salt[32];
@@ -69,6 +72,29 @@ struct parked {
     struct cf_list link;
     void (*run)(struct parked *parked); /* any thread; may not block */
 };
+
+/* flights.c: the requests under way. Locked by shard; what a flight points to does not change before it
+ * is removed. */
+#define FLIGHT_SHARDS 32
+struct flight {
+    struct cf_list link;
+    const struct request *rq;
+    enum operation operation; /* as it came */
+    uint64_t started_us;
+    unsigned shard;
+};
+struct flight_shard {
+    _Alignas(64) pthread_mutex_t lock;
+    struct cf_list list;
+};
+struct flights {
+    struct flight_shard shards[FLIGHT_SHARDS];
+};
+void flights_init(struct flights *flights);
+void flights_done(struct flights *flights);
+void flights_add(struct flights *flights, struct flight *flight, const struct request *rq,
+                 uint64_t now_us);
+void flights_remove(struct flights *flights, struct flight *flight);
 
 struct core {
     struct core_config config;
@@ -104,6 +130,8 @@ struct core {
     uint64_t role_hash;
     uint64_t audit_hashes[2]; /* of AUDIT_GUARD in both classes that hold devices */
 
+    struct flights flights;
+    _Atomic bool has_cors; /* of the newest view: most clusters have none, and ask no further */
     struct expirer *expirer;
     _Atomic int role_now; /* enum cluster_role of the newest view, for the append */
     _Atomic uint64_t entries; /* log entries that requests made */

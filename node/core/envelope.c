@@ -206,7 +206,7 @@ void envelope_body(const struct request *rq, struct cf_buf *to)
         cf_buf_add_slice(to, rs->raw);
         return;
     }
-    if (!has_content(rs)) {
+    if (!has_content(rs) && rs->status != 200) {
         return;
     }
     if (rs->no_envelope) {

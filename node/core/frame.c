@@ -45,6 +45,7 @@ struct run {
     bool may_be_stale; /* a read that need not be linearizable */
     bool is_forced;    /* to the active node, before anything else is asked */
     struct acl *acl;
+    struct flight flight;
 };
 
 static void run_again(void *arg);
@@ -103,6 +104,7 @@ static void finish(struct run *run, cf_status status)
 {
     struct request *rq = run->rq;
     core_end_ticket(run->core, run->ticket);
+    flights_remove(&run->core->flights, &run->flight);
     settle(rq, status);
     rq->frame = NULL;
     cf_buf_done(&run->proposal.payload);
@@ -775,9 +777,11 @@ void core_submit(struct core *core, struct request *rq)
     rq->frame = run;
     rq->full_path = rq->path;
     rq->is_write_method = rq->operation == OPERATION_CREATE || rq->operation == OPERATION_UPDATE;
+    uint64_t now_us = cf_monotonic_us(cf_host_clock());
     if (rq->deadline_us == 0) {
-        rq->deadline_us = cf_monotonic_us(cf_host_clock()) + REQUEST_MAX_US;
+        rq->deadline_us = now_us + REQUEST_MAX_US;
     }
+    flights_add(&core->flights, &run->flight, rq, now_us);
     if (rq->forward_always && !rq->is_forwarded && !is_active(run)) {
         run->is_forced = true;
         run_once(run);

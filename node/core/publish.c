@@ -30,6 +30,7 @@ static struct view *new_view(struct core *core)
         view->mounts = view->namespaces->list[0]->mounts;
     }
     view->audit = state->audit != NULL ? audit_table_ref(state->audit) : NULL;
+    view->settings = state->settings != NULL ? settings_ref(state->settings) : NULL;
     view->cache = core->cache;
     return view;
 }
@@ -133,6 +134,17 @@ static cf_status load_audit(struct core *core, struct view *view, struct cf_erro
     return CF_OK;
 }
 
+static cf_status load_settings(struct core *core, struct view *view, struct cf_error *err)
+{
+    struct settings *fresh;
+    CF_TRY(settings_load(view, &fresh, err));
+    settings_unref(core->state.settings);
+    settings_unref(view->settings);
+    core->state.settings = fresh;
+    view->settings = settings_ref(fresh);
+    return CF_OK;
+}
+
 /* Order matters: the keyring opens the role, the role names the line, the line opens the rest. */
 static void rebuild(struct core *core, struct view *view)
 {
@@ -146,6 +158,7 @@ static void rebuild(struct core *core, struct view *view)
         {DIRTY_SALT, "salt", load_salt},
         {DIRTY_MOUNTS, "mount table", load_mounts},
         {DIRTY_AUDIT, "table of audit devices", load_audit},
+        {DIRTY_SETTINGS, "shared settings", load_settings},
     };
     struct cf_error err = {0};
     for (size_t i = 0; i < CF_LENGTH(parts); i++) {
@@ -173,6 +186,7 @@ void core_publish(struct core *core)
     pthread_mutex_lock(&core->view_lock);
     struct view *old = core->current;
     atomic_store_explicit(&core->role_now, (int)view->role, memory_order_relaxed);
+    atomic_store(&core->has_cors, view->settings != NULL && view->settings->cors.is_enabled);
     core->current = view;
     pthread_mutex_unlock(&core->view_lock);
     view_unref(old);
@@ -338,6 +352,8 @@ void core_sealed(struct core *core)
     state->namespaces = NULL;
     audit_table_unref(state->audit);
     state->audit = NULL;
+    settings_unref(state->settings);
+    state->settings = NULL;
     state->unsealed = false;
     cf_wipe(state->salt, sizeof(state->salt));
     state->dirty = DIRTY_ALL;

@@ -75,7 +75,7 @@ struct wrap_info {
 };
 
 struct response {
-    int status; /* 0: 200 when there is content, else 204 */
+    int status; /* 0: 200 when there is content, else 204; 200 without content: an envelope around null */
     struct json *data; /* object or NULL */
     struct auth_result *auth;
     struct wrap_info *wrap;

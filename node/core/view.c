@@ -5,6 +5,7 @@
 #include "node/base/memory.h"
 #include "node/core/audit.h"
 #include "node/core/namespace.h"
+#include "node/core/settings.h"
 
 struct view *view_ref(struct view *view)
 {
@@ -23,6 +24,7 @@ void view_unref(struct view *view)
     keyring_unref(view->keyring);
     namespace_table_unref(view->namespaces);
     audit_table_unref(view->audit);
+    settings_unref(view->settings);
     cf_wipe(view->salt, sizeof(view->salt));
     cf_free(view);
 }

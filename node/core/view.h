@@ -22,6 +22,7 @@ struct cache;
 struct audit_table;
 struct mount_table;
 struct namespace_table;
+struct settings;
 
 /* What this cluster is in the replica set, as far as requests care. Part of every view. */
 enum cluster_role {
@@ -47,6 +48,7 @@ struct view {
     struct namespace_table *namespaces; /* NULL while sealed */
     struct mount_table *mounts; /* of the root namespace; the table's */
     struct audit_table *audit;  /* NULL while sealed */
+    struct settings *settings;  /* NULL while sealed */
     uint8_t salt[32];           /* of token and accessor HMACs; zero while sealed */
     struct cache *cache;        /* node/core/cache.h; borrowed from the core */
 };

@@ -101,11 +101,11 @@ static bool is_clean(const struct http_header_out *header)
     return header->name.size != 0;
 }
 
-static bool add_given(struct cf_buf *head, const struct http_headers_out *headers)
+static bool add_given(struct cf_buf *head, const struct http_header_out *list, size_t count)
 {
     bool has_cache_control = false;
-    for (size_t i = 0; headers != NULL && i < headers->count; i++) {
-        const struct http_header_out *header = &headers->list[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct http_header_out *header = &list[i];
         if (!is_clean(header)) {
             continue;
         }
@@ -124,6 +124,7 @@ enum framing { FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_NONE };
 struct head {
     int status;
     const struct http_headers_out *headers;
+    const struct http_exchange *x; /* whose added headers go out, too; NULL: none */
     enum framing framing;
     size_t length; /* with FRAMING_LENGTH */
     bool is_tls, close;
@@ -148,7 +149,11 @@ static struct cf_slice head_of(struct http_server *server, const struct head *he
         ADD(out, "\r\n");
     }
     cf_buf_add_slice(out, date_line(server));
-    if (!add_given(out, headers)) {
+    bool has_cache_control = headers != NULL && add_given(out, headers->list, headers->count);
+    if (head->x != NULL && head->x->extra_count != 0) {
+        has_cache_control |= add_given(out, head->x->extra, head->x->extra_count);
+    }
+    if (!has_cache_control) {
         ADD(out, "Cache-Control: no-store\r\n");
     }
     if (head->is_tls) {
@@ -211,6 +216,13 @@ static void check_answerable(const struct http_exchange *x, enum exchange_state 
     (void)state;
 }
 
+void http_add_header(struct http_exchange *x, struct cf_slice name, struct cf_slice value)
+{
+    check_answerable(x, EXCHANGE_HANDLED);
+    assert(x->extra_count < EXTRA_HEADERS_MAX);
+    x->extra[x->extra_count++] = (struct http_header_out){name, value};
+}
+
 void http_respond(struct http_exchange *x, int status, const struct http_headers_out *headers,
                   struct cf_slice body)
 {
@@ -221,6 +233,7 @@ void http_respond(struct http_exchange *x, int status, const struct http_headers
     if (conn != NULL) {
         struct head head = {.status = status,
                             .headers = headers,
+                            .x = x,
                             .framing = FRAMING_LENGTH,
                             .length = body.size,
                             .is_tls = wire_is_tls(&conn->wire),
@@ -321,6 +334,7 @@ void http_stream_begin(struct http_exchange *x, int status, const struct http_he
     }
     struct head head = {.status = status,
                         .headers = headers,
+                        .x = x,
                         .framing = is_old ? FRAMING_NONE : FRAMING_CHUNKED,
                         .is_tls = wire_is_tls(&conn->wire),
                         .close = x->stream_close};

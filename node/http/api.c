@@ -360,6 +360,53 @@ bool api_read_request(struct api *api, struct http_exchange *x, struct request *
     return true;
 }
 
+/* ---- pages of other origins ---- */
+
+#define CORS_METHODS "DELETE,GET,OPTIONS,POST,PUT,PATCH,LIST,SCAN"
+
+static bool is_cors_method(struct cf_slice method)
+{
+    static const char *const methods[] = {"DELETE", "GET",   "OPTIONS", "POST",
+                                          "PUT",    "PATCH", "LIST",    "SCAN"};
+    for (size_t i = 0; i < CF_LENGTH(methods); i++) {
+        if (cf_slice_is(method, methods[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* False: answered. A browser's question in advance (OPTIONS) gets its answer here; every other answer
+ * says whose page may read it. */
+static bool pass_origin(const struct api *api, struct http_exchange *x, struct cf_slice origin)
+{
+    struct cf_slice headers = CF_SLICE_EMPTY, method = CF_SLICE_EMPTY;
+    enum core_origin verdict = core_origin(api->options.core, origin, http_arena(x), &headers);
+    if (verdict == ORIGIN_ANY) {
+        return true;
+    }
+    if (verdict == ORIGIN_REFUSED) {
+        http_respond_error(x, 403, "origin not allowed");
+        return false;
+    }
+    bool asks = http_method(x) == HTTP_OPTIONS;
+    if (asks && (!http_header(x, CF_SLICE("Access-Control-Request-Method"), &method) ||
+                 !is_cors_method(method))) {
+        http_respond_error(x, 405, NULL);
+        return false;
+    }
+    http_add_header(x, CF_SLICE("Access-Control-Allow-Origin"), origin);
+    http_add_header(x, CF_SLICE("Vary"), CF_SLICE("Origin"));
+    if (asks) {
+        http_add_header(x, CF_SLICE("Access-Control-Allow-Methods"), CF_SLICE(CORS_METHODS));
+        http_add_header(x, CF_SLICE("Access-Control-Allow-Headers"), headers);
+        http_add_header(x, CF_SLICE("Access-Control-Max-Age"), CF_SLICE("300"));
+        http_respond(x, 204, NULL, CF_SLICE_EMPTY);
+        return false;
+    }
+    return true;
+}
+
 void api_handle(void *ctx, struct http_exchange *x)
 {
     struct api *api = ctx;
@@ -369,6 +416,10 @@ void api_handle(void *ctx, struct http_exchange *x)
         if (api->options.other == NULL || !api->options.other(api->options.context, x, path)) {
             http_respond_error(x, 404, NULL);
         }
+        return;
+    }
+    struct cf_slice origin;
+    if (http_header(x, CF_SLICE("Origin"), &origin) && !pass_origin(api, x, origin)) {
         return;
     }
     path = cf_slice_from(path, API_PREFIX.size);

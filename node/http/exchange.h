@@ -93,6 +93,10 @@ struct http_headers_out {
     bool close; /* end the connection after this answer */
 };
 
+/* Adds a header to whatever answer this exchange gets, streamed ones included; at most 8, name and value
+ * live until the answer. */
+void http_add_header(struct http_exchange *x, struct cf_slice name, struct cf_slice value);
+
 /* status 200..599. headers may be NULL. Everything is copied or sent before it returns. 204 and 304
  * have no body; for HEAD the length of `body` is told, and the body left out. */
 void http_respond(struct http_exchange *x, int status, const struct http_headers_out *headers,

@@ -88,6 +88,7 @@ struct http_exchange *exchange_take(struct http_server *server)
 
 static void reset_request(struct http_exchange *x)
 {
+    x->extra_count = 0;
     if (x->sink != NULL) {
         x->sink->free(x->sink);
         x->sink = NULL;

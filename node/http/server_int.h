@@ -21,6 +21,7 @@
 #define PIPELINE_TURN 64 /* requests of one connection, then others get a turn */
 #define READ_SIZE ((size_t)8192)
 #define INPUT_KEPT_MAX ((size_t)65536) /* memory of an unused exchange above this is given back */
+#define EXTRA_HEADERS_MAX 8
 #define POOL_MAX 256                   /* unused exchanges that are kept */
 
 enum exchange_state {
@@ -51,6 +52,9 @@ struct http_exchange {
     uint16_t peer_port;
     bool is_tls;
     void *listener_context;
+
+    struct http_header_out extra[EXTRA_HEADERS_MAX]; /* http_add_header: for whatever answer comes */
+    unsigned extra_count;
 
     const struct http_stream_ops *stream_ops;
     void *stream_arg;

@@ -13,6 +13,7 @@
 #include "node/core/system.h"
 #include "node/core/token.h"
 #include "node/format/timefmt.h"
+#include "node/server/about.h"
 #include "node/server/audit.h"
 #include "node/server/autopilot.h"
 #include "node/server/cluster.h"
@@ -205,6 +206,22 @@ const struct route host_routes[] = {
     {.pattern = "replication/:kind/status", .read = replication_kind_status,
      .flags = ROUTE_HOST | ROUTE_OPEN | ROUTE_ACTIVE | ROUTE_ANY_ROLE,
      .help = "One kind of replication of this cluster."},
+    {.pattern = "loggers", .read = about_loggers_read, .write = about_loggers_write,
+     .del = about_loggers_delete, .flags = ROUTE_HOST, .fields = about_logger_fields,
+     .help = "Log levels of this node, until its next start."},
+    {.pattern = "loggers/:name", .read = about_loggers_read, .write = about_loggers_write,
+     .del = about_loggers_delete, .flags = ROUTE_HOST, .fields = about_logger_fields,
+     .help = "The log level of a component of this node."},
+    {.pattern = "in-flight-req", .read = about_in_flight, .flags = ROUTE_HOST,
+     .help = "The requests under way on this node."},
+    {.pattern = "host-info", .read = about_host, .flags = ROUTE_HOST,
+     .help = "The machine that this node runs on."},
+    {.pattern = "config/state/sanitized", .read = about_configuration, .flags = ROUTE_HOST,
+     .help = "The configuration of this node without secrets."},
+    {.pattern = "pprof", .read = about_absent, .list = about_absent, .flags = ROUTE_HOST,
+     .help = "There is no profiler: says so."},
+    {.pattern = "pprof/:name", .read = about_absent, .flags = ROUTE_HOST,
+     .help = "There is no profiler: says so."},
     {.pattern = "version-history", .list = versions_list,
      .help = "The versions that served this cluster, and since when."},
     ROUTE_END,

@@ -95,3 +95,17 @@ cf_status sys_catalog_read(struct request *rq, struct cf_error *err)
     json_set_text(rq->arena, data, "deprecation_status", "supported");
     return CF_OK;
 }
+
+cf_status sys_catalog_refuse(struct request *rq, struct cf_error *err)
+{
+    (void)rq;
+    return cf_fail(err, CF_INVALID, "engines and auth methods are part of the server: nothing can be "
+                                    "registered or removed; sys/plugins/catalog lists what there is");
+}
+
+cf_status sys_plugin_reload(struct request *rq, struct cf_error *err)
+{
+    (void)rq;
+    return cf_fail(err, CF_INVALID, "engines and auth methods are part of the server and run in it: "
+                                    "there is nothing to reload");
+}

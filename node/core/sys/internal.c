@@ -1,6 +1,7 @@
 /* node/core/sys/internal.c: what command lines and user interfaces ask before they ask anything
  * else. */
 #include "node/core/core_int.h"
+#include "node/core/identity.h"
 #include "node/core/policy.h"
 #include "node/core/sys/sys_int.h"
 #include "node/core/token.h"
@@ -97,5 +98,77 @@ cf_status sys_count_tokens(struct request *rq, struct cf_error *err)
     json_set_int(rq->arena, total, "total", count);
     json_set(rq->arena, counters, "service_tokens", total);
     json_set(rq->arena, response_data(rq), "counters", counters);
+    return CF_OK;
+}
+
+cf_status sys_count_entities(struct request *rq, struct cf_error *err)
+{
+    struct json *total = json_object_new(rq->arena), *counters = json_object_new(rq->arena);
+    struct key prefix;
+    int64_t count = 0;
+    CF_TRY(identity_key(rq, IDENTITY_ENTITY, CF_SLICE_EMPTY, &prefix, err));
+    CF_TRY(view_walk(rq->view, prefix, CF_SLICE_EMPTY, count_one, &count, err));
+    json_set_int(rq->arena, total, "total", count);
+    json_set(rq->arena, counters, "entities", total);
+    json_set(rq->arena, response_data(rq), "counters", counters);
+    return CF_OK;
+}
+
+cf_status sys_count_requests(struct request *rq, struct cf_error *err)
+{
+    (void)rq;
+    return cf_fail(err, CF_NOT_FOUND, "The functionality has been removed on this path: "
+                                      "sys/metrics counts requests");
+}
+
+/* As where nothing was collected: no content. */
+cf_status sys_count_activity(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    rq->response.status = 204;
+    return CF_OK;
+}
+
+cf_status sys_count_config(struct request *rq, struct cf_error *err)
+{
+    struct json *data = response_data(rq);
+    (void)err;
+    json_set_int(rq->arena, data, "default_report_months", 12);
+    json_set_text(rq->arena, data, "enabled", "default-disabled");
+    json_set_bool(rq->arena, data, "queries_available", false);
+    json_set_int(rq->arena, data, "retention_months", 24);
+    return CF_OK;
+}
+
+cf_status sys_inspect_router(struct request *rq, struct cf_error *err)
+{
+    static const char *const tags[] = {"root", "uuid", "accessor", "storage"};
+    struct cf_slice tag = rq->captures[0];
+    size_t which = 0;
+    while (which < CF_LENGTH(tags) && !cf_slice_is(tag, tags[which])) {
+        which++;
+    }
+    if (which == CF_LENGTH(tags)) {
+        return cf_fail(err, CF_INVALID, "unknown tag: use root, uuid, accessor or storage");
+    }
+    struct json *list = json_object_new(rq->arena);
+    for (size_t i = 0; i < rq->mounts->count; i++) {
+        const struct mount *mount = rq->mounts->mounts[i];
+        struct json *entry = json_object_new(rq->arena);
+        struct cf_slice uuid = cf_slice_str(mount->uuid_text);
+        json_set_string(rq->arena, entry, "mount_path", mount->path);
+        json_set_string(rq->arena, entry, "type", mount->type);
+        json_set_string(rq->arena, entry, "uuid", uuid);
+        json_set_string(rq->arena, entry, "accessor", mount->accessor);
+        json_set_bool(rq->arena, entry, "local", mount->is_local);
+        json_set_text(rq->arena, entry, "mount_namespace",
+                      rq->nspace != NULL ? arena_text(rq->arena, rq->nspace->path) : "");
+        json_object_set(rq->arena, list,
+                        which == 0   ? mount->path
+                        : which == 2 ? mount->accessor
+                                     : uuid,
+                        entry);
+    }
+    json_set(rq->arena, response_data(rq), tags[which], list);
     return CF_OK;
 }

@@ -89,6 +89,16 @@ static const struct field audit_hash_fields[] = {
 static const struct field audit_header_fields[] = {
     {"hmac", FIELD_BOOL, "Records the hash of the header instead of its value."}, FIELD_END};
 
+static const struct field cors_fields[] = {
+    {"allowed_origins", FIELD_LIST, "Origins such as \"https://ui.example.com\", or \"*\"."},
+    {"allowed_headers", FIELD_LIST, "Headers that they may send besides the usual ones."},
+    FIELD_END};
+
+static const struct field ui_header_fields[] = {
+    {"values", FIELD_LIST, "The values of the header."},
+    {"multivalue", FIELD_BOOL, "Answers all values instead of the first."},
+    FIELD_END};
+
 /* clang-format off */
 static const struct route routes[] = {
     /* ---- user lockout ---- */
@@ -111,6 +121,16 @@ static const struct route routes[] = {
     {.pattern = "config/auditing/request-headers/:header", .read = sys_audit_header_read,
      .write = sys_audit_header_write, .del = sys_audit_header_delete, .flags = ROUTE_SUDO,
      .fields = audit_header_fields, .help = "Whether and how a header of requests is recorded."},
+
+    /* ---- settings ---- */
+    {.pattern = "config/cors", .read = sys_cors_read, .write = sys_cors_write,
+     .del = sys_cors_delete, .flags = ROUTE_SUDO, .fields = cors_fields,
+     .help = "Which origins pages may call from."},
+    {.pattern = "config/ui/headers", .list = sys_ui_header_list, .flags = ROUTE_SUDO,
+     .help = "The headers that the user interface is served with."},
+    {.pattern = "config/ui/headers/:header", .read = sys_ui_header_read,
+     .write = sys_ui_header_write, .del = sys_ui_header_delete, .flags = ROUTE_SUDO,
+     .fields = ui_header_fields, .help = "A header that the user interface is served with."},
 
     /* ---- mounts ---- */
     {.pattern = "mounts", .read = sys_mounts_list,
@@ -242,13 +262,28 @@ static const struct route routes[] = {
      .help = "The mount that serves a path."},
     {.pattern = "internal/counters/tokens", .read = sys_count_tokens, .flags = ROUTE_SLOW,
      .help = "How many tokens there are."},
+    {.pattern = "internal/counters/entities", .read = sys_count_entities, .flags = ROUTE_SLOW,
+     .help = "How many entities there are."},
+    {.pattern = "internal/counters/requests", .read = sys_count_requests,
+     .help = "Gone: says so."},
+    {.pattern = "internal/counters/activity", .read = sys_count_activity,
+     .help = "Activity of clients, which is not collected."},
+    {.pattern = "internal/counters/activity/monthly", .read = sys_count_activity,
+     .help = "Activity of clients, which is not collected."},
+    {.pattern = "internal/counters/config", .read = sys_count_config,
+     .help = "Whether activity of clients is collected."},
+    {.pattern = "internal/inspect/router/:tag", .read = sys_inspect_router, .flags = ROUTE_SUDO,
+     .help = "The mounts by path (root), uuid, accessor or storage."},
     {.pattern = "internal/specs/openapi", .read = sys_openapi, .write = sys_openapi,
      .flags = ROUTE_READS, .help = "This document."},
     {.pattern = "plugins/catalog", .read = sys_catalog, .help = "The engines that are built in."},
+    {.pattern = "plugins/catalog/:type/:name", .read = sys_catalog_read,
+     .write = sys_catalog_refuse, .del = sys_catalog_refuse, .flags = ROUTE_SUDO | ROUTE_READS,
+     .help = "An engine."},
+    {.pattern = "plugins/reload/backend", .write = sys_plugin_reload, .flags = ROUTE_SUDO | ROUTE_READS,
+     .help = "Engines are part of the server: refused."},
     {.pattern = "plugins/catalog/:type", .list = sys_catalog_list, .flags = ROUTE_SUDO,
      .help = "The engines of a type."},
-    {.pattern = "plugins/catalog/:type/:name", .read = sys_catalog_read, .flags = ROUTE_SUDO,
-     .help = "An engine."},
     ROUTE_END,
 };
 /* clang-format on */

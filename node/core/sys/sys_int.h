@@ -93,6 +93,20 @@ cf_status sys_key_status(struct request *rq, struct cf_error *err);
 cf_status sys_ui_mounts(struct request *rq, struct cf_error *err);
 cf_status sys_ui_mount(struct request *rq, struct cf_error *err);
 cf_status sys_count_tokens(struct request *rq, struct cf_error *err);
+cf_status sys_count_entities(struct request *rq, struct cf_error *err);
+cf_status sys_count_requests(struct request *rq, struct cf_error *err);
+cf_status sys_count_activity(struct request *rq, struct cf_error *err);
+cf_status sys_count_config(struct request *rq, struct cf_error *err);
+cf_status sys_inspect_router(struct request *rq, struct cf_error *err);
+
+/* ---- config.c ---- */
+cf_status sys_cors_read(struct request *rq, struct cf_error *err);
+cf_status sys_cors_write(struct request *rq, struct cf_error *err);
+cf_status sys_cors_delete(struct request *rq, struct cf_error *err);
+cf_status sys_ui_header_list(struct request *rq, struct cf_error *err);
+cf_status sys_ui_header_read(struct request *rq, struct cf_error *err);
+cf_status sys_ui_header_write(struct request *rq, struct cf_error *err);
+cf_status sys_ui_header_delete(struct request *rq, struct cf_error *err);
 
 /* ---- openapi.c ---- */
 cf_status sys_openapi(struct request *rq, struct cf_error *err);
@@ -101,6 +115,8 @@ cf_status sys_openapi(struct request *rq, struct cf_error *err);
 cf_status sys_catalog(struct request *rq, struct cf_error *err);
 cf_status sys_catalog_list(struct request *rq, struct cf_error *err);
 cf_status sys_catalog_read(struct request *rq, struct cf_error *err);
+cf_status sys_catalog_refuse(struct request *rq, struct cf_error *err);
+cf_status sys_plugin_reload(struct request *rq, struct cf_error *err);
 
 /* ---- audit.c ---- */
 cf_status sys_audit_list(struct request *rq, struct cf_error *err);

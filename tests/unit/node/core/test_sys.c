@@ -1,5 +1,7 @@
 /* tests/unit/node/core/test_sys.c: sys/ through the whole frame: mounts, auth methods, policies,
  * capabilities, tools. */
+#include <stdlib.h>
+
 #include "tests/lib/core_fixture.h"
 #include "tests/lib/test.h"
 
@@ -367,6 +369,83 @@ START_TEST(password_policies)
 }
 END_TEST
 
+START_TEST(cross_origin)
+{
+    struct core *core = fixture_core(f);
+    struct cf_slice headers = CF_SLICE_EMPTY;
+    CF_OWNED(arena) arena = arena_new(512);
+    ck_call(200, "GET", "sys/config/cors", NULL);
+    ck_at("data.enabled", "false");
+    ck_assert(core_origin(core, CF_SLICE("https://a.example"), arena, &headers) == ORIGIN_ANY);
+    ck_refused("at least one origin", "POST", "sys/config/cors", "{}");
+    ck_refused("must be the only value", "POST", "sys/config/cors",
+               "{\"allowed_origins\":[\"*\",\"https://a.example\"]}");
+    ck_refused("a header cannot", "POST", "sys/config/cors",
+               "{\"allowed_origins\":[\"https://a.example\\r\\nX: y\"]}");
+    ck_refused("a header cannot", "POST", "sys/config/cors",
+               "{\"allowed_origins\":\"https://a.example\",\"allowed_headers\":[\"X\\nY\"]}");
+    uint64_t entries = fixture_index(f);
+    ck_call(204, "POST", "sys/config/cors",
+            "{\"allowed_origins\":\"https://a.example,https://b.example\",\"allowed_headers\":\"X-Me\"}");
+    ck_assert_uint_eq(fixture_index(f), entries + 1);
+    ck_assert(core_origin(core, CF_SLICE("https://b.example"), arena, &headers) == ORIGIN_ALLOWED);
+    ck_assert(cf_slice_ends(headers, CF_SLICE(",X-Vault-Token,X-Me")));
+    ck_assert(core_origin(core, CF_SLICE("https://b.example.evil"), arena, &headers) ==
+              ORIGIN_REFUSED);
+    ck_assert(core_origin(core, CF_SLICE("http://b.example"), arena, &headers) == ORIGIN_REFUSED);
+    ck_call(204, "POST", "sys/config/cors", "{\"allowed_origins\":\"*\"}");
+    ck_assert(core_origin(core, CF_SLICE("https://c.example"), arena, &headers) == ORIGIN_ALLOWED);
+    ck_call(204, "DELETE", "sys/config/cors", NULL);
+    ck_assert(core_origin(core, CF_SLICE("https://c.example"), arena, &headers) == ORIGIN_ANY);
+}
+END_TEST
+
+START_TEST(ui_headers)
+{
+    ck_call(404, "LIST", "sys/config/ui/headers", NULL);
+    uint64_t entries = fixture_index(f);
+    ck_call(200, "POST", "sys/config/ui/headers/X-Custom", "{\"values\":[\"a\",\"b\"]}");
+    ck_assert_uint_eq(fixture_index(f), entries + 1);
+    ck_call(200, "GET", "sys/config/ui/headers/x-custom", NULL); /* names know no case */
+    ck_at("data.value", "a");
+    ck_call(200, "GET", "sys/config/ui/headers/X-Custom?multivalue=true", NULL);
+    ck_at("data.values.1", "b");
+    ck_refused("X-Vault headers cannot be set", "POST", "sys/config/ui/headers/X-vault-A",
+               "{\"values\":\"v\"}");
+    ck_refused("header and values must be", "POST", "sys/config/ui/headers/A", "{}");
+    ck_refused("a header cannot", "POST", "sys/config/ui/headers/A", "{\"values\":[\"a\\nB: c\"]}");
+    ck_refused("header and values must be", "POST", "sys/config/ui/headers/a:b",
+               "{\"values\":[\"c\"]}");
+    ck_call(200, "POST", "sys/config/ui/headers/Content-Security-Policy", "{\"values\":\"x\"}");
+    ck_assert(strstr(fixture_at(f, "warnings.0"), "overriding default") != NULL);
+    ck_call(204, "DELETE", "sys/config/ui/headers/X-CUSTOM", NULL);
+    ck_call(404, "GET", "sys/config/ui/headers/X-Custom", NULL);
+    ck_call(204, "DELETE", "sys/config/ui/headers/content-security-policy", NULL);
+}
+END_TEST
+
+START_TEST(counters_and_router)
+{
+    ck_call(200, "GET", "sys/internal/counters/entities", NULL);
+    long before = strtol(fixture_at(f, "data.counters.entities.total"), NULL, 10);
+    ck_call(200, "POST", "identity/entity", "{\"name\":\"counted\"}");
+    ck_call(200, "GET", "sys/internal/counters/entities", NULL);
+    ck_assert_int_eq(strtol(fixture_at(f, "data.counters.entities.total"), NULL, 10), before + 1);
+    ck_call(404, "GET", "sys/internal/counters/requests", NULL);
+    ck_assert(fixture_error_has(f, "removed"));
+    ck_call(204, "GET", "sys/internal/counters/activity", NULL);
+    ck_call(200, "GET", "sys/internal/counters/config", NULL);
+    ck_at("data.enabled", "default-disabled");
+    ck_call(200, "GET", "sys/internal/inspect/router/root", NULL);
+    ck_at("data.root.sys/.type", "system");
+    ck_refused("unknown tag", "GET", "sys/internal/inspect/router/x", NULL);
+    ck_refused("nothing can be registered", "POST", "sys/plugins/catalog/secret/mine", "{}");
+    ck_refused("nothing can be registered", "DELETE", "sys/plugins/catalog/secret/kv", NULL);
+    ck_refused("there is nothing to reload", "POST", "sys/plugins/reload/backend", "{\"plugin\":\"kv\"}");
+    ck_call(404, "GET", "sys/license/status", NULL); /* as the community edition */
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {fixed_mounts,
@@ -380,7 +459,10 @@ int main(void)
                                   ui_mounts,
                                   tools,
                                   catalog,
-                                  password_policies};
+                                  password_policies,
+                                  cross_origin,
+                                  ui_headers,
+                                  counters_and_router};
     f = fixture_new();
     int status = test_run("node/core/sys", tests, sizeof(tests) / sizeof(tests[0]));
     fixture_free(f);
