@@ -43,7 +43,7 @@ static void digest_run(struct raft_job *job)
     }
     digest->result_ok = !atomic_load(&digest->stop) && kv_iterator_check(it, NULL) == CF_OK;
     digest->result = sum;
-    digest->took_us = loop_now_us() - began;
+    digest->result_us = loop_now_us() - began;
 }
 
 static void release(struct digest *digest)
@@ -59,6 +59,7 @@ static void digest_done(struct raft_job *job)
     struct digest *digest = cf_container(job, struct digest, job);
     release(digest);
     digest->busy = false;
+    digest->took_us = digest->result_us;
     atomic_store(&digest->wants, 0);
     if (digest->result_ok) {
         digest->own = digest->result;

@@ -115,8 +115,9 @@ struct digest {
     atomic_bool stop;
     bool result_ok;
     struct digest_sum result;
-    uint64_t took_us;
+    uint64_t result_us;
     /* Loop. */
+    uint64_t took_us;
     bool busy, is_diverged, is_split; /* split: states differ, and no majority agrees */
     struct digest_sum own, verdict;
     uint64_t ask, asked_us, seen_index, alarm_index, mismatches, count;

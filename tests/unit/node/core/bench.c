@@ -99,8 +99,17 @@ void bench_release(struct bench *bench, size_t i)
 static void read_index(void *context, struct read_wait *wait)
 {
     struct bench *bench = context;
+    pthread_mutex_lock(&bench->lock);
     bench->reads_asked++;
-    wait->done(wait, CF_OK, bench->appended);
+    uint64_t index = bench->appended;
+    pthread_mutex_unlock(&bench->lock);
+    wait->done(wait, CF_OK, index);
+}
+
+static bool read_ready(void *context)
+{
+    struct bench *bench = context;
+    return !bench->is_passive && !bench->asks;
 }
 
 static bool is_active(void *context)
@@ -148,7 +157,7 @@ struct bench *bench_new(void)
     pthread_mutex_init(&bench->lock, &recursive);
     pthread_mutexattr_destroy(&recursive);
     bench->kv = kv_open_memory();
-    struct proposer proposer = {bench, propose, read_index, is_active, is_active};
+    struct proposer proposer = {bench, propose, read_index, read_ready, is_active};
     struct core_config config = {.default_lease_ttl_s = 768 * 3600,
                                  .max_lease_ttl_s = 768 * 3600,
                                  .workers = 2,
@@ -352,6 +361,21 @@ void bench_wait_forwards(struct bench *bench, unsigned count)
             return;
         }
         struct timespec pause = {0, 10 * 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
+    }
+    abort();
+}
+
+void bench_wait_held(struct bench *bench, size_t count)
+{
+    for (int i = 0; i < 30000; i++) {
+        pthread_mutex_lock(&bench->lock);
+        size_t held = bench->held_count;
+        pthread_mutex_unlock(&bench->lock);
+        if (held == count) {
+            return;
+        }
+        struct timespec pause = {0, 1000 * 1000};
         (void)nanosleep(&pause, NULL);
     }
     abort();

@@ -37,6 +37,7 @@ struct bench {
     int64_t wrap_ttl_s; /* of requests that start */
     struct once once;   /* of requests that start, which are then forwarded ones */
     bool is_passive;    /* a standby: not active, reads ask */
+    bool asks;          /* active, and reads ask nevertheless: one of several voters */
     unsigned reads_asked;
     int64_t ahead_ns;    /* added to stamps */
     unsigned host_calls; /* of sys/bench-host */
@@ -77,6 +78,8 @@ int bench_call(struct bench *bench, const char *token, const char *operation, co
 /* A token of the body's making, into to (64 bytes). */
 void bench_token(struct bench *bench, const char *body, char *to);
 
+/* Waits (bounded) until so many proposals are held: who proposes may be another thread. */
+void bench_wait_held(struct bench *bench, size_t count);
 /* Held proposal number i (0: the oldest) goes to its append. */
 void bench_release(struct bench *bench, size_t i);
 /* Applies what was appended. */

@@ -243,10 +243,7 @@ START_TEST(no_write_past_a_new_device)
     set_up();
     b->holds = true;
     CF_OWNED(call) held = bench_start(b, NULL, "POST", "s/a", "{\"x\":\"1\"}");
-    for (int i = 0; i < 3000 && __atomic_load_n(&b->held_count, __ATOMIC_ACQUIRE) == 0; i++) {
-        struct timespec pause = {0, 10 * 1000 * 1000};
-        (void)nanosleep(&pause, NULL);
-    }
+    bench_wait_held(b, 1);
     b->holds = false;
     enable("b", "1", "");
     forget();

@@ -3,7 +3,9 @@
 #include "node/core/cache.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "node/base/host.h"
 #include "node/base/memory.h"
@@ -184,21 +186,22 @@ START_TEST(size_is_bounded)
 }
 END_TEST
 
-/* ---- one applier, many readers ---- */
+/* ---- one applier, threads that fill, threads that read ---- */
 
 #define KEYS 8
 #define ROUNDS 20000
 
+/* An object is made from key k and from the key after it. */
 struct race {
     struct cache *cache;
     _Atomic uint64_t published;
     _Atomic bool stop;
-    _Atomic uint64_t hits, wrong;
+    _Atomic uint64_t hits, old_hits, fills, dropped, wrong;
     /* The truth by index: which key entry i changed. */
     uint8_t changed[ROUNDS + 1];
 };
 
-/* The last entry that changed the key, as of the view. */
+/* What the key holds as of the view: the last entry that changed it. */
 static uint64_t truth(const struct race *race, unsigned key, uint64_t view)
 {
     while (view > 0 && race->changed[view] != key) {
@@ -207,33 +210,77 @@ static uint64_t truth(const struct race *race, unsigned key, uint64_t view)
     return view;
 }
 
+static uint64_t truth_of_both(const struct race *race, unsigned key, uint64_t view)
+{
+    return truth(race, key, view) + (truth(race, (key + 1) % KEYS, view) << 32);
+}
+
+static void name_of(unsigned key, char name[2])
+{
+    name[0] = (char)('a' + key);
+    name[1] = '\0';
+}
+
+/* A view, some of its entries ago. */
+static uint64_t some_view(const struct race *race, struct cf_prng *prng)
+{
+    uint64_t newest = atomic_load(&race->published);
+    return newest - cf_min(newest, cf_prng_below(prng, 4));
+}
+
+/* Reads its view, takes its time, and puts what it made: much of it has been overtaken by then. */
+static void *filler(void *arg)
+{
+    struct race *race = arg;
+    struct cf_prng prng;
+    cf_prng_seed(&prng, (uint64_t)(uintptr_t)&prng);
+    while (!atomic_load(&race->stop)) {
+        uint64_t view = some_view(race, &prng);
+        unsigned key = (unsigned)cf_prng_below(&prng, KEYS), other = (key + 1) % KEYS;
+        struct thing *thing = thing_new(view, key, truth_of_both(race, key, view));
+        char name[2];
+        name_of(key, name);
+        thing->keys[1] = other;
+        thing->object.key_count = 2;
+        for (uint64_t i = cf_prng_below(&prng, 3); i > 0; i--) {
+            sched_yield();
+        }
+        cache_put(race->cache, CACHE_TOKEN, cf_slice_str(name), &thing->object);
+        race->fills++;
+        race->dropped += !cache_unchanged(race->cache, key, view, view) ||
+                         !cache_unchanged(race->cache, other, view, view);
+        cache_object_unref(&thing->object);
+    }
+    return NULL;
+}
+
+/* Whatever it gets at a view is what a reader of that view would have made itself. */
 static void *reader(void *arg)
 {
     struct race *race = arg;
     struct cf_prng prng;
     cf_prng_seed(&prng, (uint64_t)(uintptr_t)&prng);
     while (!atomic_load(&race->stop)) {
-        uint64_t newest = atomic_load(&race->published);
-        uint64_t view = newest - cf_min(newest, cf_prng_below(&prng, 3)); /* views may be old */
+        uint64_t view = some_view(race, &prng);
         unsigned key = (unsigned)cf_prng_below(&prng, KEYS);
-        char name[2] = {(char)('a' + key), '\0'};
+        char name[2];
+        name_of(key, name);
         struct cache_object *object = cache_get(race->cache, CACHE_TOKEN, cf_slice_str(name), view);
-        uint64_t want = truth(race, key, view);
         if (object != NULL) {
+            uint64_t value = cf_container(object, struct thing, object)->value;
             race->hits++;
-            race->wrong += cf_container(object, struct thing, object)->value != want;
+            race->old_hits += object->index != view;
+            race->wrong += value != truth_of_both(race, key, view);
             cache_object_unref(object);
-        } else {
-            put(race->cache, name, view, key, want);
         }
     }
     return NULL;
 }
 
-START_TEST(an_applier_and_readers)
+START_TEST(fills_while_the_applier_invalidates)
 {
     struct race *race = cf_new(struct race);
-    pthread_t threads[3];
+    pthread_t threads[4];
     struct cf_prng prng;
     cf_prng_seed(&prng, 7);
     race->cache = cache_new(64);
@@ -242,7 +289,7 @@ START_TEST(an_applier_and_readers)
         race->changed[i] = (uint8_t)cf_prng_below(&prng, KEYS);
     }
     for (size_t i = 0; i < CF_LENGTH(threads); i++) {
-        ck_assert_int_eq(pthread_create(&threads[i], NULL, reader, race), 0);
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, i % 2 == 0 ? filler : reader, race), 0);
     }
     for (uint64_t i = 1; i <= ROUNDS; i++) {
         cache_changed(race->cache, race->changed[i],
@@ -252,14 +299,22 @@ START_TEST(an_applier_and_readers)
             cache_changed_all(race->cache, i);
             cache_clear(race->cache);
         }
+        if (i % 16 == 0) {
+            sched_yield();
+        }
     }
-    while (atomic_load(&race->hits) == 0) {
+    /* Nothing changes any more: fills stay, and are found by views of other indexes, too. */
+    for (unsigned i = 0; i < 60000 && atomic_load(&race->old_hits) < 100; i++) {
+        struct timespec pause = {0, 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
     }
     atomic_store(&race->stop, true);
     for (size_t i = 0; i < CF_LENGTH(threads); i++) {
         pthread_join(threads[i], NULL);
     }
     ck_assert_uint_eq(race->wrong, 0);
+    ck_assert_uint_ge(race->old_hits, 100);
+    ck_assert_uint_ge(race->dropped, 1);
     cache_free(race->cache);
     cf_free(race);
 }
@@ -267,4 +322,4 @@ END_TEST
 
 TEST_MAIN("node/core/cache", change_clock, good_exactly_when_nothing_changed_after_both, every_key_counts,
           shared_slots_only_miss, newer_fills_stay, the_overtaken_is_not_kept,
-          objects_outlive_their_place, size_is_bounded, an_applier_and_readers)
+          objects_outlive_their_place, size_is_bounded, fills_while_the_applier_invalidates)

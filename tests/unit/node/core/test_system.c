@@ -77,24 +77,6 @@ static size_t counted(void)
     return value.size;
 }
 
-static size_t held(void)
-{
-    pthread_mutex_lock(&b->lock);
-    size_t count_held = b->held_count;
-    pthread_mutex_unlock(&b->lock);
-    return count_held;
-}
-
-/* The job has run and its proposal is held. */
-static void wait_held(size_t want)
-{
-    for (int i = 0; i < 3000 && held() != want; i++) {
-        struct timespec pause = {0, 1000 * 1000};
-        (void)nanosleep(&pause, NULL);
-    }
-    ck_assert_uint_eq(held(), want);
-}
-
 START_TEST(one_run_one_entry)
 {
     struct job job = {0};
@@ -157,9 +139,9 @@ START_TEST(a_loser_runs_again)
     set_up();
     b->holds = true;
     submit(&first);
-    wait_held(1);
+    bench_wait_held(b, 1);
     submit(&second);
-    wait_held(2);
+    bench_wait_held(b, 2);
     b->holds = false;
     bench_release(b, 0);
     bench_release(b, 0);
@@ -180,15 +162,15 @@ START_TEST(tickets)
     set_up();
     b->holds = true;
     submit(&old);
-    wait_held(1);
+    bench_wait_held(b, 1);
     submit(&winner);
-    wait_held(2);
+    bench_wait_held(b, 2);
     bench_release(b, 1);
     bench_wait(&winner.is_done);
     old.ran = false;
     bench_release(b, 0); /* loses, has a ticket now, is held again */
     bench_wait(&old.ran);
-    wait_held(1);
+    bench_wait_held(b, 1);
     b->holds = false;
     submit(&young);
     unsigned conflicts = 0;
