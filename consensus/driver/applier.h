@@ -69,6 +69,10 @@ struct applier {
     cf_status (*admit)(void *context, struct raft_proposal *proposal, uint64_t index, uint64_t term,
                        struct cf_error *err);
 
+    /* Any thread: the feature level that a command needs (node/base/level.h), by its payload. The driver refuses
+     * entries above its own level, and keeps the highest one with the state. NULL: all need the first one. */
+    uint32_t (*level)(void *context, struct cf_slice payload);
+
     /* Applier: adds the effects of n entries, in order, to the batch. It must depend on nothing but
      * the state before and the entries: after a crash the tail is applied a second time. The driver
      * adds the applied index and commits without WAL. Keys must not begin with a zero byte. An

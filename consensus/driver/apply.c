@@ -38,6 +38,7 @@ static cf_status add_run(struct raft_driver *driver, struct raft_entry *const *r
     if (commands == 0) {
         return CF_OK;
     }
+    CF_TRY(level_note_entries(driver, views, commands, err));
     return driver->applier.apply(driver->applier.context, views, commands, driver->apply.batch,
                                  err);
 }
@@ -90,9 +91,13 @@ static void switch_state(struct raft_driver *driver, struct kv_family *state,
                          struct raft_applied at)
 {
     struct apply *apply = &driver->apply;
+    struct cf_error err = {0};
     kv_family_unref(apply->state);
     apply->state = state;
     apply->at = at;
+    if (level_check_store(driver, &err) != CF_OK) { /* the offer had said so */
+        driver_fatal(driver, RAFT_EXIT_CORRUPT, &err);
+    }
     driver->applier.state_changed(driver->applier.context, state, at.index, at.term,
                                   RAFT_STATE_INSTALLED);
     atomic_store(&driver->applied, at.index);

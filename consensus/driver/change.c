@@ -72,6 +72,12 @@ static cf_status begin_change(struct raft_driver *driver, const struct raft_memb
     return CF_OK;
 }
 
+cf_status change_members(struct raft_driver *driver, const struct raft_membership *target,
+                         struct cf_error *err)
+{
+    return begin_change(driver, target, NULL, NULL, err);
+}
+
 /* The configuration in force as a target; a joint one is refused by the core anyhow. */
 static struct raft_membership current(struct raft_driver *driver)
 {
@@ -82,6 +88,7 @@ cf_status raft_driver_add(struct raft_driver *driver, uint64_t id, const char *a
                           const char *name, uint32_t features, raft_change_fn done, void *context,
                           struct cf_error *err)
 {
+    CF_TRY(level_admits_member(driver, features, err));
     struct raft_membership target = current(driver);
     const struct raft_member *known = raft_membership_find(&target, id);
     uint8_t role = known != NULL ? known->role : RAFT_LEARNER;
@@ -126,6 +133,7 @@ cf_status raft_driver_replace(struct raft_driver *driver, uint64_t old, uint64_t
                               bool as_learner, raft_change_fn done, void *context,
                               struct cf_error *err)
 {
+    CF_TRY(level_admits_member(driver, features, err));
     struct raft_membership target = current(driver);
     const struct raft_member *gone = raft_membership_find(&target, old);
     if (gone == NULL) {
@@ -177,5 +185,6 @@ void change_tick(struct raft_driver *driver, uint64_t now_us)
         }
     }
     change_applied(driver, atomic_load(&driver->applied));
+    level_tick(driver);
     autopilot_tick(driver, now_us);
 }

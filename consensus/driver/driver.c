@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "consensus/driver/driver_int.h"
+#include "node/base/level.h"
 #include "node/base/log.h"
 
 /* ---- the end of the process */
@@ -97,6 +98,7 @@ static void handle(struct raft_driver *driver, const struct raft_ready *ready)
     if (ready->membership_changed) {
         atomic_store(&driver->read_now, false); /* until driver_leadership has looked again */
         frames_tell_peers(driver);
+        level_changed(driver);
     }
     if (ready->soft_changed || ready->membership_changed) {
         announce_role(driver);
@@ -191,6 +193,7 @@ static void or_default(uint64_t *value, uint64_t other)
 
 static void fill_defaults(struct raft_driver_options *options)
 {
+    options->features = options->features != 0 ? options->features : cf_feature_level();
     or_default(&options->heartbeat_us, 50 * 1000);
     or_default(&options->election_us, 500 * 1000);
     or_default(&options->trailing_entries, 20000);
@@ -350,6 +353,10 @@ cf_status raft_driver_start(const struct raft_driver_options *options, struct ra
         status = check_alone(driver, &loaded, err);
     }
     if (status == CF_OK) {
+        status = level_check_store(driver, err);
+    }
+    if (status == CF_OK) {
+        level_changed(driver);
         start_all(driver, &loaded);
         *ret = driver;
     } else {

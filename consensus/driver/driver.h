@@ -36,7 +36,7 @@ struct raft_driver_options {
     struct raft_store *store; /* borrowed; has an identity */
     struct applier applier;   /* copied */
     uint64_t seed;            /* random: the core's timers and the incarnation come from it */
-    uint32_t features;        /* feature level of this node */
+    uint32_t features; /* feature level of this node; 0: that of the build (node/base/level.h) */
     uint32_t condition;       /* RAFT_SEALED at the start? */
     /* The rest may be 0: defaults. */
     uint64_t heartbeat_us, election_us; /* 50 ms, 500 ms */
@@ -145,6 +145,8 @@ struct raft_driver_status {
      * are refused); how many sums were made here and, on a leader, how many did not agree. */
     bool diverged, digest_split;
     uint64_t digests, digest_mismatches, digest_index;
+    /* Feature levels: of this build, in force, and what reading this node's state takes. */
+    uint32_t feature_level, level, state_level;
     uint64_t disk_stalls; /* how often leadership was given up for it */
     uint64_t queue_entries, queue_bytes; /* proposals that wait for the loop */
     uint64_t log_bytes;
@@ -164,6 +166,8 @@ struct raft_clocks {
     unsigned heard, voters; /* heard includes this node when it votes */
 };
 void raft_driver_clocks(struct raft_driver *driver, struct raft_clocks *ret);
+/* The feature level in force: nothing above it may be proposed or said (level.c). Exact on the loop. */
+uint32_t raft_driver_level(const struct raft_driver *driver);
 /* Exact; one atomic load each. leader 0: unknown. */
 uint64_t raft_driver_applied(const struct raft_driver *driver);
 bool raft_driver_is_leader(const struct raft_driver *driver); /* leads and takes proposals */

@@ -12,6 +12,7 @@
  *   retention.c flushing, cutting, reading the log
  *   change.c    membership and leadership changes
  *   autopilot.c which of them the leader makes by itself
+ *   level.c     feature levels
  *   status.c    what others may see
  *   snap_send.c, snap_receive.c   snapshots
  */
@@ -82,6 +83,7 @@ struct apply {
     /* The thread's own. */
     struct kv_family *state;
     struct raft_applied at;
+    uint32_t level; /* that reading the state takes */
     struct kv_batch *batch;
 };
 
@@ -125,6 +127,17 @@ struct digest {
         uint64_t id;
         struct digest_sum sum;
     } peers[RAFT_MEMBERS_MAX];
+};
+
+/* Feature levels; level.c. Loop. */
+struct levels {
+    struct {
+        uint64_t id;
+        uint32_t features;
+    } heard[RAFT_MEMBERS_MAX]; /* as the nodes say in their frames */
+    size_t next;
+    bool is_behind; /* the configuration is at a level that this build does not know */
+    uint64_t refused_us;
 };
 
 /* A run of entries that a lagging follower needs, read by a worker. */
@@ -247,6 +260,8 @@ struct raft_driver {
     struct raft_clocks clocks_now; /* guarded by status_lock */
 
     struct digest digest;
+    struct levels levels;
+    atomic_uint_fast32_t level, state_level; /* in force; of what was applied */
     /* health.c; loop. */
     bool recovering, recovered_busy; /* recovering: the store says so */
     struct raft_job recovered_job;
@@ -344,6 +359,18 @@ void digest_tell(struct raft_driver *driver, struct raft_frame *frame);
 uint64_t digest_bound(struct raft_driver *driver, uint64_t at, uint64_t target);
 void digest_capture(struct raft_driver *driver, struct kv_family *state, uint64_t at);
 
+/* level.c */
+void level_changed(struct raft_driver *driver); /* loop: the configuration did, or what a node says */
+void level_heard(struct raft_driver *driver, uint64_t from, uint32_t features); /* loop */
+void level_tick(struct raft_driver *driver);                                    /* loop */
+cf_status level_admits_member(struct raft_driver *driver, uint32_t features, struct cf_error *err);
+bool level_takes_snapshot(struct raft_driver *driver, uint32_t level); /* loop */
+/* CF_UNSUPPORTED: what the store holds is above this build. At the start, before the threads. */
+cf_status level_check_store(struct raft_driver *driver, struct cf_error *err);
+/* Applier: the level goes into the batch where these entries raise it. CF_UNSUPPORTED. */
+cf_status level_note_entries(struct raft_driver *driver, const struct raft_entry_view *entries,
+                             size_t count, struct cf_error *err);
+
 /* health.c */
 void health_tick(struct raft_driver *driver, uint64_t now_us);
 /* Loop: is there room for a proposal of so many bytes? frees: it removes more than it writes. */
@@ -369,6 +396,9 @@ uint64_t retention_floor(const struct raft_driver *driver);
 void change_applied(struct raft_driver *driver, uint64_t applied);
 void change_lost(struct raft_driver *driver);
 void change_tick(struct raft_driver *driver, uint64_t now_us);
+/* Loop: as raft_driver_add, for any target, and nobody is told how it ended. */
+cf_status change_members(struct raft_driver *driver, const struct raft_membership *target,
+                         struct cf_error *err);
 void change_stop(struct raft_driver *driver);
 
 /* autopilot.c */

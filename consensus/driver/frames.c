@@ -158,6 +158,7 @@ static size_t entry_bytes(const struct raft_msg *msg)
 
 static void take_frame(struct raft_driver *driver, const struct raft_frame *frame)
 {
+    level_heard(driver, frame->msg.from, frame->features);
     switch (frame->kind) {
     case RAFT_FRAME_SNAP_OFFER:
     case RAFT_FRAME_SNAP_CHUNK:

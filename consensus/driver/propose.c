@@ -309,7 +309,8 @@ void driver_leadership(struct raft_driver *driver)
     }
     /* Everything that earlier leaders had acknowledged is in our state before we check anything
      * against it: the write window can start empty. */
-    bool accepting = leads && !driver->digest.is_diverged && atomic_load(&driver->applied) >= driver->ready_index;
+    bool accepting = leads && !driver->digest.is_diverged && !driver->levels.is_behind &&
+                     atomic_load(&driver->applied) >= driver->ready_index;
     if (accepting && driver->announced_term != soft->term) {
         driver->announced_term = soft->term;
         if (driver->applier.became_leader != NULL) {

@@ -3,6 +3,7 @@
 
 #include "consensus/driver/driver_int.h"
 #include "consensus/driver/store_int.h"
+#include "node/base/level.h"
 
 #define GENERATION_SHIFT 32
 
@@ -45,7 +46,8 @@ static cf_status plan(const struct raft_loaded *loaded, const struct cf_random *
     is->epoch = (raft_epoch_generation(is->identity.recovery_epoch) + 1) << GENERATION_SHIFT | draw;
     is->entry_index = is->last_index + 1;
     is->entry_term = is->term + RAFT_RECOVERY_TERMS;
-    return raft_membership_set(&is->next, is->identity.node_id, RAFT_VOTER, 0, address, name, err);
+    return raft_membership_set(&is->next, is->identity.node_id, RAFT_VOTER, cf_feature_level(), address,
+                               name, err);
 }
 
 cf_status raft_recovery_plan(struct raft_store *store, const struct cf_random *random,

@@ -158,6 +158,10 @@ static void on_offer(struct raft_driver *driver, const struct raft_frame *frame)
         driver->frames_refused++;
         return;
     }
+    if (!level_takes_snapshot(driver, frame->snap.level)) {
+        answer_status(driver, frame, RAFT_FRAME_SNAP_OFFER_R, CF_UNSUPPORTED);
+        return;
+    }
     cf_status status =
         raft_snapshot_offer(driver->raft, loop_now_us(), frame->msg.from, frame->msg.term,
                             frame->snap.index, frame->snap.term, NULL);

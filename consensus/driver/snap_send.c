@@ -28,6 +28,7 @@ struct snap_send {
     struct raft_driver *driver;
     uint64_t peer, id;
     struct raft_base base;
+    uint32_t level; /* that the state needs */
     struct kv_snapshot *snapshot;
     struct kv_family *state;
     struct kv_iterator *iterator;
@@ -100,6 +101,7 @@ static void send_offer(struct snap_send *send, uint64_t now_us)
     raft_membership_encode(&send->base.membership, &membership);
     struct raft_frame frame = frame_for(send, RAFT_FRAME_SNAP_OFFER);
     frame.snap.membership = cf_buf_slice(&membership);
+    frame.snap.level = send->level;
     frame.snap.bytes = kv_approximate_size(send->state, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
     send->last_sent_us =
         driver_send(send->driver, &frame) ? now_us : 0; /* 0: the next tick again */
@@ -256,6 +258,10 @@ void snap_send_start(struct raft_driver *driver, const struct raft_snap_send *wa
     struct raft_base base = {0};
     cf_status status =
         raft_store_read_applied((struct kv_view){kv, snapshot}, state, &applied, NULL);
+    uint32_t level = 0;
+    if (status == CF_OK) {
+        status = raft_store_read_level((struct kv_view){kv, snapshot}, state, &level, NULL);
+    }
     if (status == CF_OK) {
         status = raft_describe(driver->raft, applied.index, &base, NULL);
     }
@@ -275,6 +281,7 @@ void snap_send_start(struct raft_driver *driver, const struct raft_snap_send *wa
     send->peer = want->peer;
     send->id = cf_prng_next(&driver->prng);
     send->base = base;
+    send->level = level;
     send->snapshot = snapshot;
     send->state = state;
     send->progress_us = loop_now_us();

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "consensus/driver/store_int.h"
+#include "node/base/level.h"
 
 #define STATE_PREFIX "state-"
 #define KEY_APPLIED CF_SLICE("\0applied")
+#define KEY_LEVEL CF_SLICE("\0level")
 #define KEY_CONFIG CF_SLICE("\0config")
 
 /* ---- opening */
@@ -192,7 +194,8 @@ cf_status raft_store_bootstrap(struct raft_store *store, const struct raft_ident
                                const char *address, const char *name, struct cf_error *err)
 {
     struct raft_membership membership = {0};
-    CF_TRY(raft_membership_set(&membership, identity->node_id, RAFT_VOTER, 0, address, name, err));
+    CF_TRY(raft_membership_set(&membership, identity->node_id, RAFT_VOTER, cf_feature_level(), address,
+                               name, err));
     return found(store, identity, &membership, err);
 }
 
@@ -508,6 +511,30 @@ cf_status raft_store_read_applied(struct kv_view view, struct kv_family *state,
     KV_VALUE(value) = {0};
     cf_status got = kv_get(view, state, KEY_APPLIED, &value, err);
     return decode_applied(got, &value, ret, err);
+}
+
+void raft_store_add_level(struct kv_batch *batch, struct kv_family *state, uint32_t level)
+{
+    uint8_t bytes[5] = {RECORD_VERSION};
+    cf_put_u32(bytes + 1, level);
+    kv_batch_put(batch, state, KEY_LEVEL, cf_slice_of(bytes, sizeof(bytes)));
+}
+
+cf_status raft_store_read_level(struct kv_view view, struct kv_family *state, uint32_t *ret,
+                                struct cf_error *err)
+{
+    KV_VALUE(value) = {0};
+    *ret = LEVEL_FIRST;
+    cf_status got = kv_get(view, state, KEY_LEVEL, &value, err);
+    if (got == CF_NOT_FOUND) {
+        return CF_OK;
+    }
+    CF_TRY(got);
+    if (value.bytes.size != 5 || value.bytes.data[0] != RECORD_VERSION) {
+        return cf_fail(err, CF_CORRUPT, "the record of the state's feature level is damaged");
+    }
+    *ret = cf_get_u32(value.bytes.data + 1);
+    return CF_OK;
 }
 
 cf_status raft_store_flushed(struct raft_store *store, struct raft_applied *ret,

@@ -6,7 +6,7 @@
  *   family `meta`       identity, hard state, base of the log, name of the current state family,
  *                       where the CONFIG entries are, and opaque records of others (TLS keys)
  *   family `state-<n>`  the state machine: keys and values are opaque here, except the reserved
- * keys that begin with a zero byte: "\0applied" and "\0config"
+ * keys that begin with a zero byte: "\0applied", "\0config" and "\0level"
  *
  * `log` and `meta` are written with the WAL and synced; the state without, with "\0applied" in the
  * same batch as the effects (consensus.md 11). A snapshot is installed into a fresh state family
@@ -151,6 +151,11 @@ struct kv_family *raft_store_state(struct raft_store *store);
 /* Adds "\0applied" (and "\0config" when membership is not NULL) to a batch of effects. */
 void raft_store_add_applied(struct kv_batch *batch, struct kv_family *state,
                             struct raft_applied applied, const struct raft_membership *membership);
+/* The feature level that reading this family takes (node/base/level.h): the highest of what was applied. 1 where
+ * nothing is said. CF_CORRUPT. */
+void raft_store_add_level(struct kv_batch *batch, struct kv_family *state, uint32_t level);
+CF_CHECKED cf_status raft_store_read_level(struct kv_view view, struct kv_family *state,
+                                           uint32_t *ret, struct cf_error *err);
 /* {0, 0} when the family has none yet. view: now, or a snapshot. CF_CORRUPT. */
 CF_CHECKED cf_status raft_store_read_applied(struct kv_view view, struct kv_family *state,
                                              struct raft_applied *ret, struct cf_error *err);

@@ -90,6 +90,7 @@ static void fill_snap(const struct raft_snap_fields *snap, Coffer__Raft__Snap *t
     to->bytes = snap->bytes;
     to->status = snap->status;
     to->crc32c = snap->crc32c;
+    to->level = snap->level;
     to->membership = binary(snap->membership);
     to->data = binary(snap->data);
     to->key = binary(snap->key);
@@ -165,6 +166,7 @@ static void read_snap(const Coffer__Raft__Snap *from, struct raft_snap_fields *r
     ret->bytes = from->bytes;
     ret->status = from->status;
     ret->crc32c = from->crc32c;
+    ret->level = from->level;
     ret->membership = slice(from->membership);
     ret->data = slice(from->data);
     ret->key = slice(from->key);

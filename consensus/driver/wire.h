@@ -24,6 +24,7 @@ struct raft_snap_fields {
     uint64_t index, term; /* of the snapshot */
     uint64_t seq, records, sum, bytes;
     uint32_t status, crc32c;
+    uint32_t level; /* SNAP_OFFER: what the state needs */
     struct cf_slice membership, data, key;
 };
 

@@ -33,10 +33,7 @@ struct rpc_client;
 struct rpc_call;
 struct rpc_pending;
 
-enum {
-    RPC_PROTOCOL = 1,
-    RPC_FEATURE_LEVEL = 1, /* what this build can read and write */
-};
+#define RPC_PROTOCOL 1
 #define RPC_QUEUE_MAX_DEFAULT ((size_t)32 << 20) /* bytes that wait on one link */
 
 /* Traffic of different temper gets connections of its own: bulk never delays a heartbeat. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/base/level.h"
 #include "node/base/memory.h"
 #include "node/cluster/rpc_int.h"
 #include "node/crypto/x509.h"
@@ -37,7 +38,7 @@ static void pack_hello(const struct rpc *rpc, const struct node_tls *tls, enum r
     sender.node_id = text(is->id);
     sender.incarnation = rpc->incarnation;
     hello.protocol = RPC_PROTOCOL;
-    hello.feature_level = RPC_FEATURE_LEVEL;
+    hello.feature_level = cf_feature_level();
     hello.sender = &sender;
     hello.traffic = (uint32_t)traffic;
     hello.version = text(rpc->version);
@@ -70,6 +71,12 @@ static cf_status check_sender(const struct rpc_link *link, const Coffer__Hello *
                        "common",
                        hello->protocol, RPC_PROTOCOL);
     }
+    if (hello->feature_level + 1 < cf_feature_level()) {
+        return cf_fail(err, CF_UNSUPPORTED,
+                       "the peer speaks feature level %u, this node %u and the one before: upgrade the "
+                       "peer, by the versions in between",
+                       hello->feature_level, cf_feature_level());
+    }
     if (sender == NULL || !cf_slice_is(message_slice(sender->cluster_id), is->cluster) ||
         !cf_slice_is(message_slice(sender->role), is->role) ||
         !cf_slice_is(message_slice(sender->node_id), is->id)) {
@@ -98,7 +105,7 @@ static cf_status read_hello(struct rpc_link *link, struct cf_slice payload, stru
     }
     peer->incarnation = hello->sender->incarnation;
     peer->level =
-        hello->feature_level < RPC_FEATURE_LEVEL ? hello->feature_level : RPC_FEATURE_LEVEL;
+        hello->feature_level < cf_feature_level() ? hello->feature_level : cf_feature_level();
     copy_text(peer->cluster_address, sizeof(peer->cluster_address), hello->cluster_address);
     copy_text(peer->api_address, sizeof(peer->api_address), hello->api_address);
     copy_text(peer->version, sizeof(peer->version), hello->version);

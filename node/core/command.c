@@ -1,6 +1,7 @@
 /* node/core/command.c: log entries to protobuf and back. */
 #include "node/core/command.h"
 
+#include "node/base/level.h"
 #include "node/base/memory.h"
 #include "proto/log.pb-c.h"
 #include "proto/message.h"
@@ -76,12 +77,40 @@ static void encode_shipped(struct cf_buf *to, const struct command *command,
     cf_free(entries);
 }
 
+/* ---- the level that an entry needs ---- */
+
+static unsigned ops_level(const struct op *ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i].key.class == CLASS_CLUSTER && ops[i].key.ns == NAMESPACE_ROOT &&
+            cf_slice_starts(ops[i].key.name, CF_SLICE(AREA_REQUEST))) {
+            return LEVEL_REQUEST_RECORDS;
+        }
+    }
+    return LEVEL_FIRST;
+}
+
+static unsigned level_of(const struct command *command)
+{
+    unsigned level = ops_level(command->ops, command->op_count);
+    for (size_t i = 0; i < command->entry_count && level < LEVEL_NEWEST; i++) {
+        unsigned needed = ops_level(command->entries[i].ops, command->entries[i].op_count);
+        level = needed > level ? needed : level;
+    }
+    return level;
+}
+
+unsigned command_level(struct cf_slice payload)
+{
+    return payload.size >= COMMAND_HEADER_SIZE ? payload.data[8] : LEVEL_FIRST;
+}
+
 cf_status command_encode(struct cf_buf *to, const struct command *command, struct cf_error *err)
 {
     struct packed_ops ops = pack_ops(command->ops, command->op_count);
     const size_t before = to->size;
     cf_buf_add_u64(to, 0); /* the stamp: see command_set_stamp() */
-    cf_buf_add_byte(to, COMMAND_FEATURE_LEVEL);
+    cf_buf_add_byte(to, (uint8_t)level_of(command));
     cf_buf_add_byte(to, (uint8_t)command->id);
     switch (command->id) {
     case COMMAND_WRITE: {
@@ -196,10 +225,10 @@ cf_status command_decode(struct cf_slice payload, struct arena *arena, struct co
     *ret = (struct command){.stamp_ns = (int64_t)cf_get_u64(payload.data),
                             .feature_level = payload.data[8],
                             .id = (enum command_id)payload.data[9]};
-    if (ret->feature_level > COMMAND_FEATURE_LEVEL) {
+    if (ret->feature_level > cf_feature_level()) {
         return cf_fail(err, CF_UNSUPPORTED,
                        "log entry needs feature level %u, this node has %u: upgrade it",
-                       ret->feature_level, COMMAND_FEATURE_LEVEL);
+                       ret->feature_level, cf_feature_level());
     }
     if (ret->id == COMMAND_TICK) {
         return CF_OK;

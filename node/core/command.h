@@ -17,7 +17,6 @@
 #include "node/core/key.h"
 
 #define COMMAND_HEADER_SIZE ((size_t)10)
-#define COMMAND_FEATURE_LEVEL 1
 #define TRANSACTION_BYTES_MAX ((size_t)8 << 20)
 
 enum command_id {
@@ -63,6 +62,8 @@ CF_CHECKED cf_status command_encode(struct cf_buf *to, const struct command *com
  * newer feature level. */
 CF_CHECKED cf_status command_decode(struct cf_slice payload, struct arena *arena,
                                     struct command *ret, struct cf_error *err);
+/* The feature level that a payload needs (node/base/level.h), by what is in it: command_encode() wrote it down. */
+unsigned command_level(struct cf_slice payload);
 /* At append. payload holds at least COMMAND_HEADER_SIZE bytes. */
 void command_set_stamp(struct cf_buf *payload, int64_t stamp_ns);
 

@@ -50,6 +50,12 @@ enum once_next once_failed(struct once *once, cf_status status, bool sent, bool 
     return now_us < seek_until_us ? ONCE_TRY_AGAIN : ONCE_UNTOUCHED;
 }
 
+bool once_withdraw(struct once *once)
+{
+    once->is_present = false;
+    return once->tries == 1;
+}
+
 bool once_regroup(struct once *once, uint64_t group, unsigned *count)
 {
     once->group = group;

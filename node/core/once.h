@@ -32,12 +32,14 @@
 
 struct once {
     bool is_present;
+    bool is_own; /* this node gave the id */
     uint8_t id[ONCE_ID_SIZE];
     uint8_t key[ONCE_KEY_SIZE]; /* one-time: the kept answer is encrypted under it; stored nowhere */
     uint64_t group;             /* once_group() at the first try */
     uint32_t tries;             /* 1: no try before this one can have run */
     /* Said by the run: */
     uint64_t regroup; /* not 0: not run; ask again under this group */
+    bool no_records;  /* not run: ask again without an id (once_withdraw) */
     bool is_final;    /* the outcome is unknown and will stay so */
 };
 
@@ -75,6 +77,9 @@ enum once_next {
 enum once_next once_failed(struct once *once, cf_status status, bool sent, bool repeatable,
                            uint64_t now_us, uint64_t seek_until_us, uint64_t outcome_until_us);
 /* Not run: the active node asks for another group. False: too often. */
+/* The active node keeps no records yet (node/base/level.h): who gave the id takes it back, for good. False: an
+ * earlier try may have run, so the outcome is unknown. */
+bool once_withdraw(struct once *once);
 bool once_regroup(struct once *once, uint64_t group, unsigned *count);
 
 #endif

@@ -1,6 +1,7 @@
 /* node/server/admit.c: the cluster's side of a join: challenge, proof, certificate, membership. */
 #include <stdio.h>
 
+#include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/system.h"
@@ -97,7 +98,7 @@ static cf_status read_candidate(struct request *rq, struct candidate *candidate,
     CF_TRY(request_string(rq, "cluster_address", &address, err));
     CF_TRY(request_string(rq, "csr", &csr, err));
     CF_TRY(request_bool(rq, "non_voter", false, &candidate->is_non_voter, err));
-    CF_TRY(request_int(rq, "feature_level", RPC_FEATURE_LEVEL, &features, err));
+    CF_TRY(request_int(rq, "feature_level", cf_feature_level(), &features, err));
     candidate->features = features > 0 ? (uint32_t)cf_min(features, INT32_MAX) : 0;
     if (name.size == 0 || name.size >= sizeof(candidate->name) || address.size == 0 ||
         address.size >= sizeof(candidate->address) || csr.size > CSR_MAX ||

@@ -435,6 +435,7 @@ static struct json *server_of(struct request *rq, const struct raft_driver_statu
     json_set_int(rq->arena, server, "last_term", (int64_t)term);
     json_set_int(rq->arena, server, "last_index", (int64_t)last);
     json_set_text(rq->arena, server, "last_contact", raft_last_contact(rq, status, peer));
+    json_set_int(rq->arena, server, "feature_level", peer->features);
     json_set_string(rq->arena, server, "version",
                     peer->id == status->id ? CF_SLICE(COFFER_VERSION)
                                            : cluster_peer_version(node, rq->arena, peer->id));

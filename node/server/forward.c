@@ -102,6 +102,14 @@ static void take_response(struct forwarded *forwarded, struct cf_slice bytes)
         }
         return;
     }
+    if (response->no_records) {
+        if (once_withdraw(&rq->once)) {
+            loop_timer_set(forwarded->retry, loop_now_us());
+        } else {
+            finish(forwarded, CF_UNKNOWN_OUTCOME);
+        }
+        return;
+    }
     if (response->status < 200 || response->status > 599) {
         failed(forwarded, CF_UNKNOWN_OUTCOME, true);
         return;
@@ -196,7 +204,7 @@ static void start(void *arg)
 void cluster_forward(void *context, struct request *rq, bool to_primary)
 {
     struct node *node = context;
-    once_begin(node, rq);
+    once_begin(node, rq, to_primary);
     if (to_primary) {
         node_replication_forward(node, rq);
         return;

@@ -73,7 +73,8 @@ static void reply(void *arg)
     }
     message.index = rq->index;
     message.regroup = rq->once.regroup;
-    if (rq->once.regroup == 0 && ask_again(serving)) {
+    message.no_records = rq->once.no_records;
+    if (rq->once.regroup == 0 && !rq->once.no_records && ask_again(serving)) {
         give(serving, rq->error.status, CF_SLICE_EMPTY);
     } else {
         message_pack(&message.base, &bytes);
@@ -126,6 +127,10 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
 static void submit(void *arg)
 {
     struct serving *serving = arg;
+    if (!once_admits(serving->node, &serving->rq)) {
+        served(&serving->rq);
+        return;
+    }
     core_submit(serving->node->core, &serving->rq);
 }
 

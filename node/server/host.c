@@ -83,8 +83,10 @@ static void ha_status_run(void *arg)
     json_set_bool(rq->arena, self, "active_node", true);
     json_set(rq->arena, self, "last_echo", json_null());
     json_set_text(rq->arena, self, "version", COFFER_VERSION);
-    json_array_add(rq->arena, nodes, self);
     const struct raft_driver_status *status = raft_status_of(rq);
+    json_set_text(rq->arena, self, "upgrade_version", COFFER_VERSION);
+    json_set_int(rq->arena, self, "feature_level", status->feature_level);
+    json_array_add(rq->arena, nodes, self);
     for (size_t i = 0; i < status->peer_count; i++) {
         const struct raft_peer_info *peer = &status->peers[i];
         if (peer->id == status->id) {
@@ -103,9 +105,13 @@ static void ha_status_run(void *arg)
         json_set_text(rq->arena, other, "last_echo", peer->heard_us != 0 ? time : NULL);
         json_set_string(rq->arena, other, "version",
                         cluster_peer_version(node, rq->arena, peer->id));
+        json_set_string(rq->arena, other, "upgrade_version",
+                        cluster_peer_version(node, rq->arena, peer->id));
+        json_set_int(rq->arena, other, "feature_level", peer->features);
         json_array_add(rq->arena, nodes, other);
     }
     json_set(rq->arena, response_data(rq), "nodes", nodes);
+    json_set_int(rq->arena, response_data(rq), "feature_level", status->level);
     rq->response.data_at_top = true;
     core_host_done(rq, CF_OK);
 }

@@ -9,6 +9,7 @@
  * private key never leaves it. State and log come through consensus. */
 #include <stdio.h>
 
+#include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/crypto/x509.h"
@@ -134,7 +135,7 @@ static cf_status ask(struct joining *joining, const struct outgoing_target *targ
     json_set_text(arena, body, "cluster_address", own_address(node));
     json_set_string(arena, body, "csr", cf_buf_slice(&joining->csr));
     json_set_bool(arena, body, "non_voter", joining->is_non_voter);
-    json_set_int(arena, body, "feature_level", RPC_FEATURE_LEVEL);
+    json_set_int(arena, body, "feature_level", cf_feature_level());
     CF_TRY(post(target, "sys/storage/raft/bootstrap/challenge", body, arena, ret, err));
     CF_BUF(config) = {0};
     CF_TRY(decode_field(*ret, "seal_config", &config, err));

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/format/encode.h"
@@ -170,7 +171,7 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
         .store = node->store,
         .applier = proposals_applier(node),
         .seed = seed,
-        .features = RPC_FEATURE_LEVEL,
+        .features = cf_feature_level(),
         .condition = RAFT_SEALED,
         .state_wal = node->config->state_wal,
         .flush_us = (uint64_t)cf_max(0, node->config->snapshot_interval_s) * 1000000,

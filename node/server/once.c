@@ -1,18 +1,21 @@
 /* node/server/once.c: ids of forwarded requests. */
 #include "node/server/once.h"
 
+#include "node/base/level.h"
 #include "node/base/memory.h"
 #include "node/core/engine.h"
 #include "node/core/token.h"
 #include "proto/message.h"
 
-void once_begin(struct node *node, struct request *rq)
+void once_begin(struct node *node, struct request *rq, bool to_primary)
 {
     struct once *once = &rq->once;
     bool acts_on_node = rq->route != NULL && (rq->route->flags & ROUTE_HOST) != 0;
     bool spends_apart = rq->view->role == ROLE_PERFORMANCE_SECONDARY && rq->caller != NULL &&
                         rq->caller->num_uses > 0;
-    if (once->is_present || acts_on_node || spends_apart) {
+    /* What the primary keeps, only the primary can say. */
+    bool keeps = to_primary || raft_driver_level(node->driver) >= LEVEL_REQUEST_RECORDS;
+    if (once->is_present || acts_on_node || spends_apart || !keeps) {
         return;
     }
     struct raft_identity identity = raft_store_identity(node->store);
@@ -25,6 +28,17 @@ void once_begin(struct node *node, struct request *rq)
     once->group = once_group(view_now_ns(rq->view));
     once->tries = 1;
     once->is_present = true;
+    once->is_own = true;
+}
+
+bool once_admits(struct node *node, struct request *rq)
+{
+    rq->once.no_records =
+        rq->once.is_present && raft_driver_level(node->driver) < LEVEL_REQUEST_RECORDS;
+    if (rq->once.no_records) {
+        cf_fail(&rq->error, CF_UNAVAILABLE, "the nodes of this cluster are being upgraded, try again");
+    }
+    return !rq->once.no_records;
 }
 
 void once_pack(struct once *once, Coffer__Forward__Request *to)

@@ -11,7 +11,10 @@
 /* Gives the request an id, unless it has one from another node or may not have one: what acts on a node and
  * not on the state leaves no record, and a use of a token that is spent here and not where the effect is
  * would be spent again. Any thread; rq has its view. */
-void once_begin(struct node *node, struct request *rq);
+void once_begin(struct node *node, struct request *rq, bool to_primary);
+/* On the active node, for a request that came with an id: false where members of the cluster don't know of ids
+ * (LEVEL_REQUEST_RECORDS is not in force); rq->once.no_records is then set, and the request must not be run. */
+bool once_admits(struct node *node, struct request *rq);
 /* Borrows from `once`. */
 void once_pack(struct once *once, Coffer__Forward__Request *to);
 CF_CHECKED cf_status once_unpack(const Coffer__Forward__Request *from, struct once *ret,

@@ -5,6 +5,7 @@
 
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/core/command.h"
 #include "node/server/cluster.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
@@ -126,6 +127,14 @@ static cf_status admit(void *context, struct raft_proposal *raft, uint64_t index
     if (loop_now_us() > pending->proposal->deadline_us) {
         return cf_fail(err, CF_TIMEOUT, "request timed out before it was appended");
     }
+    uint32_t level = command_level(cf_buf_slice(&pending->proposal->payload));
+    uint32_t in_force = raft_driver_level(node->driver);
+    if (level > in_force) {
+        return cf_fail(err, CF_UNAVAILABLE,
+                       "this needs feature level %u, and the cluster works at %u: upgrade all of its "
+                       "nodes",
+                       level, in_force);
+    }
     if (!snapshot_admits(node, pending->proposal)) {
         return cf_fail(err, CF_UNAVAILABLE, "a snapshot is being restored");
     }
@@ -133,6 +142,12 @@ static cf_status admit(void *context, struct raft_proposal *raft, uint64_t index
         CF_TRY(pending->proposal->check(pending->proposal, index));
     }
     return core_admit(node->core, pending->proposal, index);
+}
+
+static uint32_t level(void *context, struct cf_slice payload)
+{
+    (void)context;
+    return command_level(payload);
 }
 
 static cf_status apply(void *context, const struct raft_entry_view *entries, size_t count,
@@ -207,6 +222,7 @@ struct applier proposals_applier(struct node *node)
 {
     return (struct applier){.context = node,
                             .admit = admit,
+                            .level = level,
                             .apply = apply,
                             .applied = applied,
                             .state_changed = state_changed,

@@ -122,6 +122,7 @@ cf_status raft_read_configuration(struct request *rq, struct cf_error *err)
         json_set_bool(rq->arena, server, "voter", peer->role != RAFT_LEARNER);
         json_set_bool(rq->arena, server, "non_voter", peer->is_non_voter);
         json_set_text(rq->arena, server, "protocol_version", "3");
+        json_set_int(rq->arena, server, "feature_level", peer->features);
         json_set_int(rq->arena, server, "match_index", (int64_t)peer->match);
         json_set_int(rq->arena, server, "lag_entries", (int64_t)raft_peer_lag(status, peer));
         json_set_text(rq->arena, server, "last_contact", raft_last_contact(rq, status, peer));
@@ -129,6 +130,8 @@ cf_status raft_read_configuration(struct request *rq, struct cf_error *err)
     }
     struct json *config = json_object_new(rq->arena);
     json_set_int(rq->arena, config, "index", (int64_t)status->applied);
+    json_set_int(rq->arena, config, "feature_level", status->level);
+    json_set_int(rq->arena, config, "state_feature_level", status->state_level);
     json_set(rq->arena, config, "servers", servers);
     add_alarms(rq, status, config);
     json_set(rq->arena, response_data(rq), "config", config);

@@ -127,6 +127,7 @@ class Node:
         self.env = {}  # what the process gets besides our environment
         self.before_exec = die_with_parent
         self.proc = None
+        self.binary = None  # another build than the one of binary()
         self.is_paused = False
         self.disk = None  # switches of tests/lib/disk_shim.c; not None: the node runs under it
         self.live_at("127.0.0.1")
@@ -196,7 +197,7 @@ class Node:
         with open(self.config, "w") as f:
             f.write(self.config_text())
         with open(self.log_path, "ab") as log:
-            self.proc = subprocess.Popen([binary(), "server", "-config=" + self.config],
+            self.proc = subprocess.Popen([self.binary or binary(), "server", "-config=" + self.config],
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                          preexec_fn=self.before_exec, cwd=self.dir,
                                          env=self.environment())

@@ -154,6 +154,15 @@ static void take_answer(struct call *call, struct cf_slice bytes)
         }
         return;
     }
+    if (answer->response->no_records) {
+        rq->once.no_records = !rq->once.is_own; /* whoever gave the id takes it back */
+        if (rq->once.is_own && once_withdraw(&rq->once)) {
+            loop_timer_set(call->retry, loop_now_us());
+        } else {
+            finish(call, rq->once.tries > 1 ? CF_UNKNOWN_OUTCOME : CF_UNAVAILABLE);
+        }
+        return;
+    }
     if (answer->response->status < 200 || answer->response->status > 599) {
         failed(call, CF_UNKNOWN_OUTCOME, true, NULL);
         return;
@@ -324,7 +333,7 @@ static void reply(void *arg)
     CF_BUF(where) = {0};
     cf_buf_init_secret(&body, 0);
     cf_buf_init_secret(&bytes, 0);
-    bool not_here = rq->once.regroup == 0 &&
+    bool not_here = rq->once.regroup == 0 && !rq->once.no_records &&
                     (rq->error.status == CF_NOT_LEADER || rq->error.status == CF_UNAVAILABLE);
     if (not_here) {
         struct cluster_peer leader = {0};
@@ -343,6 +352,7 @@ static void reply(void *arg)
         }
         response.index = rq->index;
         response.regroup = rq->once.regroup;
+        response.no_records = rq->once.no_records;
         message.response = &response;
         if (rq->index != 0 &&
             repl_own_position(serving->replication, rq->index, &position)) {
@@ -407,6 +417,10 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
 static void submit(void *arg)
 {
     struct serving *serving = arg;
+    if (!once_admits(serving->replication->node, &serving->rq)) {
+        served(&serving->rq);
+        return;
+    }
     core_submit(serving->replication->node->core, &serving->rq);
 }
 

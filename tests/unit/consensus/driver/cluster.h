@@ -16,6 +16,7 @@
 
 #include "consensus/driver/driver.h"
 #include "consensus/driver/wire.h"
+#include "node/base/level.h"
 #include "node/base/memory.h"
 #include "node/cluster/loop.h"
 #include "test.h"
@@ -579,7 +580,7 @@ static inline void change_begin(void *arg)
         call->node->cluster->nodes[call->id - 1 < NODES_MAX ? call->id - 1 : 0].address;
     switch (call->what) {
     case CALL_ADD:
-        call->begun = raft_driver_add(driver, call->id, text, text, 1, change_ended, call, &err);
+        call->begun = raft_driver_add(driver, call->id, text, text, cf_feature_level(), change_ended, call, &err);
         break;
     case CALL_REMOVE:
         call->begun = raft_driver_remove(driver, call->id, change_ended, call, &err);

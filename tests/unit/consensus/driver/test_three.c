@@ -325,7 +325,7 @@ static void replaced(void *context, cf_status status, const struct cf_error *err
 static void replace(void *arg)
 {
     struct replacing *is = arg;
-    is->begun = raft_driver_replace(is->node->driver, 3, 4, "address-4", "node-3", 1,
+    is->begun = raft_driver_replace(is->node->driver, 3, 4, "address-4", "node-3", cf_feature_level(),
                                     is->as_learner, replaced, is, NULL);
 }
 

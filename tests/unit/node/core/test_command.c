@@ -1,4 +1,5 @@
 /* tests/unit/node/core/test_command.c: log entries to bytes and back, and bytes that are none. */
+#include "node/base/level.h"
 #include "node/core/command.h"
 
 #include "node/base/host.h"
@@ -48,7 +49,7 @@ static void ck_ops(const struct op *got, const struct op *want, size_t count)
 static void ck_same(const struct command *got, const struct command *want)
 {
     ck_assert_int_eq((int)got->id, (int)want->id);
-    ck_assert_uint_eq(got->feature_level, COMMAND_FEATURE_LEVEL);
+    ck_assert_uint_eq(got->feature_level, LEVEL_FIRST);
     ck_assert_uint_eq(got->stage_generation, want->stage_generation);
     ck_assert_uint_eq(got->switch_classes, want->switch_classes);
     ck_assert_uint_eq(got->op_count, want->op_count);
@@ -130,6 +131,38 @@ START_TEST(truncations)
 }
 END_TEST
 
+/* An entry says the level that its content needs, not the one of the build that wrote it. */
+START_TEST(level_by_content)
+{
+    const struct op plain = {OP_PUT, {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE("token/x")}, CF_SLICE("v")};
+    const struct op record = {OP_PUT, {CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_REQUEST "x")}, CF_SLICE("v")};
+    const struct op alike = {OP_PUT, {CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(AREA_REQUEST "x")}, CF_SLICE("v")};
+    const struct op both[] = {plain, record};
+    const struct source_entry entries[] = {{.ops = &plain, .op_count = 1}, {.ops = both, .op_count = 2}};
+    const struct {
+        struct command command;
+        unsigned level;
+    } rows[] = {
+        {{.id = COMMAND_TICK}, LEVEL_FIRST},
+        {{.id = COMMAND_WRITE, .ops = &plain, .op_count = 1}, LEVEL_FIRST},
+        {{.id = COMMAND_WRITE, .ops = &alike, .op_count = 1}, LEVEL_FIRST},
+        {{.id = COMMAND_WRITE, .ops = both, .op_count = 2}, LEVEL_REQUEST_RECORDS},
+        {{.id = COMMAND_STAGE, .ops = &record, .op_count = 1}, LEVEL_REQUEST_RECORDS},
+        {{.id = COMMAND_SHIPPED, .entries = entries, .entry_count = 1}, LEVEL_FIRST},
+        {{.id = COMMAND_SHIPPED, .entries = entries, .entry_count = 2}, LEVEL_REQUEST_RECORDS},
+    };
+    CF_OWNED(arena) arena = arena_new(4096);
+    for (size_t i = 0; i < CF_LENGTH(rows); i++) {
+        CF_BUF(payload) = {0};
+        struct command got;
+        ck_ok(command_encode(&payload, &rows[i].command, NULL));
+        ck_assert_uint_eq(command_level(cf_buf_slice(&payload)), rows[i].level);
+        ck_ok(command_decode(cf_buf_slice(&payload), arena, &got, NULL));
+        ck_assert_uint_eq(got.feature_level, rows[i].level);
+    }
+}
+END_TEST
+
 START_TEST(hostile)
 {
     CF_OWNED(arena) arena = arena_new(4096);
@@ -138,7 +171,7 @@ START_TEST(hostile)
     for (unsigned id = 0; id < 256; id++) { /* unknown commands */
         cf_buf_reset(&payload);
         cf_buf_add_u64(&payload, 1);
-        cf_buf_add_byte(&payload, COMMAND_FEATURE_LEVEL);
+        cf_buf_add_byte(&payload, LEVEL_NEWEST);
         cf_buf_add_byte(&payload, (uint8_t)id);
         ck_status(command_decode(cf_buf_slice(&payload), arena, &got, NULL),
                   id >= COMMAND_WRITE && id <= COMMAND_TICK ? CF_OK : CF_CORRUPT);
@@ -146,8 +179,10 @@ START_TEST(hostile)
     ck_ok(command_encode(&payload, &samples[0], NULL));
     cf_buf_reset(&payload);
     ck_ok(command_encode(&payload, &samples[0], NULL));
-    payload.data[8] = COMMAND_FEATURE_LEVEL + 1; /* a newer node's */
-    ck_status(command_decode(cf_buf_slice(&payload), arena, &got, NULL), CF_UNSUPPORTED);
+    payload.data[8] = LEVEL_NEWEST + 1; /* a newer node's */
+    struct cf_error why = {0};
+    ck_status(command_decode(cf_buf_slice(&payload), arena, &got, &why), CF_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(why.message, "upgrade"));
 
     static const struct op bad[] = {
         {0, {CLASS_OWN, 0, {NULL, 0}}, {NULL, 0}},
@@ -230,5 +265,5 @@ START_TEST(flipped_bits)
 }
 END_TEST
 
-TEST_MAIN("node/core/command", round_trip, pinned_form, truncations, hostile, long_names, too_large,
+TEST_MAIN("node/core/command", round_trip, pinned_form, truncations, level_by_content, hostile, long_names, too_large,
           flipped_bits)
