@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "node/base/memory.h"
+#include "node/format/hcl.h"
 #include "tools/cli/session.h"
 #include "tools/cli/table.h"
 #include "tools/commands.h"
+#include "tools/completion.h"
 #include "tools/tools.h"
 
 #define EXIT_UNKNOWN 127
@@ -79,6 +81,29 @@ static bool is_help(const char *text)
            strcmp(text, "help") == 0;
 }
 
+/* The command whose words differ least from what was typed. */
+static const char *nearest(const char *words)
+{
+    const char *names[CF_LENGTH(commands) + 1] = {"server"};
+    for (size_t i = 0; i < CF_LENGTH(commands); i++) {
+        names[i + 1] = commands[i].words;
+    }
+    const char *near = hcl_nearest(cf_slice_str(words), names, CF_LENGTH(names));
+    if (near != NULL) {
+        return near;
+    }
+    /* "kv puut secret/a": the first two words alone, or the first. */
+    char first[64];
+    size_t size = strcspn(words, " ");
+    if (words[size] == '\0') {
+        return NULL;
+    }
+    size_t second = size + 1 + strcspn(words + size + 1, " ");
+    size = words[second] != '\0' ? second : size;
+    (void)snprintf(first, sizeof(first), "%.*s", (int)size, words);
+    return nearest(first);
+}
+
 /* Words that only begin commands ("kv", "operator raft"), or none at all. */
 static int no_command(struct cli *cli, char *const *argv)
 {
@@ -100,7 +125,12 @@ static int no_command(struct cli *cli, char *const *argv)
     if (print_group(cli, cf_buf_text(&prefix), help ? cli->out : cli->err) > 0) {
         return help ? CLI_FINE : CLI_USAGE;
     }
-    cli_error(cli, "Unknown command: %s\nTry: coffer -help", cf_buf_text(&prefix));
+    const char *near = nearest(cf_buf_text(&prefix));
+    cli_error(cli, "Unknown command: %s", cf_buf_text(&prefix));
+    if (near != NULL) {
+        cli_error(cli, "Did you mean \"coffer %s\"?", near);
+    }
+    cli_error(cli, "Try: coffer -help");
     return EXIT_UNKNOWN;
 }
 
@@ -123,6 +153,10 @@ static int run_command(struct cli *cli, char *const *argv)
     if (argv[0] != NULL && (strcmp(argv[0], "-version") == 0 || strcmp(argv[0], "--version") == 0 ||
                             strcmp(argv[0], "-v") == 0)) {
         return command_version(cli, argv + 1);
+    }
+    if (argv[0] != NULL && (strcmp(argv[0], "-autocomplete-install") == 0 ||
+                            strcmp(argv[0], "-autocomplete-uninstall") == 0)) {
+        return completion_install(cli, strcmp(argv[0], "-autocomplete-install") == 0);
     }
     const struct command *command = find(argv, &used);
     if (command == NULL) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "node/base/memory.h"
+#include "node/format/hcl.h"
 #include "tools/cli/cli.h"
 #include "tools/cli/session.h"
 #include "tools/cli/table.h"
@@ -90,6 +91,9 @@ static size_t gather(struct cli *cli, const struct flag *own, size_t count, unsi
         {"wrap-ttl", FLAG_SECONDS, &cli->wrap_ttl, NULL, "Wrap the answer for so long."},
         {"output-curl-string", FLAG_BOOL, &cli->output_curl, NULL,
          "Print the request as a curl command and do not send it."},
+        {"output-policy", FLAG_BOOL, &cli->output_policy, NULL,
+         "Print the policy that the request needs and do not send it."},
+        {"mfa", FLAG_LIST, &cli->mfa, NULL, "Not supported: this server has no MFA of its own."},
         {"non-interactive", FLAG_BOOL, &cli->non_interactive, NULL, "Never ask at the terminal."},
     };
     const struct flag format[] = {
@@ -171,6 +175,23 @@ static void warn_late_flags(struct cli *cli, const struct flag *all, size_t tota
     }
 }
 
+/* For "flag provided but not defined: -x" the flag that may have been meant. */
+static void name_nearest(struct cli *cli, const struct flag *all, size_t total, const char *message)
+{
+    static const char unknown[] = "flag provided but not defined: -";
+    const char *names[FLAGS_MAX];
+    if (strncmp(message, unknown, strlen(unknown)) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < total; i++) {
+        names[i] = all[i].name;
+    }
+    const char *near = hcl_nearest(cf_slice_str(message + strlen(unknown)), names, total);
+    if (near != NULL) {
+        cli_error(cli, "Did you mean -%s?", near);
+    }
+}
+
 int cli_parse(struct cli *cli, const struct flag *own, size_t count, unsigned groups,
               char *const *argv)
 {
@@ -187,7 +208,13 @@ int cli_parse(struct cli *cli, const struct flag *own, size_t count, unsigned gr
     }
     if (status != CF_OK) {
         cli_error(cli, "%s", err.message);
+        name_nearest(cli, all, total, err.message);
         cli_error(cli, "Try: coffer %s -help", cli->command);
+        return CLI_USAGE;
+    }
+    if (cli->mfa.count > 0) {
+        cli_error(cli, "The flag -mfa is not supported: logins with a second factor are not part of "
+                       "this command line; use sys/mfa of the server that asks for it");
         return CLI_USAGE;
     }
     if (groups & CLI_FORMAT && !known_format(cli->format)) {

@@ -37,7 +37,8 @@ struct cli {
     bool token_given;
     bool non_interactive;
     bool detailed;
-    bool output_curl;
+    bool output_curl, output_policy;
+    struct strings mfa; /* refused, with words */
 
     struct strings args;
     struct session *session; /* opened with the first request */

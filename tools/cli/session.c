@@ -29,7 +29,7 @@ struct exchange {
     struct cf_buf body;
     char location[1024];
     FILE *download, *upload;
-    bool download_failed;
+    bool live, download_failed;
 };
 
 void session_free(struct session *session)
@@ -111,6 +111,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
             exchange->download_failed = true;
             return 0;
         }
+        if (exchange->live) {
+            (void)fflush(exchange->download);
+        }
     } else {
         cf_buf_add(&exchange->body, data, size * count);
     }
@@ -150,6 +153,11 @@ static const char *trimmed_address(struct cli *cli)
     return arena_text(cli->arena, cf_slice_of(cli->address, size));
 }
 
+static bool lists(const struct call *call)
+{
+    return strcmp(call->method, "LIST") == 0 || strcmp(call->method, "SCAN") == 0;
+}
+
 static const char *make_url(struct cli *cli, const struct call *call)
 {
     CF_BUF(url) = {0};
@@ -157,8 +165,8 @@ static const char *make_url(struct cli *cli, const struct call *call)
     cf_buf_add_str(&url, trimmed_address(cli));
     cf_buf_add_str(&url, "/v1/");
     url_encode_path(&url, cf_slice_str(call->path));
-    if (strcmp(call->method, "LIST") == 0) {
-        cf_buf_add_str(&url, "?list=true");
+    if (lists(call)) {
+        cf_buf_add_str(&url, strcmp(call->method, "LIST") == 0 ? "?list=true" : "?scan=true");
         separator = '&';
     }
     for (size_t i = 0; json_is(call->query, JSON_OBJECT) && i < call->query->count; i++) {
@@ -264,7 +272,7 @@ static void apply_body(CURL *curl, const struct call *call, const char *method,
 
 static const char *sent_method(const struct call *call)
 {
-    return strcmp(call->method, "LIST") == 0 ? "GET" : call->method;
+    return lists(call) ? "GET" : call->method;
 }
 
 static cf_status exchange_once(struct cli *cli, const struct call *call, const char *url,
@@ -367,6 +375,42 @@ static void print_curl(struct cli *cli, const struct call *call, const char *url
     (void)fprintf(cli->out, " '%s'\n", url);
 }
 
+/* Paths that want sudo whatever else a policy says, as globs: "*" at the end only. */
+static bool wants_sudo(const char *path)
+{
+    static const char *const known[] = {
+        "auth/token/accessors", "sys/audit",  "sys/audit/*", "sys/auth/*",
+        "sys/config/auditing/*", "sys/config/cors", "sys/config/ui/*", "sys/leases",
+        "sys/leases/lookup/*", "sys/leases/revoke-force/*", "sys/leases/revoke-prefix/*",
+        "sys/raw", "sys/raw/*", "sys/remount", "sys/revoke-force/*", "sys/revoke-prefix/*",
+        "sys/rotate", "sys/rotate/*", "sys/seal", "sys/step-down", "sys/internal/inspect/*"};
+    for (size_t i = 0; i < CF_LENGTH(known); i++) {
+        size_t size = strlen(known[i]);
+        bool open = known[i][size - 1] == '*';
+        if (open ? strncmp(path, known[i], size - 1) == 0 : strcmp(path, known[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void print_policy(struct cli *cli, const struct call *call)
+{
+    static const struct {
+        const char *method, *capabilities;
+    } known[] = {{"GET", "\"read\""},     {"LIST", "\"list\""},
+                 {"SCAN", "\"scan\""},    {"PUT", "\"create\", \"update\""},
+                 {"PATCH", "\"patch\""},  {"POST", "\"create\", \"update\""},
+                 {"DELETE", "\"delete\""}};
+    const char *path = cli_clean_path(cli, call->path);
+    for (size_t i = 0; i < CF_LENGTH(known); i++) {
+        if (strcmp(known[i].method, call->method) == 0) {
+            (void)fprintf(cli->out, "path \"%s\" {\n  capabilities = [%s%s]\n}\n", path,
+                          known[i].capabilities, wants_sudo(path) ? ", \"sudo\"" : "");
+        }
+    }
+}
+
 static void parse_reply(struct cli *cli, struct reply *reply)
 {
     static const struct json_limits limits = {
@@ -385,7 +429,7 @@ cf_status session_call(struct cli *cli, const struct call *call, struct reply *r
                        struct cf_error *err)
 {
     CF_BUF(body) = {.secret = true};
-    struct exchange exchange = {.download = call->download, .upload = call->upload};
+    struct exchange exchange = {.download = call->download, .upload = call->upload, .live = call->live};
     cf_buf_init_secret(&exchange.body, BODY_MAX);
     *reply = (struct reply){.method = sent_method(call), .name_space = cli->name_space};
     CF_TRY(session_open(cli, err));
@@ -394,6 +438,10 @@ cf_status session_call(struct cli *cli, const struct call *call, struct reply *r
     }
     const char *url = make_url(cli, call);
     reply->url = url;
+    if (cli->output_policy) {
+        print_policy(cli, call);
+        return CF_OK;
+    }
     if (cli->output_curl) {
         print_curl(cli, call, url, cf_buf_slice(&body));
         return CF_OK;
@@ -448,7 +496,7 @@ int session_do(struct cli *cli, const struct call *call, struct reply *reply, co
 {
     struct cf_error err = {0};
     cf_status status = session_call(cli, call, reply, &err);
-    if (status == CF_OK && cli->output_curl) {
+    if (status == CF_OK && (cli->output_curl || cli->output_policy)) {
         return SESSION_PRINTED;
     }
     bool fine = reply->status >= 200 && reply->status < 300;

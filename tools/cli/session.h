@@ -18,12 +18,13 @@
 struct session;
 
 struct call {
-    const char *method;       /* GET, PUT, POST, PATCH, DELETE; LIST is sent as GET ?list=true */
+    const char *method;       /* GET, PUT, POST, PATCH, DELETE; LIST and SCAN are sent as GET ?list=true, ?scan=true */
     const char *path;         /* without /v1/ and not escaped */
     const struct json *query; /* object: its members become query parameters; NULL for none */
     const struct json *body;  /* NULL for none */
     FILE *upload;             /* instead of body: sent as it is */
     FILE *download;           /* where the body of a 200 goes; reply->body then stays empty */
+    bool live;                /* download: each piece is flushed as it comes */
     const char *token;        /* in place of the session's; "" for none */
     const char *wrap_ttl;     /* in place of the command line's; "" for none */
     bool at_root;             /* no namespace header */
@@ -48,7 +49,7 @@ CF_CHECKED cf_status session_call(struct cli *cli, const struct call *call, stru
 
 /* As session_call, and says what went wrong: 0 for a status of 200-299 (or 404 when absent_ok),
  * else the exit code 2 after "<doing>: ..." on standard error (the request was not sent for
- * -output-curl-string: SESSION_PRINTED). */
+ * -output-curl-string and -output-policy: SESSION_PRINTED). */
 #define SESSION_PRINTED (-2)
 int session_do(struct cli *cli, const struct call *call, struct reply *reply, const char *doing,
                ...) CF_PRINTF(4, 5);

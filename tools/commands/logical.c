@@ -1,4 +1,4 @@
-/* tools/commands/logical.c: read, write, patch, delete, list, unwrap, path-help. */
+/* tools/commands/logical.c: read, write, patch, delete, list, scan, unwrap, path-help. */
 #include <string.h>
 
 #include "node/base/memory.h"
@@ -121,7 +121,8 @@ int command_delete(struct cli *cli, char *const *argv)
     return output_secret(cli, &reply);
 }
 
-int command_list(struct cli *cli, char *const *argv)
+/* LIST, or SCAN for what lies below at any depth. */
+static int list(struct cli *cli, char *const *argv, const char *method, const char *doing)
 {
     const char *after = NULL;
     const char *limit = NULL;
@@ -143,10 +144,13 @@ int command_list(struct cli *cli, char *const *argv)
     if (limit != NULL) {
         json_set_text(cli->arena, query, "limit", limit);
     }
-    struct call call = {.method = "LIST", .path = path, .query = query, .absent_ok = true};
-    code = session_do(cli, &call, &reply, "Error listing %s", path);
+    struct call call = {.method = method, .path = path, .query = query, .absent_ok = true};
+    code = session_do(cli, &call, &reply, "Error %s %s", doing, path);
     if (code != CLI_FINE) {
         return code;
+    }
+    if (json_is(json_get(reply.json, "wrap_info"), JSON_OBJECT)) {
+        return output_secret(cli, &reply);
     }
     if (json_count(json_get(json_get(reply.json, "data"), "keys")) > 0) {
         return output_list(cli, &reply);
@@ -158,6 +162,16 @@ int command_list(struct cli *cli, char *const *argv)
         cli_error(cli, "%s found at %s", reply.status == 404 ? "No value" : "No entries", path);
     }
     return CLI_REFUSED;
+}
+
+int command_list(struct cli *cli, char *const *argv)
+{
+    return list(cli, argv, "LIST", "listing");
+}
+
+int command_scan(struct cli *cli, char *const *argv)
+{
+    return list(cli, argv, "SCAN", "scanning");
 }
 
 int command_unwrap(struct cli *cli, char *const *argv)

@@ -314,7 +314,8 @@ int command_auth_tune(struct cli *cli, char *const *argv)
 }
 
 /* Waits for the end of a move that runs in the background. */
-static int follow_move(struct cli *cli, const char *from, const char *to, const char *id)
+static int follow_move(struct cli *cli, const char *from, const char *to, const char *id,
+                       const char *thing)
 {
     struct reply reply;
     struct call call = {.method = "GET",
@@ -322,22 +323,21 @@ static int follow_move(struct cli *cli, const char *from, const char *to, const 
     for (unsigned i = 0; i < MOVE_POLLS; i++) {
         int code =
             session_do(cli, &call, &reply,
-                       "Error checking migration status of secrets engine %s to %s", from, to);
+                       "Error checking migration status of %s %s to %s", thing, from, to);
         if (code != CLI_FINE) {
             return code;
         }
         const struct json *info = json_get(json_get(reply.json, "data"), "migration_info");
         struct cf_slice status = json_get_string(info, "status");
         if (cf_slice_is(status, "success")) {
-            cli_say(cli, "Success! Finished moving secrets engine %s to %s, with migration ID %s",
+            cli_say(cli, "Success! Finished moving %s %s to %s, with migration ID %s", thing,
                     from, to, id);
             return CLI_FINE;
         }
         if (cf_slice_is(status, "failure")) {
             cli_error(cli,
-                      "Failure! Error encountered moving secrets engine %s to %s, with migration "
-                      "ID %s",
-                      from, to, id);
+                      "Failure! Error encountered moving %s %s to %s, with migration ID %s",
+                      thing, from, to, id);
             return CLI_REFUSED;
         }
         (void)usleep(MOVE_POLL_US);
@@ -346,8 +346,16 @@ static int follow_move(struct cli *cli, const char *from, const char *to, const 
     return CLI_REFUSED;
 }
 
-int command_secrets_move(struct cli *cli, char *const *argv)
+/* Auth mounts are named below auth/ where both kinds could be meant; who wrote it is understood. */
+static const char *below(struct cli *cli, const struct kind *kind, const char *path)
 {
+    bool there = !kind->auth || strncmp(path, "auth/", 5) == 0;
+    return there ? path : arena_printf(cli->arena, "auth/%s", path);
+}
+
+static int move(struct cli *cli, char *const *argv, const struct kind *kind)
+{
+    const char *thing = kind->auth ? "auth method" : "secrets engine";
     struct reply reply;
     int code = cli_begin(cli, NULL, 0, argv, (struct cli_rule){CLI_SERVER, 2, 2});
     if (code != CLI_GO) {
@@ -356,15 +364,25 @@ int command_secrets_move(struct cli *cli, char *const *argv)
     const char *from = cli_mount_path(cli, cli_arg(cli, 0));
     const char *to = cli_mount_path(cli, cli_arg(cli, 1));
     struct json *body = json_object_new(cli->arena);
-    json_set_text(cli->arena, body, "from", from);
-    json_set_text(cli->arena, body, "to", to);
+    json_set_text(cli->arena, body, "from", below(cli, kind, from));
+    json_set_text(cli->arena, body, "to", below(cli, kind, to));
     struct call call = {.method = "POST", .path = "sys/remount", .body = body};
-    code = session_do(cli, &call, &reply, "Error moving secrets engine %s to %s", from, to);
+    code = session_do(cli, &call, &reply, "Error moving %s %s to %s", thing, from, to);
     if (code != CLI_FINE) {
         return code;
     }
     struct cf_slice id = json_get_string(json_get(reply.json, "data"), "migration_id");
     const char *text = arena_text(cli->arena, id);
-    cli_say(cli, "Started moving secrets engine %s to %s, with migration ID %s", from, to, text);
-    return follow_move(cli, from, to, text);
+    cli_say(cli, "Started moving %s %s to %s, with migration ID %s", thing, from, to, text);
+    return follow_move(cli, from, to, text, thing);
+}
+
+int command_secrets_move(struct cli *cli, char *const *argv)
+{
+    return move(cli, argv, &secrets);
+}
+
+int command_auth_move(struct cli *cli, char *const *argv)
+{
+    return move(cli, argv, &auths);
 }

@@ -7,12 +7,15 @@
 #include "tools/cli/render.h"
 #include "tools/cli/term.h"
 #include "tools/commands.h"
+#include "tools/commands/pgp_keys.h"
 #include "tools/commands/status.h"
 
 struct init {
     int64_t shares, threshold, recovery_shares, recovery_threshold;
     bool shares_given, threshold_given, recovery_shares_given, recovery_threshold_given;
     bool status;
+    struct strings pgp_keys, recovery_pgp_keys;
+    const char *root_pgp_key;
 };
 
 /* -status: 0 initialised, 2 not, 1 no answer. */
@@ -142,6 +145,11 @@ int command_operator_init(struct cli *cli, char *const *argv)
          "Recovery shares, where the server unseals itself (5)."},
         {"recovery-threshold", FLAG_INT, &init.recovery_threshold, &init.recovery_threshold_given,
          "Recovery shares that are needed (3)."},
+        {"pgp-keys", FLAG_LIST, &init.pgp_keys, NULL,
+         "Files of public keys, one a share, with commas between."},
+        {"recovery-pgp-keys", FLAG_LIST, &init.recovery_pgp_keys, NULL, "The same for those."},
+        {"root-token-pgp-key", FLAG_STRING, &init.root_pgp_key, NULL,
+         "File of the public key that the root token is encrypted for."},
     };
     struct reply reply;
     int code = cli_begin(cli, flags, CF_LENGTH(flags), argv,
@@ -161,6 +169,11 @@ int command_operator_init(struct cli *cli, char *const *argv)
     if (init.recovery_shares > 0) {
         json_set_int(cli->arena, body, "recovery_shares", init.recovery_shares);
         json_set_int(cli->arena, body, "recovery_threshold", init.recovery_threshold);
+    }
+    if (!pgp_keys_set(cli, body, "pgp_keys", &init.pgp_keys) ||
+        !pgp_keys_set(cli, body, "recovery_pgp_keys", &init.recovery_pgp_keys) ||
+        !pgp_key_set(cli, body, "root_token_pgp_key", init.root_pgp_key)) {
+        return CLI_USAGE;
     }
     struct call call = {.method = "PUT",
                         .path = "sys/init",

@@ -170,7 +170,7 @@ int command_status(struct cli *cli, char *const *argv)
     struct call call = {
         .method = "GET", .path = "sys/seal-status", .token = "", .at_root = true, .wrap_ttl = ""};
     cf_status status = session_call(cli, &call, &reply, &err);
-    if (status == CF_OK && cli->output_curl) {
+    if (status == CF_OK && (cli->output_curl || cli->output_policy)) {
         return SESSION_PRINTED;
     }
     if (status != CF_OK || reply.status != 200) {
