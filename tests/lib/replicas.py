@@ -13,8 +13,8 @@ def status(node, kind):
     return node.read("sys/replication/%s/status" % kind, token="")["data"]
 
 
-def enable_primary(cluster, kind):
-    cluster.active().write("sys/replication/%s/primary/enable" % kind)
+def enable_primary(cluster, kind, **fields):
+    cluster.active().write("sys/replication/%s/primary/enable" % kind, fields)
     wait_for("%s to be %s primary" % (cluster.name, kind),
              lambda: status(cluster.active(), kind)["mode"] == "primary", 30)
 
