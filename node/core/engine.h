@@ -67,6 +67,9 @@ struct engine_ops {
     /* Prefixes of its own names whose records give access by themselves (secret ids); ends with NULL.
      * Restoring a snapshot brings none back that the present state no longer has. NULL: none. */
     const char *const *credentials;
+    /* Prefixes of its own names whose records take access away (lists of revoked certificates); ends
+     * with NULL. They outlive the restore of a snapshot that is older than they are. NULL: none. */
+    const char *const *revocations;
     /* Which table serves this mount (kv: by options.version). NULL: routes. */
     const struct route *(*select)(const struct mount *mount);
     /* Checks and normalises a mount's options when it is enabled or tuned; may warn. NULL: any. */

@@ -23,7 +23,7 @@
 #define ARCHIVE_STATE "state.bin"
 #define ARCHIVE_SUMS "SHA256SUMS"
 #define ARCHIVE_SEALED "SHA256SUMS.sealed"
-#define ARCHIVE_META_MAX ((size_t)64 << 10)
+#define ARCHIVE_META_MAX ((size_t)8 << 20)
 #define ARCHIVE_SMALL_MAX ((size_t)4096)       /* of the last two */
 #define ARCHIVE_KEY_MAX ((size_t)5 + 4096)     /* class, namespace, name */
 #define ARCHIVE_VALUE_MAX ((size_t)16 << 20)

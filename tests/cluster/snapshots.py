@@ -144,6 +144,74 @@ def over_itself(t, cluster):
     return state["archive"]
 
 
+def secret_login(node, role, secret):
+    return node.ask("POST", "auth/ar/login", {"role_id": role, "secret_id": secret}, token="")[0]
+
+
+def secret_ids(cluster):
+    """AppRole with a shared role and one whose secret-ids are local: (role, [three secret-ids])."""
+    node = cluster.active()
+    node.write("sys/auth/ar", {"type": "approle"})
+    roles = []
+    for name, local in (("shared", False), ("local", True)):
+        node.write("auth/ar/role/" + name, {"token_policies": "default", "local_secret_ids": local,
+                                            "secret_id_ttl": "2h"})
+        role = node.read("auth/ar/role/%s/role-id" % name)["data"]["role_id"]
+        ids = [node.write("auth/ar/role/%s/secret-id" % name)["data"] for _ in range(2)]
+        ids.append(node.write("auth/ar/role/%s/secret-id" % name, {"num_uses": 2})["data"])
+        roles.append((name, role, ids))
+    return roles
+
+
+def engines(t, cluster, world):
+    node = cluster.active()
+    roles = secret_ids(cluster)
+    certs = world.certificates("crl")
+    node.write("sys/auth/ce", {"type": "cert"})
+    crl = crl_of(certs)
+    archive = save(node)
+    with t.check("snap_rollback_fencing: secret-ids that were destroyed or spent stay so; others go on"):
+        for name, role, ids in roles:
+            node.write("auth/ar/role/%s/secret-id/destroy" % name, {"secret_id": ids[1]["secret_id"]})
+            equal(secret_login(node, role, ids[2]["secret_id"]), 200)
+        node.write("auth/ce/crls/mine", {"crl": crl})
+        status, body, _ = restore(node, archive)
+        equal((status, body["data"]["tokens"]), (200, "compared"), body)
+        for name, role, ids in roles:
+            for at in cluster.nodes:
+                equal([secret_login(at, role, ids[i]["secret_id"]) for i in (0, 1)], [200, 400],
+                      name + at.name)
+            equal([secret_login(node, role, ids[2]["secret_id"]) for _ in range(2)], [200, 400], name)
+            equal(len(node.call("LIST", "auth/ar/role/%s/secret-id" % name)["data"]["keys"]), 1)
+    with t.check("a list of revoked certificates that is newer than the snapshot outlives the restore"):
+        equal(node.call("LIST", "auth/ce/crls")["data"]["keys"], ["mine"])
+
+
+def foreign_engines(t, target, roles):
+    with t.check("forced under other keys no secret-id is valid; the roles are there, and make new ones"):
+        node = target.active()
+        for name, role, ids in roles:
+            equal([secret_login(node, role, i["secret_id"]) for i in ids], [400] * 3, name)
+            fresh = node.write("auth/ar/role/%s/secret-id" % name)["data"]["secret_id"]
+            equal(secret_login(node, role, fresh), 200, name)
+            equal(len(node.call("LIST", "auth/ar/role/%s/secret-id" % name)["data"]["keys"]), 1)
+
+
+def crl_of(certs):
+    """An empty list of revoked certificates, signed by the folder's CA."""
+    import subprocess
+    folder = os.path.dirname(certs.ca)
+    with open(os.path.join(folder, "crl.conf"), "w") as f:
+        f.write("[ca]\ndefault_ca=d\n[d]\ndatabase=%s/index.txt\ncrlnumber=%s/crlnumber\n"
+                "default_md=sha256\ndefault_crl_days=30\n" % (folder, folder))
+    open(os.path.join(folder, "index.txt"), "w").close()
+    with open(os.path.join(folder, "crlnumber"), "w") as f:
+        f.write("01\n")
+    return subprocess.run(["openssl", "ca", "-gencrl", "-config", os.path.join(folder, "crl.conf"),
+                           "-cert", certs.ca, "-keyfile", certs.ca_key], check=True, capture_output=True,
+                          text=True).stdout
+
+
 def bent(t, cluster, archive):
     node = cluster.active()
     node.put_kv("a", "bent")
@@ -206,6 +274,7 @@ def foreign(t, world):
     """A Shamir cluster of three is saved, and restored into another Shamir cluster of three."""
     source = world.cluster("f", nodes=1, seal="shamir").up()
     source.nodes[0].put_kv("from", "source")
+    roles = secret_ids(source)
     archive = save(source.nodes[0])
     keys, threshold, root = source.keys, source.threshold, source.root
     world.end(source)
@@ -217,6 +286,7 @@ def foreign(t, world):
         equal(status, 200, body)
         true(any("unseal every node" in w for w in body["warnings"]), body)
         true(any("void" in w for w in body["warnings"]), body)
+        true(not any("secret ids" in w and "valid as" in w for w in body["warnings"]), body)
         for node in target.nodes:
             wait_for("%s to seal itself" % node.name, node.is_sealed)
         target.keys, target.threshold = keys, threshold
@@ -244,6 +314,7 @@ def foreign(t, world):
         wait_for("the node to be a voter again", lambda: lost.name in target.voters(), 60)
         target.caught_up(lost)
         equal(lost.get_kv("from"), "target")
+    foreign_engines(t, target, roles)
     world.end(target)
 
 
@@ -351,6 +422,7 @@ def main():
             cluster = world.cluster("n").up()
             archive = over_itself(t, cluster)
             bent(t, cluster, archive)
+            engines(t, cluster, world)
             into_empty(t, world, archive)
             world.end(cluster)
 

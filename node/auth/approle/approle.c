@@ -118,10 +118,14 @@ static const struct route approle_routes[] = {
     ROUTE_END,
 };
 
+/* secret_id.c has the names. */
+static const char *const approle_credentials[] = {"secret/", "accessor/", "expire/", NULL};
+
 const struct engine_ops auth_approle = {
     .type = "approle",
     .kind = ENGINE_AUTH,
     .help = "Logins of machines with a role-id and a secret-id.",
     .routes = approle_routes,
+    .credentials = approle_credentials,
     .renew = approle_renew,
 };

@@ -71,10 +71,14 @@ static const struct route cert_routes[] = {
     ROUTE_END,
 };
 
+/* config.c has the names. */
+static const char *const cert_revocations[] = {"crls/", NULL};
+
 const struct engine_ops auth_cert = {
     .type = "cert",
     .kind = ENGINE_AUTH,
     .help = "Logins with TLS client certificates.",
     .routes = cert_routes,
+    .revocations = cert_revocations,
     .renew = cert_renew,
 };

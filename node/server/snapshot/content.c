@@ -5,14 +5,11 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/command.h"
-#include "node/core/mount.h"
 #include "node/core/token.h"
 #include "node/crypto/box.h"
 #include "node/server/replication/lineage.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/restore_int.h"
-
-#define UUID_SIZE ((size_t)16)
 
 /* ---- which names give access ---- */
 
@@ -25,35 +22,6 @@ static const struct cf_slice credential_areas[] = {
     {(const uint8_t *)AREA_LEASE, sizeof(AREA_LEASE) - 1},
 };
 
-static const struct mount *mount_of(const struct restore *restore, struct cf_slice uuid)
-{
-    for (size_t i = 0; i < restore->mount_count; i++) {
-        if (memcmp(restore->mounts[i]->uuid.bytes, uuid.data, UUID_SIZE) == 0) {
-            return restore->mounts[i];
-        }
-    }
-    return NULL;
-}
-
-/* An engine's own: secret ids and their like, below the prefixes that it names. */
-static bool is_engine_credential(const struct restore *restore, struct key key)
-{
-    struct cf_slice rest = cf_slice_from(key.name, sizeof(AREA_DATA) - 1);
-    if (!cf_slice_starts(key.name, CF_SLICE(AREA_DATA)) || rest.size <= UUID_SIZE) {
-        return false;
-    }
-    const struct mount *mount = mount_of(restore, rest);
-    const char *const *prefix = mount != NULL ? mount->ops->credentials : NULL;
-    rest = cf_slice_from(rest, UUID_SIZE);
-    rest = cf_slice_from(rest, rest.data[0] == '/' ? 1 : 0);
-    for (; prefix != NULL && *prefix != NULL; prefix++) {
-        if (cf_slice_starts(rest, cf_slice_str(*prefix))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool is_credential(const struct restore *restore, struct key key)
 {
     for (size_t i = 0; key.class == CLASS_CLUSTER && i < CF_LENGTH(credential_areas); i++) {
@@ -61,7 +29,7 @@ static bool is_credential(const struct restore *restore, struct key key)
             return true;
         }
     }
-    return is_engine_credential(restore, key);
+    return areas_hold(&restore->areas, AREA_OF_CREDENTIALS, key.name);
 }
 
 /* Leases stay when tokens are void: what they stand for has to be revoked some day. */
@@ -170,15 +138,6 @@ static bool is_in_both(const struct restore *restore, struct key key)
     return cf_map_get(restore->known, name) != NULL;
 }
 
-static cf_status add_if_in_both(void *context, struct key key, struct cf_slice value,
-                                struct cf_error *err)
-{
-    struct restore *restore = context;
-    return is_credential(restore, key) && is_in_both(restore, key)
-               ? stage_put(restore, key, value, err)
-               : CF_OK;
-}
-
 /* Sealed for this line; the state that comes may be another's. */
 static cf_status carry_one(void *context, struct key key, struct cf_slice value,
                            struct cf_error *err)
@@ -197,6 +156,17 @@ static cf_status carry_one(void *context, struct key key, struct cf_slice value,
     return stage_put(restore, key, cf_buf_slice(&sealed), err);
 }
 
+/* Credentials that are in both; and all that takes access away. */
+static cf_status add_present(void *context, struct key key, struct cf_slice value,
+                             struct cf_error *err)
+{
+    struct restore *restore = context;
+    bool goes_on = areas_hold(&restore->areas, AREA_OF_REVOCATIONS, key.name) ||
+                   (restore->credentials == CREDENTIALS_COMPARE && is_credential(restore, key) &&
+                    is_in_both(restore, key));
+    return goes_on ? carry_one(context, key, value, err) : CF_OK;
+}
+
 /* What this cluster keeps of its own without a seal (settings, members) needs no keys to go on. */
 static cf_status carry_plain(void *context, struct key key, struct cf_slice value,
                              struct cf_error *err)
@@ -207,16 +177,6 @@ static cf_status carry_plain(void *context, struct key key, struct cf_slice valu
     bool is_sealed = barrier_open(restore->view->keyring, &name, NULL, value, restore->facts.arena,
                                   &unused, NULL) == CF_OK;
     return is_sealed ? CF_OK : stage_put(restore, key, value, err);
-}
-
-static bool has_engine_credentials(const struct restore *restore)
-{
-    for (size_t i = 0; i < restore->mount_count; i++) {
-        if (restore->mounts[i]->ops->credentials != NULL) {
-            return true;
-        }
-    }
-    return false;
 }
 
 cf_status content_from_present(struct restore *restore, struct cf_error *err)
@@ -231,13 +191,12 @@ cf_status content_from_present(struct restore *restore, struct cf_error *err)
         CF_TRY(snapshot_walk(view, classes[i], CF_SLICE(AREA_REPL), carry_one, restore, err));
         CF_TRY(snapshot_walk(view, classes[i], CF_SLICE(AREA_POSITION), carry_one, restore, err));
     }
-    if (restore->credentials == CREDENTIALS_COMPARE) {
-        /* Of every namespace; the shared class only if an engine keeps credentials there. */
-        CF_TRY(snapshot_walk(view, CLASS_CLUSTER, CF_SLICE_EMPTY, add_if_in_both, restore, err));
-        if (has_engine_credentials(restore)) {
-            CF_TRY(snapshot_walk(view, CLASS_REPLICATED, CF_SLICE_EMPTY, add_if_in_both, restore,
-                                 err));
-        }
+    /* Of every namespace; the shared class only if an engine has something of the kind. */
+    if (restore->credentials == CREDENTIALS_COMPARE || areas_any(&restore->areas)) {
+        CF_TRY(snapshot_walk(view, CLASS_CLUSTER, CF_SLICE_EMPTY, add_present, restore, err));
+    }
+    if (areas_any(&restore->areas)) {
+        CF_TRY(snapshot_walk(view, CLASS_REPLICATED, CF_SLICE_EMPTY, add_present, restore, err));
     }
     return stage_flush(restore, err);
 }

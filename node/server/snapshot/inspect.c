@@ -240,11 +240,6 @@ static bool is_of_this_state(const struct restore *restore)
 static cf_status read_mounts(struct restore *restore, struct cf_error *err)
 {
     struct archive_facts *facts = &restore->facts;
-    size_t count = 0;
-    for (struct raw_mount *raw = facts->mounts; raw != NULL; raw = raw->next) {
-        count++;
-    }
-    restore->mounts = arena_alloc(facts->arena, (count + 1) * sizeof(struct mount *));
     for (struct raw_mount *raw = facts->mounts; raw != NULL; raw = raw->next) {
         struct barrier_name name = {raw->key.class, raw->key.ns, raw->key.name};
         struct cf_slice record;
@@ -255,9 +250,10 @@ static cf_status read_mounts(struct restore *restore, struct cf_error *err)
         CF_TRY(record_decode(record, facts->arena, &json, err));
         if (mount_from_record(facts->arena, raw->key.ns, json, core_engines(restore->node->core), &mount,
                               NULL) == CF_OK) {
-            restore->mounts[restore->mount_count++] = mount;
+            areas_add_mount(&restore->areas, facts->arena, mount);
         }
     }
+    restore->knows_areas = true;
     return CF_OK;
 }
 
@@ -267,6 +263,9 @@ cf_status restore_open_keys(struct restore *restore, bool *ret_opens, struct cf_
     *ret_opens = restore->keyring != NULL;
     if (!*ret_opens) {
         restore->credentials = restore->keep_tokens ? CREDENTIALS_KEEP : CREDENTIALS_VOID;
+        restore->knows_areas =
+            areas_from_json(&restore->areas, restore->facts.arena,
+                            json_get(restore->facts.meta, "credentials"));
         return CF_OK;
     }
     CF_TRY(check_proof(restore, err));

@@ -53,8 +53,11 @@ static void warn(struct restore *restore)
         response_warn(rq, "the seal of the snapshot (%s) %s in force: unseal every node with the keys "
                           "of the cluster that it was made in",
                       seal_text(restore), will);
-        response_warn(rq, "credentials that engines keep themselves (secret ids) cannot be told apart "
-                          "under other keys: destroy them after unsealing");
+    }
+    if (restore->credentials != CREDENTIALS_KEEP && !restore->knows_areas) {
+        response_warn(rq, "this snapshot does not tell which records of its engines are credentials "
+                          "(secret ids): they %s valid as they were; destroy them after unsealing",
+                      will);
     }
     if (restore->credentials == CREDENTIALS_VOID) {
         response_warn(rq, "this cluster knew nothing of the snapshot's tokens: all service tokens, "

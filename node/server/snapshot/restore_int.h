@@ -6,6 +6,7 @@
 
 #include "node/base/map.h"
 #include "node/barrier/barrier.h"
+#include "node/server/snapshot/areas.h"
 #include "node/server/snapshot/snapshot.h"
 
 struct snapshots {
@@ -64,8 +65,8 @@ struct restore {
     struct line_id line;
     enum credentials credentials;
     struct view *view; /* of the present state */
-    const struct mount **mounts; /* of the archive, whose engines know credentials by name */
-    size_t mount_count;
+    struct areas areas; /* of the archive's engines */
+    bool knows_areas;   /* false: of an archive under other keys that does not tell them */
     struct cf_map *known; /* CREDENTIALS_COMPARE: names of credentials in the archive */
     bool is_foreign;      /* its own seal comes with it: forced */
     struct cf_buf carried; /* own records that are put aside for its keys; secret */

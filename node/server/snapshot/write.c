@@ -7,10 +7,14 @@
 #include "node/format/encode.h"
 #include "node/format/timefmt.h"
 #include "node/server/seal.h"
+#include "node/server/snapshot/areas.h"
 #include "node/server/snapshot/snapshot.h"
 
 #define FORMAT 1
 #define PROOF_VERSION 1
+/* So that meta.json stays small enough to be read; above that a restore under other keys says that
+ * it cannot tell. */
+#define CREDENTIALS_MAX (ARCHIVE_META_MAX / 128)
 #define CLASSES "cor" /* in the order of their bytes: keys rise through the whole archive */
 
 /* ---- SHA-256, for the archive ---- */
@@ -188,6 +192,10 @@ static cf_status make_meta(struct node *node, const struct view *view,
     json_set_text(arena, meta, "role", cluster_role_name(view->role));
     json_set_int(arena, meta, "records", (int64_t)info->records);
     json_set_int(arena, meta, "bytes", (int64_t)info->bytes);
+    struct json *credentials = areas_to_json(arena, view);
+    if (json_count(credentials) <= CREDENTIALS_MAX) {
+        json_set(arena, meta, "credentials", credentials);
+    }
     json_set_string(arena, meta, "restore_key", cf_buf_slice(&box_text));
     struct json *sealed = json_object_new(arena);
     json_set_text(arena, sealed, "type", seal_type_name(seal.type));
