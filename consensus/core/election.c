@@ -240,6 +240,10 @@ static bool may_grant(struct raft *r, const struct raft_msg *m)
         r->counters.votes_refused_condition++; /* it may have forgotten what it acknowledged */
         return false;
     }
+    if (raft_amnesia_forgot(r, m)) {
+        r->counters.votes_refused_condition++; /* the answer says what it lacks */
+        return false;
+    }
     if (!log_is_new_enough(r, m)) {
         r->counters.votes_refused_log++;
         return false;

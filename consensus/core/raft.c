@@ -207,6 +207,7 @@ void raft_step(struct raft *r, uint64_t now_us, const struct raft_msg *m)
     if (!settle_term(r, m)) {
         return;
     }
+    raft_amnesia_hear(r, m);
     switch (m->kind) {
     case RAFT_MSG_PRE_VOTE:
     case RAFT_MSG_VOTE:

@@ -130,6 +130,11 @@ struct raft_read_id {
     uint64_t node, incarnation, seq;
 };
 
+/* The highest committed entry that a node is known to have acknowledged; index 0: not known (amnesia.c). */
+struct raft_acked {
+    uint64_t id, index, term;
+};
+
 /* Flat; a field that the kind does not use is 0. */
 struct raft_msg {
     enum raft_msg_kind kind;
@@ -145,6 +150,8 @@ struct raft_msg {
     uint64_t last_index;            /* replies of followers: their last entry */
     uint64_t round;                 /* HEARTBEAT, HEARTBEAT_R (and APPEND, APPEND_R): read round */
     struct raft_read_id read_id;    /* READ_INDEX, READ_INDEX_R */
+    struct raft_acked acked;        /* all kinds: what the recipient acknowledged */
+    struct raft_acked acked_other;  /* HEARTBEAT: what another member did; id 0: not said */
     size_t entry_count;             /* APPEND */
     struct raft_entry **entries;    /* a message in a ready holds references; one that is stepped
                                        is borrowed, and the core takes references to what it keeps */
@@ -411,6 +418,7 @@ struct raft_counters {
     uint64_t appends_sent, appends_rejected, heartbeats_sent, snapshots_wanted, snapshots_installed;
     uint64_t dropped_nonsense, dropped_stale, dropped_full, read_rounds, reader_errors;
     uint64_t truncations, commit_beyond_last;
+    uint64_t amnesia; /* others knew of an acknowledged entry that is not here */
 };
 
 void raft_status(const struct raft *raft, struct raft_status *ret);

@@ -36,7 +36,7 @@ enum raft_mutant {
     MUTANT_RECOVERING_VOTES,       /* votes although its log is not trustworthy */
     MUTANT_RECOVERED_EARLY,        /* takes the next message for the end of its recovery */
     MUTANT_READ_RETRY_SAME_ID,     /* a read that is asked for again keeps its id (etcd#20418) */
-    MUTANT_COMMIT_BEYOND_CLAMPED,  /* a commit beyond its log is cut to it silently (etcd#12483) */
+    MUTANT_COMMIT_BEYOND_CLAMPED,  /* a commit, or an acknowledgement, beyond its log is not noticed (etcd#12483) */
     MUTANT_REMOVED_LEADER_STAYS,   /* leads on without being a member (etcd#11038) */
     MUTANT_SNAP_DOUBLE_INSTALL,    /* takes a snapshot while one is installed (etcd#18055) */
     MUTANT_RELOAD_BASE_CONFIG,     /* forgets the log's configurations at the start (etcd#19557) */
@@ -206,6 +206,7 @@ struct raft {
     uint32_t condition;
     bool told_removed, was_member;
     uint64_t recover_to;     /* RECOVERING ends when this is durable; 0: not known yet */
+    struct raft_acked acked[RAFT_MEMBERS_MAX]; /* amnesia.c */
     uint64_t quiet_until_us; /* with leases: no votes, this process does not know whom it heard */
     struct raft_counters counters;
 
@@ -324,6 +325,14 @@ void raft_replicate_maybe_commit(struct raft *r);
 void raft_replicate_on_append_reply(struct raft *r, const struct raft_msg *m);
 void raft_replicate_on_heartbeat_reply(struct raft *r, const struct raft_msg *m);
 bool raft_replicate_has_quorum(struct raft *r);
+
+/* amnesia.c */
+void raft_amnesia_note(struct raft *r, uint64_t id, uint64_t index, uint64_t term);
+void raft_amnesia_note_peers(struct raft *r);                   /* leader */
+void raft_amnesia_tell(struct raft *r, struct raft_msg *m);     /* on its way out */
+void raft_amnesia_hear(struct raft *r, const struct raft_msg *m);
+/* The candidate has acknowledged more than it says that it has. */
+bool raft_amnesia_forgot(struct raft *r, const struct raft_msg *vote);
 
 /* follow.c */
 void raft_follow_on_append(struct raft *r, const struct raft_msg *m);

@@ -52,6 +52,7 @@ static uint64_t write_of_index(const struct raft *r, uint64_t index)
 
 static void hold(struct raft *r, struct raft_msg *msg, uint64_t after)
 {
+    raft_amnesia_tell(r, msg);
     if (r->outbox_count >= RAFT_OUTBOX_MAX) {
         r->counters.dropped_full++;
         raft_msg_done(msg);

@@ -110,6 +110,7 @@ void raft_replicate_heartbeat(struct raft *r)
     r->round++;
     r->round_sent_us[r->round % RAFT_ROUNDS_KEPT] = r->now_us;
     raft_read_assign(r);
+    raft_amnesia_note_peers(r);
     for (size_t i = 0; i < r->peer_count; i++) {
         struct raft_progress *p = &r->peers[i];
         if (p->id != r->options.id) {

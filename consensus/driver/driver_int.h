@@ -265,7 +265,7 @@ struct raft_driver {
     /* health.c; loop. */
     bool recovering, recovered_busy; /* recovering: the store says so */
     struct raft_job recovered_job;
-    uint64_t corruptions; /* as seen last */
+    uint64_t corruptions, losses; /* as seen last */
     bool damaged;
     uint64_t stalled_us, stalled_write_us, stalls, last_tick_us;
     enum space_level space;

@@ -203,6 +203,19 @@ static void recovered_done(struct raft_job *job)
     driver->recovered_busy = driver->recovering = false;
 }
 
+static void lost_run(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, recovered_job);
+    cf_ignore(raft_store_set_recovering(driver->store, NULL), "others tell it again after a restart");
+}
+
+static void lost_done(struct raft_job *job)
+{
+    struct raft_driver *driver = cf_container(job, struct raft_driver, recovered_job);
+    driver->recovered_busy = false;
+    driver->recovering = true;
+}
+
 /* A block that fails its checksum was told by whoever read it, and nothing was made of it. With
  * peers the node ends and its next start fetches everything anew; alone it goes on with what can be
  * read, as there is nothing better. */
@@ -223,7 +236,19 @@ static void check_damage(struct raft_driver *driver)
         driver->damaged = true;
     }
     struct raft_status status;
+    struct raft_counters counters;
     raft_status(driver->raft, &status);
+    raft_counters(driver->raft, &counters);
+    if (counters.amnesia + counters.commit_beyond_last != driver->losses && !driver->recovered_busy) {
+        cf_err("raft", "this node's log lacks what it had acknowledged, as other nodes know: an older copy of "
+                       "its disk was put back, or the disk lost data. It does not vote until its leader has "
+                       "given back everything. Was it a copy? Then remove the data directory, and let the node "
+                       "join again");
+        driver->losses = counters.amnesia + counters.commit_beyond_last;
+        driver->recovered_busy = true; /* so that it is known after a restart, too */
+        driver->recovered_job = (struct raft_job){.run = lost_run, .done = lost_done};
+        raft_worker_push(driver->carer, &driver->recovered_job);
+    }
     if (driver->recovering && (status.soft.condition & RAFT_RECOVERING) == 0 &&
         !driver->recovered_busy) {
         driver->recovered_busy = true;

@@ -94,6 +94,8 @@ CF_CHECKED cf_status raft_store_load(struct raft_store *store, struct raft_loade
  * recovering is set. CF_CORRUPT: it can't be, or there are no others; the detail says what to do. */
 CF_CHECKED cf_status raft_store_load_or_repair(struct raft_store *store, struct raft_loaded *ret,
                                                struct cf_error *err);
+/* The log lacks what this node had acknowledged: no vote before the leader gave it back. Blocks for a sync. */
+CF_CHECKED cf_status raft_store_set_recovering(struct raft_store *store, struct cf_error *err);
 /* The leader gave back what was dropped. Blocks for a sync. */
 CF_CHECKED cf_status raft_store_recovered(struct raft_store *store, struct cf_error *err);
 /* Stored data was found damaged: the next start drops it, if there are others to fetch it from.

@@ -46,6 +46,11 @@ bool store_is_recovering(struct raft_store *store)
     return has_record(store, KEY_RECOVERING);
 }
 
+cf_status raft_store_set_recovering(struct raft_store *store, struct cf_error *err)
+{
+    return put_record(store, KEY_RECOVERING, true, err);
+}
+
 cf_status raft_store_recovered(struct raft_store *store, struct cf_error *err)
 {
     return put_record(store, KEY_RECOVERING, false, err);

@@ -60,6 +60,11 @@ static void fill_message(const struct raft_frame *frame, Coffer__Raft__Frame *to
     to->read_node = msg->read_id.node;
     to->read_incarnation = msg->read_id.incarnation;
     to->read_seq = msg->read_id.seq;
+    to->acked_index = msg->acked.index;
+    to->acked_term = msg->acked.term;
+    to->other_id = msg->acked_other.id;
+    to->other_index = msg->acked_other.index;
+    to->other_term = msg->acked_other.term;
     to->floor = frame->floor + 1; /* UINT64_MAX, "nobody needs it", becomes 0 */
     to->wall_ns = frame->wall_ns;
     to->digest_ask = frame->digest_ask;
@@ -152,6 +157,8 @@ static void read_message(const Coffer__Raft__Frame *from, struct raft_frame *ret
         .last_index = from->last_index,
         .round = from->round,
         .read_id = {from->read_node, from->read_incarnation, from->read_seq},
+        .acked = {from->to, from->acked_index, from->acked_term},
+        .acked_other = {from->other_id, from->other_index, from->other_term},
     };
 }
 

@@ -296,6 +296,119 @@ START_TEST(core_commit_beyond_last_recovering)
 }
 END_TEST
 
+/* Puts an older image of its disk back: the log ends at `keep`, term and vote are old as well. */
+static void restore_image(struct bench *b, uint64_t id, size_t keep, struct raft_hard_state hard)
+{
+    struct bench_node *lost = bench_at(b, id);
+    bench_stop(b, id, 0);
+    while (lost->count > keep) {
+        raft_entry_unref(lost->log[--lost->count]);
+    }
+    lost->hard = hard;
+    lost->applied = 0;
+    bench_start(b, id);
+    bench_drain(b, id);
+}
+
+/* 13.8: all three hold five entries and remember of each other that they do. */
+static struct bench *two_know(void)
+{
+    struct bench *b = bench_new(3);
+    bench_elect(b, 1);
+    for (int i = 0; i < 5; i++) {
+        ck_ok(bench_propose(b, 1, "a", NULL));
+        bench_settle(b);
+    }
+    bench_run(b, 4 * HEARTBEAT_US); /* each follower has heard of the other one */
+    return b;
+}
+
+/* The one that remembers asks for a vote: that is how the amnesiac learns of it, though the leader that it had
+ * acknowledged to is gone. */
+START_TEST(core_amnesia_told_by_candidate)
+{
+    struct bench *b = two_know();
+    uint64_t last = bench_status(b, 2).last_index;
+    bench_isolate(b, 1);
+    restore_image(b, 2, 2, (struct raft_hard_state){.term = 1});
+    b->hold_msgs = true;
+    bench_drop_all(b);
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, 0);
+    b->now_us += 3 * T_US;
+    bench_timeout(b, 3);
+    ck_assert(bench_deliver(b, 2, RAFT_MSG_PRE_VOTE));
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, RAFT_RECOVERING);
+    ck_assert_uint_eq(bench_raft(b, 2)->counters.amnesia, 1);
+    ck_assert(bench_deliver(b, 3, RAFT_MSG_PRE_VOTE_R));
+    ck_assert_int_ne(bench_raft(b, 3)->role, RAFT_CANDIDATE);
+    ck_assert_uint_eq(bench_status(b, 3).last_index, last);
+    bench_free(b);
+}
+END_TEST
+
+/* It asks itself, and is told in the refusal; nobody who lacks the entries, too, elects it. */
+START_TEST(core_amnesia_candidate_refused)
+{
+    struct bench *b = two_know();
+    bench_isolate(b, 1);
+    restore_image(b, 2, 2, (struct raft_hard_state){.term = 1});
+    b->hold_msgs = true;
+    bench_drop_all(b);
+    struct raft_msg vote = {.kind = RAFT_MSG_PRE_VOTE, .from = 2, .to = 3, .term = 9, .log_index = 2,
+                            .log_term = 9}; /* its log would do, by term and index */
+    b->now_us += 3 * T_US;
+    raft_step(bench_raft(b, 3), b->now_us, &vote);
+    bench_drain(b, 3);
+    ck_assert_uint_eq(bench_raft(b, 3)->counters.votes_refused_condition, 1);
+    ck_assert(bench_deliver(b, 2, RAFT_MSG_PRE_VOTE_R));
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, RAFT_RECOVERING);
+    bench_timeout(b, 2);
+    ck_assert_int_eq(bench_raft(b, 2)->role, RAFT_FOLLOWER);
+    bench_free(b);
+}
+END_TEST
+
+/* A leader gives everything back, and an entry of its term that is committed after it knew ends it. */
+START_TEST(core_amnesia_ends_with_the_log)
+{
+    struct bench *b = two_know();
+    restore_image(b, 2, 2, (struct raft_hard_state){.term = 1});
+    bench_run(b, 8 * T_US);
+    ck_assert_uint_ge(bench_raft(b, 2)->counters.amnesia, 1);
+    for (uint64_t id = 1; id <= 3; id++) {
+        cf_ignore(bench_propose(b, id, "more", NULL), "one of them leads");
+    }
+    bench_run(b, T_US);
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, 0);
+    ck_assert_uint_eq(bench_status(b, 2).last_index, bench_status(b, 1).last_index);
+    bench_free(b);
+}
+END_TEST
+
+/* What was acknowledged and never committed may be cut: that is no amnesia. And a restart forgets nothing. */
+START_TEST(core_amnesia_no_false_alarm)
+{
+    struct bench *b = two_know();
+    for (uint64_t id = 1; id <= 3; id++) {
+        bench_stop(b, id, 0);
+        bench_start(b, id);
+        bench_run(b, 8 * T_US);
+    }
+    bench_isolate(b, 1);
+    for (int i = 0; i < 3; i++) {
+        cf_ignore(bench_propose(b, 1, "never committed", NULL), "it may not lead");
+    }
+    bench_run(b, 8 * T_US);
+    bench_heal(b);
+    bench_run(b, 8 * T_US);
+    for (uint64_t id = 1; id <= 3; id++) {
+        ck_assert_uint_eq(bench_raft(b, id)->counters.amnesia, 0);
+        ck_assert_uint_eq(bench_status(b, id).soft.condition, 0);
+    }
+    bench_free(b);
+}
+END_TEST
+
 /* Before the leader knows, it may still count what this node has lost: its word ends nothing. */
 START_TEST(recovery_ends_when_the_leader_knows)
 {
@@ -469,6 +582,7 @@ TEST_MAIN("consensus/core/replicate", proposal_is_applied_everywhere, bad_propos
           core_apply_limit_local_durable, sole_voter_waits_for_its_disk,
           acknowledgement_waits_for_the_disk, old_term_is_not_counted, core_append_aba,
           core_truncate_reinstate, committed_is_never_cut, unsound_entries,
-          core_commit_beyond_last_recovering, recovery_ends_when_the_leader_knows,
+          core_commit_beyond_last_recovering, core_amnesia_told_by_candidate,
+          core_amnesia_candidate_refused, core_amnesia_ends_with_the_log, core_amnesia_no_false_alarm, recovery_ends_when_the_leader_knows,
           fast_backtracking, back_pressure, lost_tail_is_sent_again, late_answers_begin_no_storm,
           window_is_kept, writes_in_flight_are_bounded)

@@ -30,6 +30,8 @@ static struct raft_frame append_frame(struct raft_entry **entries, size_t count)
                 .last_index = 13,
                 .round = 14,
                 .read_id = {15, 16, 17},
+                .acked = {.index = 18, .term = 19},
+                .acked_other = {20, 21, 22},
                 .entries = entries,
                 .entry_count = count},
         .identity = {.cluster_id = "123456789012345", .recovery_epoch = 4},
@@ -59,6 +61,11 @@ START_TEST(append_there_and_back)
     ck_assert_uint_eq(back.msg.last_index, 13);
     ck_assert_uint_eq(back.msg.round, 14);
     ck_assert_uint_eq(back.msg.read_id.seq, 17);
+    ck_assert_uint_eq(back.msg.acked.index, 18);
+    ck_assert_uint_eq(back.msg.acked.term, 19);
+    ck_assert_uint_eq(back.msg.acked_other.id, 20);
+    ck_assert_uint_eq(back.msg.acked_other.index, 21);
+    ck_assert_uint_eq(back.msg.acked_other.term, 22);
     ck_assert_mem_eq(back.identity.cluster_id, "123456789012345", 16);
     ck_assert_uint_eq(back.identity.recovery_epoch, 4);
     ck_assert_uint_eq(back.floor, UINT64_MAX);
