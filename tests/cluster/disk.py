@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Bad disks under real processes (consensus.md 13): a sync that fails, a disk that hangs, one that is
 full. The disk is tests/lib/disk_shim.c."""
+import errno
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
-from cluster import SLOW, World, arguments, wait_for  # noqa: E402
+from cluster import SLOW, World, Writer, arguments, wait_for  # noqa: E402
 
 MIB = 1 << 20
 
@@ -110,6 +113,108 @@ def disk_hangs(t, world):
         wait_for("the value", lambda: old.get_kv("b") == "2", 20)
 
 
+def metric(node, name):
+    for line in node.ask("GET", "sys/metrics?format=prometheus")[1].splitlines():
+        if line.startswith(name + " "):
+            return int(float(line.split()[1]))
+    raise ValueError("no metric %s" % name)
+
+
+def older_image(t, world):
+    """consensus.md 13.8: the disk of a follower goes back in time while the leader that it acknowledged to is gone. The
+    third one knows what the follower had, so its log is not taken for sound."""
+    cluster = world.cluster("image").up()
+    leader, (back, third) = cluster.active(), cluster.standbys()
+    image = back.data + ".image"
+    equal(back.stop(), 0)
+    shutil.copytree(back.data, image)
+    back.start()
+    cluster.unseal(back)
+    for i in range(60):
+        leader.put_kv("k%d" % i, "v%d" % i)
+    for node in (back, third):
+        cluster.caught_up(node)
+    time.sleep(0.5)  # ten heartbeats: the third one has heard of the follower's acknowledgements
+    back.kill()
+    leader.kill()
+    shutil.rmtree(back.data)
+    shutil.move(image, back.data)
+    back.start()
+    with t.check("it is told, and says so"):
+        wait_for("the word of the other one", lambda: "lacks what it had acknowledged" in back.log(), 20)
+    with t.check("its vote makes no leader"):
+        time.sleep(3 * SLOW)  # six election timeouts
+        true(not any(n.leader()["is_self"] or n.leader()["leader_address"] for n in (back, third)),
+             "somebody leads")
+    leader.start()
+    cluster.unseal(leader)
+    cluster.active()
+    with t.check("it gets everything back, and votes again"):
+        cluster.any().put_kv("after", "1")
+        cluster.caught_up(back)
+        equal(metric(back, "coffer_raft_acknowledged_lost"), 1)
+        wait_for("its vote", lambda: metric(back, "coffer_raft_votes") == 1, 30)
+        for i in range(60):
+            equal(back.get_kv("k%d" % i), "v%d" % i)
+    with t.check("and its vote counts"):
+        next(n for n in cluster.nodes if n is not back and n is not cluster.active()).kill()
+        wait_for("a write", lambda: back.put_kv("two", "1"), 30)
+
+
+def neighbour(t, world):
+    """A foreign process fills the disk at 40 MB/s, and frees it again, while clients write: the node answers 507 and lives."""
+    cluster = world.cluster("beside", nodes=1)
+    node = cluster.nodes[0]
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320m,mode=0700", "tmpfs", node.data],
+                      stderr=subprocess.DEVNULL).returncode != 0:
+        t.note("no right to mount a tmpfs: skipped")
+        return
+    writer = None
+    try:
+        cluster.up()
+        writer = Writer(cluster)
+        writer.start()
+        writer.until(50)
+        for attempt in (1, 2):
+            with t.check("filled up while clients write, time %d: 507 and no dead node" % attempt):
+                before = writer.errors.get("507", 0)
+                foreign = os.path.join(node.data, "foreign")
+                with open(foreign, "wb", buffering=0) as f:
+                    began, size, block = time.monotonic(), 0, b"x" * MIB
+                    try:
+                        while True:
+                            f.write(block)
+                            size += MIB
+                            time.sleep(max(0.0, began + size / 40e6 - time.monotonic()))
+                    except OSError as e:
+                        equal(e.errno, errno.ENOSPC)
+                true(size > 50 * MIB, "only %d bytes fitted" % size)
+                wait_for("507", lambda: writer.errors.get("507", 0) > before, 20)
+                true(node.is_running(), "the node ended: %s" % node.log()[-600:])
+                equal(metric(node, "coffer_raft_disk_full"), 1)
+                for key in list(writer.acknowledged)[:20]:
+                    equal(node.get_kv(key), writer.acknowledged[key])
+                os.unlink(foreign)
+                writer.until(len(writer.times) + 20)
+        with t.check("nothing is lost, nor after a restart"):
+            writer.stop()
+            keys = {k.split("/")[1] for k in writer.acknowledged}
+            node.kill()
+            node.start()
+            cluster.unseal(node)
+            cluster.active()
+            there = set(node.call("LIST", "secret/metadata/w", timeout=60)["data"]["keys"])
+            equal(sorted(keys - there)[:5], [])
+            for key in list(writer.acknowledged)[-500:]:
+                equal(node.get_kv(key), writer.acknowledged[key])
+        t.note("%d acknowledged, refused: %s" % (len(writer.acknowledged), writer.errors))
+    finally:
+        if writer is not None:
+            writer.stop()
+        node.kill()
+        subprocess.run(["umount", "-l", node.data], check=False)
+
+
 def used(node):
     return sum(os.stat(os.path.join(folder, name)).st_size
                for folder, _, names in os.walk(node.data) for name in names)
@@ -181,7 +286,7 @@ def main():
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
-        for scenario in (fsync_fails, log_full, disk_hangs, disk_full):
+        for scenario in (fsync_fails, log_full, disk_hangs, disk_full, older_image, neighbour):
             if opts.only in scenario.__name__:
                 with t.scenario(scenario.__name__):
                     scenario(t, world)
