@@ -95,15 +95,14 @@ cf_status seal_progress_add(struct seal_progress *progress, struct shamir_shape 
     CF_TRY(shamir_check(shape, err));
     CF_TRY(check_share(shape, share, err));
     *ret = NULL;
-    if (is_known(progress, share)) {
-        return CF_OK;
-    }
     if (progress->count == 0) {
         draw_nonce(random, progress->nonce);
     }
     /* Cannot run past the end: the progress is emptied at the threshold, and if a rekey lowered
-     * that meanwhile, at the next share. */
-    progress->shares[progress->count++] = secret_copy(share);
+     * that meanwhile (a node learns of it while shares come in), at the next share, known or not. */
+    if (!is_known(progress, share)) {
+        progress->shares[progress->count++] = secret_copy(share);
+    }
     if (progress->count < shape.threshold) {
         return CF_OK;
     }

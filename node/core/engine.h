@@ -23,6 +23,8 @@ enum route_flags {
     ROUTE_WRAPPING = 1 << 9, /* may be called with a wrapping token */
     /* On a DR secondary open to callers without a token: the handler checks the operation token. */
     ROUTE_DR_TOKEN = 1 << 10,
+    /* A ceremony of key holders: open to callers without a token where the listener says so. */
+    ROUTE_CEREMONY = 1 << 11,
 };
 
 enum field_type { FIELD_STRING, FIELD_INT, FIELD_BOOL, FIELD_DURATION, FIELD_LIST, FIELD_MAP, FIELD_ANY };

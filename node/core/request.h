@@ -120,6 +120,7 @@ struct request {
     unsigned session_count;
     bool forward_if_behind;       /* else CF_STALE (412) */
     bool forward_always;          /* to the active node */
+    bool ceremonies_are_open; /* its listener takes ROUTE_CEREMONY without a token */
     bool is_forwarded; /* by another node: never handed on again */
     const struct token_entry *foreign; /* the caller, as a performance secondary vouches for it: its
                                           policies count as they are here; it gets no token, lease or

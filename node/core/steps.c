@@ -16,7 +16,10 @@ static bool takes_dr_token(const struct request *rq)
 
 static bool is_open_route(const struct request *rq)
 {
-    return (rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0) || takes_dr_token(rq);
+    bool is_ceremony = rq->ceremonies_are_open && rq->token.size == 0 && rq->route != NULL &&
+                       (rq->route->flags & ROUTE_CEREMONY) != 0;
+    return (rq->route != NULL && (rq->route->flags & ROUTE_OPEN) != 0) || takes_dr_token(rq) ||
+           is_ceremony;
 }
 
 cf_status step_cluster(struct request *rq, struct cf_error *err)

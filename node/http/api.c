@@ -344,6 +344,9 @@ bool api_read_request(struct api *api, struct http_exchange *x, struct request *
         http_peer_cert(x, &rq->peer_certificate, NULL) != CF_OK) {
         rq->peer_certificate = CF_SLICE_EMPTY;
     }
+    if (api->options.ceremony_is_open != NULL && cf_slice_starts(rq->path, CF_SLICE("sys/"))) {
+        rq->ceremonies_are_open = api->options.ceremony_is_open(x, cf_slice_from(rq->path, 4));
+    }
     if (!read_operation(x, rq) || !read_query(x, rq)) {
         return false;
     }

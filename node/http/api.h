@@ -17,6 +17,9 @@ struct api_options {
     bool (*node_route)(void *context, struct http_exchange *x, struct cf_slice path);
     /* Answers whatever is not below /v1/; false: 404. May be NULL. */
     bool (*other)(void *context, struct http_exchange *x, struct cf_slice path);
+    /* Whether a ceremony of key holders (ROUTE_CEREMONY) is open without a token on the listener of x; path
+     * is below /v1/sys/. May be NULL: none is. */
+    bool (*ceremony_is_open)(const struct http_exchange *x, struct cf_slice path);
     void *context;
     int64_t wrap_ttl_max_s; /* 0: no limit */
     bool forwards_by_header; /* X-Vault-Forward and X-Vault-Inconsistent are obeyed, else 400 */

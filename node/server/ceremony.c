@@ -3,6 +3,7 @@
 
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/core/pgp_shares.h"
 #include "node/core/system.h"
 #include "node/core/token.h"
 #include "node/crypto/hash.h"
@@ -33,6 +34,7 @@ struct ceremony {
     enum ceremony_kind kind;
     char nonce[ENCODE_UUID_TEXT + 1];
     uint8_t otp[OTP_SIZE];
+    struct pgp_shares *keys; /* encrypts the token in place of the password; NULL: none */
     struct seal_progress *progress;
     uint64_t last_start_us;
 };
@@ -51,6 +53,7 @@ void ceremony_free(struct ceremony *ceremony)
         return;
     }
     seal_progress_free(ceremony->progress);
+    pgp_shares_free(ceremony->keys);
     pthread_mutex_destroy(&ceremony->lock);
     cf_wipe(ceremony->otp, sizeof(ceremony->otp));
     cf_free(ceremony);
@@ -61,7 +64,32 @@ static void reset(struct ceremony *ceremony)
     ceremony->is_started = false;
     ceremony->nonce[0] = '\0';
     cf_wipe(ceremony->otp, sizeof(ceremony->otp));
+    pgp_shares_free(ceremony->keys);
+    ceremony->keys = NULL;
     seal_progress_reset(ceremony->progress);
+}
+
+bool ceremony_is_open(const struct http_exchange *x, struct cf_slice path)
+{
+    const struct config_listener *listener = http_listener_context(x);
+    return (cf_slice_starts(path, CF_SLICE("rekey")) &&
+            __atomic_load_n(&listener->allow_unauthed_rekey, __ATOMIC_RELAXED)) ||
+           (cf_slice_starts(path, CF_SLICE("generate-root/")) &&
+            __atomic_load_n(&listener->allow_unauthed_generate_root, __ATOMIC_RELAXED));
+}
+
+void ceremony_reopen(struct config_listener *listener, const struct config_listener *fresh)
+{
+    __atomic_store_n(&listener->allow_unauthed_rekey, fresh->allow_unauthed_rekey,
+                     __ATOMIC_RELAXED);
+    __atomic_store_n(&listener->allow_unauthed_generate_root, fresh->allow_unauthed_generate_root,
+                     __ATOMIC_RELAXED);
+}
+
+static struct json *fingerprint_of(const struct pgp_shares *keys, struct arena *arena)
+{
+    struct json *first = json_item(pgp_shares_fingerprints(keys, arena), 0);
+    return first != NULL ? first : json_from_text(arena, "");
 }
 
 /* ---- the state as JSON; the lock is held ---- */
@@ -78,7 +106,7 @@ static struct json *describe(struct ceremony *ceremony, enum ceremony_kind kind,
     json_set_bool(arena, body, "complete", false);
     json_set_text(arena, body, "encoded_token", "");
     json_set_text(arena, body, "encoded_root_token", "");
-    json_set_text(arena, body, "pgp_fingerprint", "");
+    json_set(arena, body, "pgp_fingerprint", fingerprint_of(mine ? ceremony->keys : NULL, arena));
     json_set_text(arena, body, "otp", "");
     json_set_int(arena, body, "otp_length", OTP_SIZE);
     return body;
@@ -90,10 +118,11 @@ static cf_status start(struct ceremony *ceremony, enum ceremony_kind kind, struc
                        struct cf_slice *ret_otp, struct cf_error *err)
 {
     struct cf_slice otp;
+    CF_OWNED(pgp_shares) keys = NULL;
     CF_TRY(request_string(rq, "otp", &otp, err));
-    if (request_field(rq, "pgp_key") != NULL) {
-        return cf_fail(err, CF_INVALID,
-                       "this build cannot encrypt with PGP: use the one-time password");
+    CF_TRY(pgp_shares_read(rq, "pgp_key", 1, &keys, err));
+    if (keys != NULL && otp.size != 0) {
+        return cf_fail(err, CF_INVALID, "give \"otp\" or \"pgp_key\", not both");
     }
     if (ceremony->is_started) {
         return cf_fail(err, CF_INVALID,
@@ -117,8 +146,9 @@ static cf_status start(struct ceremony *ceremony, enum ceremony_kind kind, struc
         CF_BUF(text) = {.secret = true};
         encode_base62_random(&text, rq->random, OTP_SIZE);
         otp = arena_copy(rq->arena, cf_buf_slice(&text));
-        *ret_otp = otp;
+        *ret_otp = keys == NULL ? otp : CF_SLICE_EMPTY;
     }
+    ceremony->keys = pgp_shares_take(&keys);
     memcpy(ceremony->otp, otp.data, OTP_SIZE);
     encode_uuid_text(encode_uuid_new(rq->random), ceremony->nonce);
     ceremony->kind = kind;
@@ -145,8 +175,9 @@ static void attempt(struct node *node, struct http_exchange *x, struct request *
         struct cf_slice nonce;
         status = request_string(rq, "nonce", &nonce, &err);
         bool other = nonce.size != 0 && !cf_slice_is(nonce, ceremony->nonce);
-        if (status == CF_OK && ceremony->is_started && kind == CEREMONY_DR &&
-            (nonce.size == 0 || other)) {
+        bool must_know = kind == CEREMONY_DR;
+        if (status == CF_OK && ceremony->is_started && ceremony->kind == kind &&
+            (other || (must_know && nonce.size == 0))) {
             status = cf_fail(&err, CF_DENIED, "cancelling needs the nonce of the attempt");
         } else if (status == CF_OK && (!ceremony->is_started || ceremony->kind == kind)) {
             reset(ceremony);
@@ -172,6 +203,7 @@ struct update {
     struct arena *arena;
     enum ceremony_kind kind;
     uint8_t otp[OTP_SIZE];
+    struct pgp_shares *keys; /* or NULL */
     struct cf_slice token;
     unsigned required;
     char nonce[ENCODE_UUID_TEXT + 1];
@@ -179,21 +211,38 @@ struct update {
     struct cf_error err;
 };
 
+/* The token as it leaves: mixed with the password, or for the owner of the key alone. */
+static cf_status encode_token(const struct update *update, struct cf_buf *text,
+                              struct cf_error *err)
+{
+    if (update->keys != NULL) {
+        CF_BUF(message) = {0};
+        CF_TRY(pgp_shares_seal_text(update->keys, 0, update->token, &message, err));
+        encode_base64(text, cf_buf_slice(&message));
+        return CF_OK;
+    }
+    uint8_t mixed[OTP_SIZE];
+    for (size_t i = 0; i < OTP_SIZE; i++) {
+        mixed[i] = (uint8_t)(update->token.data[i] ^ update->otp[i]);
+    }
+    encode_base64(text, cf_slice_of(mixed, sizeof(mixed)));
+    while (text->size != 0 && text->data[text->size - 1] == '=') {
+        text->size--;
+    }
+    cf_wipe(mixed, sizeof(mixed));
+    return CF_OK;
+}
+
 static void update_answer(void *arg)
 {
     struct update *update = arg;
+    CF_BUF(text) = {.secret = true};
+    if (update->status == CF_OK) {
+        update->status = encode_token(update, &text, &update->err);
+    }
     if (update->status != CF_OK) {
         api_answer_error(update->x, update->status, &update->err);
     } else {
-        uint8_t mixed[OTP_SIZE];
-        for (size_t i = 0; i < OTP_SIZE; i++) {
-            mixed[i] = (uint8_t)(update->token.data[i] ^ update->otp[i]);
-        }
-        CF_BUF(text) = {.secret = true};
-        encode_base64(&text, cf_slice_of(mixed, sizeof(mixed)));
-        while (text.size != 0 && text.data[text.size - 1] == '=') {
-            text.size--;
-        }
         struct json *body = json_object_new(update->arena);
         json_set_text(update->arena, body, "nonce", update->nonce);
         json_set_bool(update->arena, body, "started", true);
@@ -203,13 +252,14 @@ static void update_answer(void *arg)
         json_set_string(update->arena, body, "encoded_token", cf_buf_slice(&text));
         json_set_string(update->arena, body, "encoded_root_token",
                         update->kind == CEREMONY_ROOT ? cf_buf_slice(&text) : CF_SLICE_EMPTY);
-        json_set_text(update->arena, body, "pgp_fingerprint", "");
+        json_set(update->arena, body, "pgp_fingerprint",
+                 fingerprint_of(update->keys, update->arena));
         json_set_text(update->arena, body, "otp", "");
         json_set_int(update->arena, body, "otp_length", OTP_SIZE);
         api_answer_json(update->x, 200, body);
-        cf_wipe(mixed, sizeof(mixed));
     }
     cf_wipe(update->otp, sizeof(update->otp));
+    pgp_shares_free(update->keys);
     arena_free(update->arena);
     cf_free(update);
 }
@@ -308,6 +358,8 @@ static void update(struct node *node, struct http_exchange *x, struct request *r
         update->kind = kind;
         update->required = config->shape.threshold;
         memcpy(update->otp, ceremony->otp, OTP_SIZE);
+        update->keys = ceremony->keys;
+        ceremony->keys = NULL;
         memcpy(update->nonce, ceremony->nonce, sizeof(update->nonce));
         reset(ceremony);
     }
@@ -344,6 +396,8 @@ bool ceremony_handle(struct node *node, struct http_exchange *x, struct cf_slice
             http_respond_error(x, 400, "path disabled in replication DR secondary mode");
         } else if (!node_proposer(node)->is_active(node)) {
             cluster_forward_exchange(node, x, rq);
+        } else if (paths[i].kind == CEREMONY_ROOT && !core_would_allow(node->core, rq)) {
+            http_respond_error(x, 403, cf_status_text(CF_DENIED));
         } else if (!paths[i].is_update) {
             attempt(node, x, rq, paths[i].kind, &config);
         } else if (rq->operation != OPERATION_UPDATE) {

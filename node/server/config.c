@@ -238,6 +238,26 @@ static cf_status read_options(struct reading *reading, const struct hcl_value *v
     return CF_OK;
 }
 
+/* Ceremonies that key holders may hold without a token. That of the DR operation token always is. */
+static cf_status read_open(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    static const char *const names[] = {"rekey", "generate-root", "generate-operation-token"};
+    for (size_t i = 0; i < hcl_count(value); i++) {
+        struct cf_slice text;
+        size_t which = 0;
+        CF_TRY(hcl_to_string(hcl_at(value, i), "value", &text, reading->err));
+        while (which < CF_LENGTH(names) && !cf_slice_is(text, names[which])) {
+            which++;
+        }
+        if (which == CF_LENGTH(names)) {
+            return cf_fail(reading->err, CF_INVALID, "is a list of \"rekey\", \"generate-root\" "
+                                                     "and \"generate-operation-token\"");
+        }
+        *(unsigned *)to |= 1u << which;
+    }
+    return CF_OK;
+}
+
 static cf_status read_directories(struct reading *reading, const struct hcl_value *value, void *to)
 {
     struct arena *arena = reading->config->arena;
@@ -293,6 +313,7 @@ static const struct known top_keys[] = {
     {"ha_backend", NULL, 0},
     {"telemetry", NULL, 0},
     {"audit", NULL, 1},
+    {"enable_unauthenticated_access", read_open, IN_CONFIG(open_ceremonies)},
     {"audit_directories", read_directories, IN_CONFIG(audit_directories)},
     {"service_registration", NULL, 0},
     {"user_lockout", NULL, 1},
@@ -456,8 +477,6 @@ static cf_status read_listener(struct reading *reading, const struct hcl_item *b
                        block->line, CONFIG_LISTENERS_MAX);
     }
     struct config_listener *listener = &config->listeners[config->listener_count++];
-    listener->allow_unauthed_rekey = true;
-    listener->allow_unauthed_generate_root = true;
     CF_TRY(read_object(reading, &block->value, listener_keys, CF_LENGTH(listener_keys), listener));
     if (listener->address == NULL) {
         listener->address = "127.0.0.1:8200";
@@ -747,6 +766,8 @@ static void derive(struct config *config)
     struct config_listener *first = &config->listeners[0];
     for (size_t i = 0; i < config->listener_count; i++) {
         struct config_listener *listener = &config->listeners[i];
+        listener->allow_unauthed_rekey |= (config->open_ceremonies & 1u) != 0;
+        listener->allow_unauthed_generate_root |= (config->open_ceremonies & 2u) != 0;
         if (listener->cluster_address == NULL) {
             /* To listen on, so the unspecified address stays what it is. */
             listener->cluster_address =

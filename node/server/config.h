@@ -26,7 +26,7 @@ struct config_listener {
     bool tls_disable, tls_disable_client_certs, tls_require_client_cert, only_tls13;
     const char *tls_cert_file, *tls_key_file, *tls_client_ca_file;
     bool unauthenticated_metrics;
-    bool allow_unauthed_rekey, allow_unauthed_generate_root; /* both true unless disabled */
+    bool allow_unauthed_rekey, allow_unauthed_generate_root; /* without a token: only where asked for */
     int64_t request_size_max;
 };
 
@@ -56,6 +56,7 @@ struct config {
     size_t listener_count;
     const char *api_addr, *cluster_addr, *cluster_name;
     bool forwards_by_header; /* replication.allow_forwarding_via_header */
+    unsigned open_ceremonies; /* enable_unauthenticated_access: bit 0 rekey, 1 generate-root */
     bool ui, disable_mlock, raw_storage_endpoint, log_json;
     enum cf_log_level log_level;
     int64_t default_lease_ttl_s, max_lease_ttl_s;

@@ -154,6 +154,7 @@ static void pack_request(struct request *rq, struct cf_buf *to)
     message.path = message_bytes(rq->full_path);
     message.token = message_bytes(rq->token);
     message.token_is_malformed = rq->token_is_malformed;
+    message.ceremonies_are_open = rq->ceremonies_are_open;
     message.body = message_bytes(rq->raw_body);
     message.query = message_bytes(cf_buf_slice(&query));
     message.wrap_ttl_s = rq->wrap_ttl_s;

@@ -106,6 +106,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     rq->path = message_slice(message->path);
     rq->token = message_slice(message->token);
     rq->token_is_malformed = message->token_is_malformed;
+    rq->ceremonies_are_open = message->ceremonies_are_open;
     rq->raw_body = message_slice(message->body);
     rq->wrap_ttl_s = message->wrap_ttl_s;
     rq->remote_address = message_slice(message->remote_address);

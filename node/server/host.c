@@ -16,9 +16,11 @@
 #include "node/server/about.h"
 #include "node/server/audit.h"
 #include "node/server/autopilot.h"
+#include "node/server/ceremony.h"
 #include "node/server/cluster.h"
 #include "node/server/metrics.h"
 #include "node/server/raft_routes.h"
+#include "node/server/rekey.h"
 #include "node/server/replication/enable.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"
@@ -133,6 +135,24 @@ static cf_status handle_metrics(struct request *rq, struct cf_error *err)
     return CF_OK;
 }
 
+static const struct field rekey_fields[] = {
+    {"secret_shares", FIELD_INT, "How many new shares."},
+    {"secret_threshold", FIELD_INT, "How many of them open the seal."},
+    {"require_verification", FIELD_BOOL, "The new shares count once enough of them were given back."},
+    {"pgp_keys", FIELD_LIST, "Public keys of the holders, one a share, in base64."},
+    {"backup", FIELD_BOOL, "Keeps the encrypted shares, too."},
+    {"stored_shares", FIELD_INT, "Kept for clients."},
+    {"key", FIELD_STRING, "A share, in hex or base64."},
+    {"nonce", FIELD_STRING, "Of the operation."},
+    FIELD_END};
+
+/* For the policy check and the documents: these are answered before the frame (ceremony.h). */
+static cf_status by_ceremony(struct request *rq, struct cf_error *err)
+{
+    (void)rq;
+    return cf_fail(err, CF_INVALID, "this path belongs to the root namespace");
+}
+
 const struct route host_routes[] = {
     {.pattern = "seal", .write = handle_seal, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_DR_TOKEN,
      .help = "Seals this node: keys are wiped, nothing is served until it is unsealed again."},
@@ -147,6 +167,58 @@ const struct route host_routes[] = {
      .fields = rotation_fields, .help = "When data keys are replaced without being asked to."},
     {.pattern = "rotate/keyring/config", .read = rotation_read_config,
      .write = rotation_write_config, .fields = rotation_fields, .help = "As sys/rotate/config."},
+    {.pattern = "rekey/init", .read = rekey_read, .write = rekey_start, .del = rekey_cancel,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY, .fields = rekey_fields,
+     .help = "Starts, shows and cancels the replacement of the unseal shares."},
+    {.pattern = "rekey/update", .write = rekey_update,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY, .fields = rekey_fields,
+     .help = "Takes a present share."},
+    {.pattern = "rekey/verify", .read = rekey_verify_read, .write = rekey_verify,
+     .del = rekey_verify_restart, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY,
+     .fields = rekey_fields, .help = "Takes a new share, to show that it is in good hands."},
+    {.pattern = "rekey-recovery-key/init", .read = rekey_read, .write = rekey_start, .del = rekey_cancel,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY, .fields = rekey_fields,
+     .help = "Starts, shows and cancels the replacement of the recovery shares."},
+    {.pattern = "rekey-recovery-key/update", .write = rekey_update,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY, .fields = rekey_fields,
+     .help = "Takes a present share."},
+    {.pattern = "rekey-recovery-key/verify", .read = rekey_verify_read, .write = rekey_verify,
+     .del = rekey_verify_restart, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY,
+     .fields = rekey_fields, .help = "Takes a new share, to show that it is in good hands."},
+    {.pattern = "rotate/root/init", .read = rekey_read, .write = rekey_start, .del = rekey_cancel,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .fields = rekey_fields,
+     .help = "Starts, shows and cancels the replacement of the unseal shares."},
+    {.pattern = "rotate/root/update", .write = rekey_update,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .fields = rekey_fields,
+     .help = "Takes a present share."},
+    {.pattern = "rotate/root/verify", .read = rekey_verify_read, .write = rekey_verify,
+     .del = rekey_verify_restart, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
+     .fields = rekey_fields, .help = "Takes a new share, to show that it is in good hands."},
+    {.pattern = "rotate/recovery/init", .read = rekey_read, .write = rekey_start, .del = rekey_cancel,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .fields = rekey_fields,
+     .help = "Starts, shows and cancels the replacement of the recovery shares."},
+    {.pattern = "rotate/recovery/update", .write = rekey_update,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE, .fields = rekey_fields,
+     .help = "Takes a present share."},
+    {.pattern = "rotate/recovery/verify", .read = rekey_verify_read, .write = rekey_verify,
+     .del = rekey_verify_restart, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE,
+     .fields = rekey_fields, .help = "Takes a new share, to show that it is in good hands."},
+    {.pattern = "rekey/backup", .read = rekey_backup_read, .del = rekey_backup_delete,
+     .flags = ROUTE_SUDO, .help = "The new shares, encrypted for their holders."},
+    {.pattern = "rekey/recovery-key-backup", .read = rekey_backup_read, .del = rekey_backup_delete,
+     .flags = ROUTE_SUDO, .help = "The new shares, encrypted for their holders."},
+    {.pattern = "rekey/recovery-backup", .read = rekey_backup_read, .del = rekey_backup_delete,
+     .flags = ROUTE_SUDO, .help = "The new shares, encrypted for their holders."},
+    {.pattern = "rotate/root/backup", .read = rekey_backup_read, .del = rekey_backup_delete,
+     .flags = ROUTE_SUDO, .help = "The new shares, encrypted for their holders."},
+    {.pattern = "rotate/recovery/backup", .read = rekey_backup_read, .del = rekey_backup_delete,
+     .flags = ROUTE_SUDO, .help = "The new shares, encrypted for their holders."},
+    {.pattern = "generate-root/attempt", .read = by_ceremony, .write = by_ceremony,
+     .del = by_ceremony, .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY,
+     .help = "Starts, shows and cancels the generation of a root token."},
+    {.pattern = "generate-root/update", .write = by_ceremony,
+     .flags = ROUTE_HOST | ROUTE_SUDO | ROUTE_ACTIVE | ROUTE_CEREMONY,
+     .help = "Takes a key share for the generation of a root token."},
     {.pattern = "storage/raft/configuration", .read = raft_read_configuration,
      .write = raft_read_configuration, .flags = ROUTE_HOST | ROUTE_ACTIVE | ROUTE_DR_TOKEN, .help = "The members of this cluster."},
     {.pattern = "storage/raft/remove-peer", .write = raft_remove_peer,
@@ -248,6 +320,9 @@ void host_reload(struct node *node)
         return;
     }
     cf_log_set_level(fresh->log_level);
+    for (size_t i = 0; i < cf_min(fresh->listener_count, node->config->listener_count); i++) {
+        ceremony_reopen(&node->config->listeners[i], &fresh->listeners[i]);
+    }
     cf_info("server", "log level reloaded");
     node_audit_reload(node, fresh);
 }

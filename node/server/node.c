@@ -23,6 +23,7 @@
 #include "node/server/outgoing.h"
 #include "node/server/proposals.h"
 #include "node/server/registry.h"
+#include "node/server/rekey.h"
 #include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
@@ -217,6 +218,7 @@ static cf_status open_listeners(struct node *node, struct cf_error *err)
         .core = node->core,
         .node_route = node_route,
         .other = no_ui,
+        .ceremony_is_open = ceremony_is_open,
         .context = node,
         .forwards_by_header = config->forwards_by_header};
     node->api = api_new(&api);
@@ -356,6 +358,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     node->snapshots = snapshots_new(node);
     node->snapshot_timer = auto_new(node);
     node->ceremony = ceremony_new();
+    node->rekey = rekey_new();
     node->replication = node_replication_new(node);
     CF_TRY(cluster_new(node, &node->cluster, err));
     CF_TRY(cluster_open(node, err));
@@ -404,6 +407,7 @@ static void destroy(struct node *node)
     node_audit_free(node);
     renewal_free(node->renewal); /* a worker may have had it */
     upkeep_free(node->upkeep);
+    rekey_free(node->rekey);
     raft_store_free(node->store);
     kv_close(node->kv);
     secret_free(node->root_key);

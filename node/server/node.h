@@ -44,6 +44,7 @@ struct node {
     struct tls_server *tls[CONFIG_LISTENERS_MAX];
     struct cluster *cluster;
     struct ceremony *ceremony;
+    struct rekey *rekey; /* rekey.h */
     struct node_replication *replication;
     struct node_audit *audit;    /* audit.h */
     struct init_operation *init; /* sys/init under way */

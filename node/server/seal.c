@@ -53,8 +53,27 @@ cf_status seal_authority(struct node *node, const struct secret *key, struct cf_
     return seal_verify(secret_slice(key), wrapped, err);
 }
 
+/* A rekey on another node made a new one: it lies under the root key. */
+static struct secret *rekeyed(struct node *node)
+{
+    CF_OWNED(arena) arena = arena_new(512);
+    CF_OWNED(secret) root = NULL;
+    struct secret *key = NULL;
+    struct cf_slice wrapped;
+    if (read_record(node, SEAL_KEY_UNSEAL, arena, &wrapped, NULL) != CF_OK ||
+        seal_root_key(node, &root, NULL) != CF_OK ||
+        seal_unwrap_root(secret_slice(root), wrapped, &key, NULL) != CF_OK) {
+        return NULL;
+    }
+    return key;
+}
+
 cf_status seal_unseal_key(struct node *node, struct secret **ret, struct cf_error *err)
 {
+    *ret = rekeyed(node);
+    if (*ret != NULL) {
+        return CF_OK;
+    }
     pthread_mutex_lock(&node->seal_lock);
     *ret = node->unseal_key != NULL ? secret_copy(secret_slice(node->unseal_key)) : NULL;
     pthread_mutex_unlock(&node->seal_lock);

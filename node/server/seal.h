@@ -12,6 +12,8 @@
 #define SEAL_KEY_CONFIG ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_SEAL "config")})
 #define SEAL_KEY_ROOT ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_SEAL "root")})
 #define SEAL_KEY_KEYRING ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_SEAL "keyring")})
+/* The unseal key under the root key; there after a rekey. */
+#define SEAL_KEY_UNSEAL ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_SEAL "unseal")})
 #define SEAL_KEY_RECOVERY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_SEAL "recovery")})
 
 /* Reactor threads: take an exchange and answer it, now or later. */

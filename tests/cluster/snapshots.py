@@ -279,7 +279,8 @@ def foreign(t, world):
     keys, threshold, root = source.keys, source.threshold, source.root
     world.end(source)
     with t.check("snap_restore_empty: forced, the snapshot's seal comes with it, on all three nodes"):
-        target = world.cluster("g", nodes=3, seal="shamir").up()
+        target = world.cluster("g", nodes=3, seal="shamir", listener_extra=[
+            "disable_unauthed_generate_root_endpoints = false"]).up()
         own_root = target.root
         target.active().write("sys/storage/raft/autopilot/configuration", {"max_trailing_logs": 4321})
         status, body, _ = restore(target.active(), archive, force=True)

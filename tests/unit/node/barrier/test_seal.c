@@ -272,6 +272,28 @@ START_TEST(what_is_no_share_leaves_the_progress)
 }
 END_TEST
 
+/* A rekey lowered the threshold after the shares came in: the next one counts, though it is known. */
+START_TEST(a_lowered_threshold_is_met_by_what_is_here)
+{
+    CF_OWNED(seal_progress) progress = seal_progress_new();
+    CF_OWNED(secret) unseal = seal_new_key(random_system());
+    struct shamir_shape before = {5, 3}, now = {2, 2};
+    struct secret *shares[SHAMIR_SHARES_MAX] = {NULL}, *key = NULL;
+    ck_ok(shamir_split(secret_slice(unseal), now, random_system(), shares, NULL));
+    for (int i = 0; i < 2; i++) {
+        ck_ok(seal_progress_add(progress, before, secret_slice(shares[i]), random_system(), &key,
+                                NULL));
+        ck_assert_ptr_null(key);
+    }
+    ck_ok(seal_progress_add(progress, now, secret_slice(shares[0]), random_system(), &key, NULL));
+    ck_assert_ptr_nonnull(key);
+    ck_assert(secret_equal(key, secret_slice(unseal)));
+    secret_free(key);
+    secret_free(shares[0]);
+    secret_free(shares[1]);
+}
+END_TEST
+
 START_TEST(one_share_of_one_is_the_key)
 {
     CF_OWNED(seal_progress) progress = seal_progress_new();
@@ -312,5 +334,5 @@ END_TEST
 TEST_MAIN("node/barrier/seal", unwraps_records_made_elsewhere, the_chain_holds,
           refuses_wrong_keys_and_tampering, config_survives_its_record, refuses_impossible_configs,
           reads_key_files, a_ceremony_ends_with_the_key, wrong_shares_end_with_a_wrong_key,
-          what_is_no_share_leaves_the_progress, one_share_of_one_is_the_key,
+          what_is_no_share_leaves_the_progress, a_lowered_threshold_is_met_by_what_is_here, one_share_of_one_is_the_key,
           a_joining_node_proves_itself)

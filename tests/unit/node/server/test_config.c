@@ -135,8 +135,16 @@ START_TEST(defaults)
     ck_assert_int_eq(config->max_lease_ttl_s, 768 * 3600);
     ck_assert_int_eq(config->log_level, CF_LOG_INFO);
     ck_assert_ptr_null(config->seal_key);
-    ck_assert(config->listeners[0].allow_unauthed_rekey);
+    ck_assert(!config->listeners[0].allow_unauthed_rekey); /* a token is asked for */
+    ck_assert(!config->listeners[0].allow_unauthed_generate_root);
+    ck_ok(load(STORAGE LISTENER "enable_unauthenticated_access = [\"generate-root\"]\n"));
+    ck_assert(!config->listeners[0].allow_unauthed_rekey);
     ck_assert(config->listeners[0].allow_unauthed_generate_root);
+    ck_status(load(STORAGE LISTENER "enable_unauthenticated_access = [\"everything\"]\n"),
+              CF_INVALID);
+    ck_ok(load("storage \"inmem\" {}\nlistener \"tcp\" { tls_disable = 1 "
+               "disable_unauthed_rekey_endpoints = false }"));
+    ck_assert(config->listeners[0].allow_unauthed_rekey);
     ck_ok(load("storage \"inmem\" {}\nlistener \"tcp\" { tls_disable = 1 "
                "disable_unauthed_rekey_endpoints = true }"));
     ck_assert_str_eq(config->listeners[0].address, "127.0.0.1:8200");

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""New shares: who may start it, verification, crashes on the way, nodes that were away or come later."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import base64
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from checks import Checks, equal, raises, true  # noqa: E402
+from cluster import Node, Refused, World, arguments, wait_for  # noqa: E402
+
+
+def refused(t, node, method, path, body=None, token=None):
+    return raises(Refused, node.call, method, path, body, token=token).status
+
+
+def give(node, path, keys, nonce):
+    """The answers to one share after the other."""
+    return [node.call("PUT", path, {"key": key, "nonce": nonce}) for key in keys]
+
+
+def replace(cluster, node, shares, threshold, **more):
+    start = node.call("PUT", "sys/rekey/init",
+                      dict({"secret_shares": shares, "secret_threshold": threshold}, **more))
+    return give(node, "sys/rekey/update", cluster.keys[:cluster.threshold], start["nonce"])[-1]
+
+
+def ceremony(t, world):
+    cluster = world.cluster("r", seal="shamir").up(3, 2)
+    active = cluster.active()
+    standby = next(n for n in cluster.nodes if n is not active)
+    with t.check("nobody starts a rekey without a token"):
+        equal(refused(t, active, "PUT", "sys/rekey/init",
+                      {"secret_shares": 1, "secret_threshold": 1}, token=""), 403)
+        equal(refused(t, active, "PUT", "sys/generate-root/attempt", {}, token=""), 403)
+    with t.check("a standby takes it, too; shares count in any order and through any node"):
+        start = standby.call("PUT", "sys/rekey/init", {"secret_shares": 5, "secret_threshold": 3})
+        equal((start["t"], start["n"], start["required"], start["started"]), (3, 5, 2, True))
+        equal(refused(t, active, "PUT", "sys/rekey/init",
+                      {"secret_shares": 1, "secret_threshold": 1}), 400)
+        equal(refused(t, active, "PUT", "sys/rekey/update",
+                      {"key": cluster.keys[2], "nonce": "x"}), 400)
+        equal(active.call("PUT", "sys/rekey/update", {"key": cluster.keys[2],
+                                                      "nonce": start["nonce"]})["progress"], 1)
+        equal(standby.read("sys/rekey/init")["progress"], 1)
+    with t.check("a cancelled one changes nothing"):
+        equal(active.ask("DELETE", "sys/rekey/init?nonce=other")[0], 403)
+        equal(active.ask("DELETE", "sys/rekey/init")[0], 204)
+        equal(active.read("sys/rekey/init")["started"], False)
+    with t.check("the new shares open the seal, the old ones do not"):
+        old = cluster.keys
+        done = replace(cluster, active, 5, 3)
+        equal((done["complete"], len(done["keys"]), len(done["keys_base64"])), (True, 5, 5))
+        cluster.keys, cluster.threshold = done["keys_base64"], 3
+        standby.call("PUT", "sys/seal")
+        equal(standby.read("sys/seal-status", token="")["t"], 3)
+        standby.ask("PUT", "sys/unseal", {"key": old[0]}, token="")
+        standby.ask("PUT", "sys/unseal", {"key": old[1]}, token="")
+        equal(standby.ask("PUT", "sys/unseal", {"key": old[2]}, token="")[0], 400)
+        cluster.unseal(standby)
+        wait_for("it to serve", lambda: standby.health() in (200, 429, 473))
+        equal(standby.get_kv("ready"), "1")
+    with t.check("with verification the old shares count until the new ones were given back"):
+        old = cluster.keys
+        done = replace(cluster, cluster.active(), 2, 2, require_verification=True)
+        fresh = done["keys_base64"]
+        true(done["verification_required"] and done["verification_nonce"], done)
+        standby.call("PUT", "sys/seal")
+        cluster.unseal(standby)  # with the old ones
+        active = cluster.active()
+        equal(refused(t, active, "PUT", "sys/rekey/verify",
+                      {"key": fresh[0], "nonce": done["nonce"]}), 400)
+        equal(give(active, "sys/rekey/verify", fresh[:1], done["verification_nonce"])[0]["progress"], 1)
+        again = active.call("DELETE", "sys/rekey/verify")
+        equal(again["progress"], 0)
+        last = give(active, "sys/rekey/verify", fresh, again["nonce"])[-1]
+        equal(last["complete"], True)
+        cluster.keys, cluster.threshold = fresh, 2
+        standby.call("PUT", "sys/seal")
+        cluster.unseal(standby)
+    with t.check("an active node that dies before the verification leaves the old shares in force"):
+        done = replace(cluster, cluster.active(), 3, 2, require_verification=True)
+        active = cluster.active()
+        give(active, "sys/rekey/verify", done["keys_base64"][:1], done["verification_nonce"])
+        active.kill()
+        second = cluster.active(other_than=active)
+        equal(second.read("sys/rekey/init")["started"], False)
+        active.start()
+        cluster.unseal(active)
+        cluster.active()
+    with t.check("a node that joins later is taken in by one that was unsealed before the rekey"):
+        done = replace(cluster, cluster.active(), 3, 2)
+        cluster.keys, cluster.threshold = done["keys_base64"], 2
+        before = cluster.active()
+        before.call("PUT", "sys/step-down")
+        cluster.active(other_than=before)
+        late = Node(cluster, "r9")
+        cluster.nodes.append(late)
+        late.start()
+        cluster.unseal(late)
+        wait_for("the fourth voter", lambda: len(cluster.voters()) == 4, 40)
+        wait_for("its data", lambda: late.get_kv("ready") == "1", 30)
+    world.end(cluster)
+
+
+def recovery(t, world):
+    cluster = world.cluster("s", nodes=1).up(2, 2)
+    node = cluster.active()
+    with t.check("a cluster that unseals itself replaces its recovery shares"):
+        equal(refused(t, node, "PUT", "sys/rekey/init",
+                      {"secret_shares": 1, "secret_threshold": 1}), 400)
+        start = node.call("PUT", "sys/rekey-recovery-key/init",
+                          {"secret_shares": 1, "secret_threshold": 1})
+        done = give(node, "sys/rekey-recovery-key/update", cluster.keys, start["nonce"])[-1]
+        equal((done["complete"], len(done["keys"])), (True, 1))
+    with t.check("which prove themselves at the next one, after a restart"):
+        node.stop()
+        node.start()
+        cluster.unseal(node)
+        node = cluster.active()
+        start = node.call("PUT", "sys/rekey-recovery-key/init",
+                          {"secret_shares": 1, "secret_threshold": 1})
+        equal(refused(t, node, "PUT", "sys/rekey-recovery-key/update",
+                      {"key": cluster.keys[0], "nonce": start["nonce"]}), 400)
+        done = give(node, "sys/rekey-recovery-key/update", done["keys_base64"], start["nonce"])[-1]
+        equal(done["complete"], True)
+    world.end(cluster)
+
+
+def encrypted(t, world):
+    """Shares for gpg's keys, and a backup of them."""
+    if shutil.which("gpg") is None:
+        print("skipped: there is no gpg")
+        return
+    home = tempfile.mkdtemp(prefix="gpg")
+    gpg = ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback",
+           "--passphrase", ""]
+    subprocess.run(gpg + ["--quick-gen-key", "holder@example.com", "rsa2048", "encr", "0"],
+                   check=True, capture_output=True)
+    exported = subprocess.run(gpg + ["--export"], check=True, capture_output=True).stdout
+    key = base64.b64encode(exported).decode()
+
+    def opened(message):
+        return subprocess.run(gpg + ["--decrypt"], input=base64.b64decode(message), check=True,
+                              capture_output=True).stdout.decode()
+    cluster = world.cluster("p", nodes=1, seal="shamir").up()
+    node = cluster.active()
+    with t.check("shares leave for PGP keys alone, and gpg opens them"):
+        done = replace(cluster, node, 1, 1, pgp_keys=[key], backup=True)
+        equal((len(done["pgp_fingerprints"]), done["backup"]), (1, True))
+        share = opened(done["keys_base64"][0])
+        cluster.keys = [base64.b64encode(bytes.fromhex(share)).decode()]
+        node.call("PUT", "sys/seal")
+        cluster.unseal(node)
+        node = cluster.active()
+    with t.check("the backup holds the same messages until it is deleted"):
+        backup = node.read("sys/rekey/backup")["data"]
+        name = done["pgp_fingerprints"][0]
+        equal(opened(backup["keys_base64"][name][0]), share)
+        equal(node.ask("DELETE", "sys/rekey/backup")[0], 204)
+        equal(node.ask("GET", "sys/rekey/backup")[0], 404)
+    with t.check("a backup without keys to encrypt it with is refused"):
+        equal(refused(t, node, "PUT", "sys/rekey/init",
+                      {"secret_shares": 1, "secret_threshold": 1, "backup": True}), 400)
+    with t.check("generate-root encrypts the token for a PGP key"):
+        start = node.call("PUT", "sys/generate-root/attempt", {"pgp_key": key})
+        equal((start["otp"], start["pgp_fingerprint"]), ("", name))
+        done = node.call("PUT", "sys/generate-root/update",
+                         {"key": cluster.keys[0], "nonce": start["nonce"]})
+        token = opened(done["encoded_token"])
+        equal(node.call("GET", "auth/token/lookup-self", token=token)["data"]["policies"], ["root"])
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+    shutil.rmtree(home, ignore_errors=True)
+    world.end(cluster)
+
+
+def main():
+    opts = arguments(__doc__)
+    t = Checks()
+    with World() as world:
+        t.on_failure = world.keep
+        for name, call in (("ceremony", ceremony), ("recovery", recovery), ("encrypted", encrypted)):
+            if opts.only in name:
+                with t.scenario(name):
+                    call(t, world)
+    sys.exit(t.finish())
+
+
+if __name__ == "__main__":
+    main()
