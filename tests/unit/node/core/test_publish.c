@@ -462,7 +462,7 @@ START_TEST(malformed_entries_stop)
     ck_status(core_apply(b->core, b->applied + 1, CF_SLICE("short"), batch, &err), CF_CORRUPT);
     ck_status(core_apply(b->core, b->applied + 1, CF_SLICE("12345678\1\77body"), batch, &err),
               CF_CORRUPT);
-    ck_status(core_apply(b->core, b->applied + 1, CF_SLICE("12345678\2\1"), batch, &err),
+    ck_status(core_apply(b->core, b->applied + 1, CF_SLICE("12345678\377\1"), batch, &err),
               CF_UNSUPPORTED);
     ck_assert_uint_eq(kv_batch_count(batch), 0);
 }
