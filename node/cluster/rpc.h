@@ -133,6 +133,7 @@ struct rpc_result {
     bool sent;
     const struct cf_error *err; /* never NULL; the peer's message, or ours */
     struct cf_slice response;
+    unsigned level; /* feature level of the link it went over; 0: over none */
 };
 typedef void (*rpc_done_fn)(void *arg, const struct rpc_result *result);
 

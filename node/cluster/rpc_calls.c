@@ -102,7 +102,8 @@ void rpc_calls_end(struct rpc_pending *pending, cf_status status, bool sent,
                    const struct cf_error *why, struct cf_slice response)
 {
     static const struct cf_error fine;
-    struct rpc_result result = {status, sent, why != NULL ? why : &fine, response};
+    unsigned level = pending->link != NULL ? pending->link->peer.level : 0;
+    struct rpc_result result = {status, sent, why != NULL ? why : &fine, response, level};
     rpc_done_fn fn = pending->fn;
     void *arg = pending->arg;
     if (status != CF_OK) {

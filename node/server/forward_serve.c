@@ -1,6 +1,7 @@
 /* node/server/forward_serve.c: requests of standbys, on the active node.
  *
  * A worker takes each through the whole frame; the answer goes back from the main loop. */
+#include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/envelope.h"
@@ -38,7 +39,8 @@ static bool lacks_primary(const struct serving *serving)
 static void give(struct serving *serving, cf_status status, struct cf_slice bytes)
 {
     if (serving->call == NULL) {
-        struct rpc_result result = {status, status != CF_OK, &serving->rq.error, bytes};
+        struct rpc_result result = {status, status != CF_OK, &serving->rq.error, bytes,
+                                    cf_feature_level()};
         serving->done(serving->arg, &result);
     } else if (status != CF_OK) {
         rpc_fail(serving->call, &serving->rq.error);

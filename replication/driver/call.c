@@ -24,7 +24,7 @@ struct call {
     struct rpc_pending *pending;
     struct cf_buf request;
     uint64_t deadline_us;
-    unsigned hops;
+    unsigned hops, level;
     repl_call_fn done;
     void *arg;
 };
@@ -95,7 +95,7 @@ static cf_status current(struct repl_secondary *s, struct repl_caller **ret, str
 static void call_end(struct call *call, cf_status status, bool sent, const struct cf_error *err,
                      struct cf_slice response)
 {
-    struct repl_call_result result = {status, sent, err, response};
+    struct repl_call_result result = {status, sent, err, response, call->level};
     repl_call_fn done = call->done;
     void *arg = call->arg;
     cf_list_remove(&call->in_secondary);
@@ -134,6 +134,7 @@ static void on_done(void *arg, const struct rpc_result *result)
     from->waiting--;
     call->caller = NULL;
     call->pending = NULL;
+    call->level = result->level;
     if (result->status != CF_OK) {
         call_end(call, result->status, result->sent, &err, CF_SLICE_EMPTY);
     } else if (message_unpack(coffer__repl__call_answer, result->response, arena, &answer, &err) !=

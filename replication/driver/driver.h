@@ -274,6 +274,7 @@ struct repl_call_result {
     bool sent;
     const struct cf_error *err; /* never NULL */
     struct cf_slice response;
+    unsigned level; /* feature level that we and who was asked last both know; 0: nobody was asked */
 };
 typedef void (*repl_call_fn)(void *arg, const struct repl_call_result *result);
 CF_CHECKED cf_status repl_secondary_call(struct repl_secondary *secondary, struct cf_slice bytes,

@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
-from cluster import SLOW, World, arguments, wait_for  # noqa: E402
+from cluster import SLOW, World, arguments, disk_tool, wait_for  # noqa: E402
 from counters import Counter, ask  # noqa: E402
 import replicas  # noqa: E402
 from replicas import in_step, status, streaming  # noqa: E402
@@ -37,6 +37,17 @@ def under_writes(t, a, b, name, disturb):
         name, sum(c.version for c in counters), sum(c.answers.get(503, 0) for c in counters),
         sum(c.is_unknown for c in counters)))
     return counters
+
+
+def older_primary(t, a, b):
+    """What was sent to a node that keeps no records is never sent again: 504, where others hear nothing."""
+    with t.check("a primary of the level before: kill -9 of its leader, no write twice"):
+        leader = a.active()
+
+        def kill(_):
+            leader.kill()
+        counters = under_writes(t, a, b, "older", kill)
+        true(sum(c.version for c in counters) > 5 * len(counters), "too few writes")
 
 
 def primary_dies(t, a, b, rounds):
@@ -292,6 +303,19 @@ def main():
             world.end(a)
             world.end(b)
 
+        def level_before():
+            a, b = world.cluster("o"), world.cluster("n", nodes=1).up(kv=False)
+            for node in a.nodes:
+                node.binary = disk_tool("coffer-previous")
+            a.up()
+            replicas.add_operator(a)
+            replicas.enable_primary(a, "performance")
+            replicas.attach(a, b, "performance", "n")
+            b.root = replicas.login(b)
+            older_primary(t, a, b)
+            world.end(a)
+            world.end(b)
+
         def three_clusters():
             a = world.cluster("p", nodes=1).up(1, 1)
             b, c = (world.cluster(name, nodes=2).up(kv=False) for name in ("q", "r"))
@@ -309,7 +333,8 @@ def main():
             for cluster in (a, b, c):
                 world.end(cluster)
 
-        for name, call in (("deaths", primary_of_three), ("promotion", three_clusters)):
+        for name, call in (("deaths", primary_of_three), ("promotion", three_clusters),
+                           ("older", level_before)):
             if opts.only in name:
                 with t.scenario(name):
                     call()

@@ -60,7 +60,10 @@ class Counter(threading.Thread):
         """What is wrong, going by what `node` has: None when everything is as it was answered."""
         if self.wrong:
             return "answers of %s: %r" % (self.key, self.wrong)
-        status, body, _ = node.ask("GET", "secret/metadata/" + self.key)
+        def look():
+            status, body, _ = ask(node, "GET", "secret/metadata/" + self.key)
+            return (status, body) if status in (200, 404) else None
+        status, body = wait_for("what is there of " + self.key, look, 30)
         there = body["data"]["current_version"] if status == 200 else 0
         if there != self.version and not (self.is_unknown and there == self.version + 1):
             return "%s: %d acknowledged, %d there" % (self.key, self.version, there)

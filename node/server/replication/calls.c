@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "consensus/driver/driver.h"
+#include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/envelope.h"
@@ -233,6 +234,10 @@ static void called(void *arg, const struct repl_call_result *result)
     if (result->status == CF_OK) {
         take_answer(call, result->response);
     } else {
+        /* A node of an older build ran it without a record, if it ran it: asking again would run it again. */
+        if (result->sent && result->level < LEVEL_REQUEST_RECORDS) {
+            (void)once_withdraw(&call->rq->once);
+        }
         failed(call, result->status, result->sent, result->err);
     }
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "node/base/host.h"
+#include "node/base/level.h"
 #include "node/cluster/stream.h"
 #include "pki.h"
 #include "proto/frame.h"
@@ -163,11 +164,11 @@ enum { MANY = 10000 };
 static size_t done, wanted, by_status[CF_STATUS_COUNT], sent_count;
 static uint8_t answered[MANY];
 static char last_message[256];
-static size_t last_size;
+static size_t last_size, level_wrong; /* of what was sent, the level of its link is known */
 
 static void start_counting(size_t expect)
 {
-    done = sent_count = last_size = 0;
+    done = sent_count = last_size = level_wrong = 0;
     wanted = expect;
     memset(by_status, 0, sizeof(by_status));
     memset(answered, 0, sizeof(answered));
@@ -177,6 +178,7 @@ static void on_done(void *arg, const struct rpc_result *result)
     size_t number = (size_t)(uintptr_t)arg;
     by_status[result->status]++;
     sent_count += result->sent;
+    level_wrong += result->level != (result->sent ? cf_feature_level() : 0U);
     if (number < MANY) {
         answered[number]++;
     }
@@ -328,6 +330,7 @@ START_TEST(peer_lost_in_the_middle)
     ck_assert_uint_eq(by_status[CF_UNKNOWN_OUTCOME] + by_status[CF_UNAVAILABLE], 15);
     ck_assert_uint_ge(by_status[CF_UNKNOWN_OUTCOME], 10);
     ck_assert_uint_eq(sent_count, by_status[CF_UNKNOWN_OUTCOME]);
+    ck_assert_uint_eq(level_wrong, by_status[CF_UNAVAILABLE]); /* put on the link, and not sent */
     ck_assert_uint_eq(dial_downs, 1);
     ck_status(rpc_client_call(client, RPC_LATENCY, RPC_PING, CF_SLICE_EMPTY, 0, on_done, NULL, NULL,
                               NULL),
