@@ -186,6 +186,9 @@ def sessions(t, cluster):
         equal(node.ask("GET", "secret/data/session",
                        headers={"X-Vault-Index": base64.b64encode(other.encode()).decode()})[0], 200)
         equal(node.ask("GET", "secret/data/session", headers={"X-Coffer-Consistency": "any"})[0], 400)
+        for consistency, code in (("stale", 0), ("any", 2)):
+            done = node.cli("read", "-header=X-Coffer-Consistency=" + consistency, "secret/data/session")
+            equal(done[0], code, done)
         for headers in ({"X-Vault-Forward": "active-node"}, {"X-Vault-Inconsistent": "forward-active-node"}):
             status, body, _ = node.ask("GET", "secret/data/session", headers=headers)
             equal(status, 400)
