@@ -353,6 +353,33 @@ static const struct known top_keys[] = {
     {"reporting", NULL, 0},
 };
 
+static const struct {
+    const char *block;
+    const struct known *keys;
+    size_t count;
+} tables[] = {
+    {"top", top_keys, CF_LENGTH(top_keys)},
+    {"listener", listener_keys, CF_LENGTH(listener_keys)},
+    {"listener.telemetry", telemetry_keys, CF_LENGTH(telemetry_keys)},
+    {"storage", storage_keys, CF_LENGTH(storage_keys)},
+    {"storage.retry_join", join_keys, CF_LENGTH(join_keys)},
+    {"seal", seal_keys, CF_LENGTH(seal_keys)},
+    {"audit", audit_keys, CF_LENGTH(audit_keys)},
+    {"user_lockout", lockout_keys, CF_LENGTH(lockout_keys)},
+    {"replication", replication_keys, CF_LENGTH(replication_keys)},
+};
+
+void config_each_key(config_visit visit, void *context)
+{
+    for (size_t t = 0; t < CF_LENGTH(tables); t++) {
+        for (size_t i = 0; i < tables[t].count; i++) {
+            const struct known *key = &tables[t].keys[i];
+            bool is_block = tables[t].keys == top_keys && key->read == NULL && key->offset == 1;
+            visit(context, tables[t].block, key->name, key->read != NULL || is_block);
+        }
+    }
+}
+
 /* ---- reading ---- */
 
 static cf_status at(struct reading *reading, uint32_t line, cf_status status, const char *key)
@@ -495,6 +522,11 @@ static cf_status read_storage(struct reading *reading, const struct hcl_item *bl
 {
     static const char *const types[] = {"raft", "file", "inmem"};
     struct config *config = reading->config;
+    if ((int)config->storage >= 0) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "%s:%u: a second storage block; a node has one place for its data: remove one",
+                       reading->file, block->line);
+    }
     for (size_t i = 0; i < CF_LENGTH(types); i++) {
         if (cf_slice_is(block->labels[0], types[i])) {
             config->storage = (enum storage_type)i;
@@ -521,6 +553,11 @@ static cf_status read_seal(struct reading *reading, const struct hcl_item *block
         return cf_fail(reading->err, CF_INVALID,
                        "%s:%u: unknown seal \"%.*s\"; use \"static\" or none for shamir",
                        reading->file, block->line, CF_SHOW(block->labels[0]));
+    }
+    if (reading->config->seal_key != NULL) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "%s:%u: a second seal \"static\" block; remove one", reading->file,
+                       block->line);
     }
     CF_TRY(read_object(reading, &block->value, seal_keys, CF_LENGTH(seal_keys), reading->config));
     if (reading->config->seal_key == NULL || reading->config->seal_key_id == NULL) {

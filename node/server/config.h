@@ -83,6 +83,11 @@ struct config *config_dev(const char *root_token, const char *listen_address);
 void config_free(struct config *config); /* NULL is fine */
 CF_DEFINE_OWNED(config);
 
+/* Every key that is known: the block it stands in ("top", "listener", "storage.retry_join", ...), its
+ * name, and whether it has an effect here. deploy/configuration.md is compared with this. */
+typedef void (*config_visit)(void *context, const char *block, const char *key, bool has_effect);
+void config_each_key(config_visit visit, void *context);
+
 const char *storage_type_name(enum storage_type type);
 
 #endif

@@ -365,6 +365,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     node_replication_start(node);
     if (raft_store_has_identity(node->store)) {
         CF_TRY(node_start_driver(node, err));
+        CF_TRY(seal_check_config(node, err));
     } else if (config->join_count != 0) {
         cluster_start_joining(node);
     }

@@ -306,6 +306,19 @@ cf_status seal_configure(struct node *node, struct cf_error *err)
     return CF_OK;
 }
 
+cf_status seal_check_config(struct node *node, struct cf_error *err)
+{
+    struct seal_config config;
+    if (node->config->seal_key != NULL || seal_config_of(node, &config, NULL) != CF_OK ||
+        config.type != SEAL_STATIC) {
+        return CF_OK;
+    }
+    return cf_fail(err, CF_INVALID,
+                   "this cluster unseals itself with the static key \"%.*s\", and the configuration "
+                   "has no seal \"static\" block: add it",
+                   (int)strnlen(config.key_id, sizeof(config.key_id)), config.key_id);
+}
+
 /* ---- sys/unseal ---- */
 
 struct unseal_operation {
@@ -363,7 +376,8 @@ static cf_status unseal_step(struct unseal_operation *op)
     }
     if (config.type == SEAL_STATIC) {
         return cf_fail(&op->err, CF_INVALID,
-                       "this cluster unseals itself with its static key: restart the node");
+                       "this cluster unseals itself with its static key: restart the node with "
+                       "the seal \"static\" block of the other nodes in its configuration");
     }
     pthread_mutex_lock(&node->seal_lock);
     cf_status status = seal_progress_add(node->progress, config.shape, cf_buf_slice(&op->share),

@@ -27,6 +27,9 @@ void seal_now(struct node *node);
 void seal_state_arrived(struct node *node);
 /* Main loop, at the start: reads the key file of a static seal. CF_INVALID with what to do. */
 CF_CHECKED cf_status seal_configure(struct node *node, struct cf_error *err);
+/* Main loop, once the state is open: a cluster with a static key can't open a node whose configuration
+ * does not name it. CF_INVALID with what to add; CF_OK while there is no state to ask. */
+CF_CHECKED cf_status seal_check_config(struct node *node, struct cf_error *err);
 /* The leader is ready and sys/init waits for it. */
 void seal_leader_ready(struct node *node);
 /* CF_OK and the configuration, or CF_NOT_FOUND while there is none. Any thread. */

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The Python client hvac, unchanged from PyPI, against real nodes.
+"""The Python client hvac, unchanged from PyPI, against real nodes, and the command lines of coffer and
+OpenBao against both servers (bao.py).
 
-    run.py [--binary build/coffer] [--venv build/clients-venv] [--only single|three|secondary]
+    run.py [--binary build/coffer] [--venv build/clients-venv] [--only single|three|secondary|command_lines]
 
 Installs hvac into a virtual environment of its own the first time (that needs the network once),
 runs itself there, and ends with "N passed, N failed".
@@ -82,6 +83,13 @@ def secondary(t, world):
                         hvac.Client(url=second.active().addr, token=token))
 
 
+def command_lines(t, world):
+    """Four ways: either program, either server."""
+    import bao
+    from cluster import binary
+    bao.everything(t, os.path.abspath(binary()))
+
+
 def main():
     enter_venv()
     from checks import Checks
@@ -97,7 +105,7 @@ def main():
     sys.exit(t.finish())
 
 
-SCENARIOS = (single, three, secondary)
+SCENARIOS = (single, three, secondary, command_lines)
 
 if __name__ == "__main__":
     main()

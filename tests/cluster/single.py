@@ -176,6 +176,23 @@ def wrong_starts(t, world):
         other.nodes[0].start()
         true("plugin_directory" in other.nodes[0].log(), "no warning in the log")
         world.end(other)
+    with t.check("a cluster with a static key wants its seal block"):
+        other = world.cluster("noblock", nodes=1, seal="static").up()
+        node = other.nodes[0]
+        node.stop()
+        other.seal = "shamir"
+        code, text = failing_start(node)
+        true(code > 0, "exit code %r: %s" % (code, text))
+        true('no seal "static" block' in text, text)
+        other.seal = "static"
+        node.start()
+        wait_for("the node with its block to come back", lambda: node.health() == 200, 30)
+        equal(node.get_kv("ready"), "1")
+        world.end(other)
+    with t.check("two storage blocks are refused"):
+        other = world.cluster("twice", nodes=1, extra=['storage "inmem" {}'])
+        code, text = failing_start(other.nodes[0])
+        true(code > 0 and "a second storage block" in text, "exit code %r: %s" % (code, text))
     with t.check("the data directory of another node is refused"):
         other = world.cluster("theirs", nodes=1).up()
         other.nodes[0].stop()

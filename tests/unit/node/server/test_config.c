@@ -196,6 +196,25 @@ START_TEST(folders_and_several_files)
 }
 END_TEST
 
+/* Two places for the data, or two keys, in one file or in two. */
+START_TEST(what_there_can_be_only_one_of)
+{
+    set_up();
+    ck_status(load(STORAGE LISTENER "storage \"file\" { path = \"/e\" }\n"), CF_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.message, "c.hcl:3: a second storage block"));
+    ck_status(load(STORAGE LISTENER "backend \"inmem\" {}\n"), CF_INVALID);
+    write_file("b.hcl", STORAGE);
+    write_file("c.hcl", STORAGE LISTENER);
+    ck_status(load_path(folder), CF_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.message, "c.hcl:1: a second storage block"));
+    ck_status(load(STORAGE LISTENER
+                   "seal \"static\" { current_key_id = \"a\" current_key = \"file:///a\" }\n"
+                   "seal \"static\" { current_key_id = \"b\" current_key = \"file:///b\" }\n"),
+              CF_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.message, "c.hcl:4: a second seal"));
+}
+END_TEST
+
 /* What other servers of the API know is no error. */
 START_TEST(keys_of_other_servers)
 {
@@ -372,7 +391,7 @@ int main(void)
     const TTest *const tests[] = {the_whole,
                                   defaults,
                                   json,
-                                  folders_and_several_files,
+                                  folders_and_several_files, what_there_can_be_only_one_of,
                                   keys_of_other_servers,
                                   audit_and_lockout, refusals,
                                   too_many,
