@@ -144,39 +144,73 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
     return count;
 }
 
+/* The text of Prometheus; its content type. */
+#define PROMETHEUS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+static void write_text(const struct metric *metrics, size_t count, struct cf_buf *to)
+{
+    for (size_t i = 0; i < count; i++) {
+        cf_buf_addf(to, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", metrics[i].name, metrics[i].help,
+                    metrics[i].name, metrics[i].is_counter ? "counter" : "gauge", metrics[i].name,
+                    (unsigned long long)metrics[i].value);
+    }
+}
+
+static void fill_json(const struct metric *metrics, size_t count, struct arena *arena,
+                      struct json *data)
+{
+    struct json *counters = json_array_new(arena);
+    struct json *gauges = json_array_new(arena);
+    for (size_t i = 0; i < count; i++) {
+        struct json *one = json_object_new(arena);
+        json_set_text(arena, one, "Name", metrics[i].name);
+        json_set_int(arena, one, metrics[i].is_counter ? "Count" : "Value",
+                     (int64_t)metrics[i].value);
+        json_set(arena, one, "Labels", json_object_new(arena));
+        json_array_add(arena, metrics[i].is_counter ? counters : gauges, one);
+    }
+    char now[TIMEFMT_SIZE];
+    timefmt_text(cf_wall_ns(cf_host_clock()), now);
+    json_set_text(arena, data, "Timestamp", now);
+    json_set(arena, data, "Counters", counters);
+    json_set(arena, data, "Gauges", gauges);
+    json_set(arena, data, "Points", json_array_new(arena));
+    json_set(arena, data, "Samples", json_array_new(arena));
+}
+
 void metrics_answer(struct node *node, struct request *rq, bool prometheus)
 {
     struct metric metrics[METRICS_MAX];
     size_t count = collect(node, rq->arena, metrics);
     if (prometheus) {
         CF_BUF(text) = {0};
-        for (size_t i = 0; i < count; i++) {
-            cf_buf_addf(&text, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", metrics[i].name,
-                        metrics[i].help, metrics[i].name,
-                        metrics[i].is_counter ? "counter" : "gauge", metrics[i].name,
-                        (unsigned long long)metrics[i].value);
-        }
+        write_text(metrics, count, &text);
         rq->response.raw = arena_copy(rq->arena, cf_buf_slice(&text));
-        rq->response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+        rq->response.content_type = PROMETHEUS_TYPE;
         return;
     }
-    struct json *counters = json_array_new(rq->arena);
-    struct json *gauges = json_array_new(rq->arena);
-    for (size_t i = 0; i < count; i++) {
-        struct json *one = json_object_new(rq->arena);
-        json_set_text(rq->arena, one, "Name", metrics[i].name);
-        json_set_int(rq->arena, one, metrics[i].is_counter ? "Count" : "Value",
-                     (int64_t)metrics[i].value);
-        json_set(rq->arena, one, "Labels", json_object_new(rq->arena));
-        json_array_add(rq->arena, metrics[i].is_counter ? counters : gauges, one);
-    }
-    char now[TIMEFMT_SIZE];
-    timefmt_text(cf_wall_ns(cf_host_clock()), now);
-    struct json *data = response_data(rq);
-    json_set_text(rq->arena, data, "Timestamp", now);
-    json_set(rq->arena, data, "Counters", counters);
-    json_set(rq->arena, data, "Gauges", gauges);
-    json_set(rq->arena, data, "Points", json_array_new(rq->arena));
-    json_set(rq->arena, data, "Samples", json_array_new(rq->arena));
+    fill_json(metrics, count, rq->arena, response_data(rq));
     rq->response.no_envelope = true;
+}
+
+bool metrics_handle_open(struct node *node, struct http_exchange *x)
+{
+    const struct config_listener *listener = http_listener_context(x);
+    struct metric metrics[METRICS_MAX];
+    if (!listener->unauthenticated_metrics || http_method(x) != HTTP_GET) {
+        return false;
+    }
+    struct cf_slice query = http_query(x);
+    size_t count = collect(node, http_arena(x), metrics);
+    if (query.size != 0 && memmem(query.data, query.size, "format=prometheus", 17) != NULL) {
+        CF_BUF(text) = {0};
+        const struct http_headers_out headers = {.content_type = PROMETHEUS_TYPE};
+        write_text(metrics, count, &text);
+        http_respond(x, 200, &headers, cf_buf_slice(&text));
+        return true;
+    }
+    struct json *body = json_object_new(http_arena(x));
+    fill_json(metrics, count, http_arena(x), body);
+    api_answer_json(x, 200, body);
+    return true;
 }

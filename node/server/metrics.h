@@ -6,5 +6,8 @@
 
 /* Fills in the request's response. Any thread. */
 void metrics_answer(struct node *node, struct request *rq, bool prometheus);
+/* Answers a GET of sys/metrics without a token, sealed nodes included, where the listener says so
+ * (unauthenticated_metrics_access); else false, and nothing is done. Reactor threads. */
+bool metrics_handle_open(struct node *node, struct http_exchange *x);
 
 #endif

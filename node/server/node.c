@@ -20,6 +20,7 @@
 #include "node/server/cluster.h"
 #include "node/server/host.h"
 #include "node/server/init.h"
+#include "node/server/metrics.h"
 #include "node/server/outgoing.h"
 #include "node/server/proposals.h"
 #include "node/server/registry.h"
@@ -86,6 +87,9 @@ static bool node_route(void *context, struct http_exchange *x, struct cf_slice p
             routes[i].handle(node, x);
             return true;
         }
+    }
+    if (cf_slice_is(path, "sys/metrics") && metrics_handle_open(node, x)) {
+        return true;
     }
     const char *why = renewal_not_member(node);
     if (why != NULL) { /* there is nobody to try again with */
@@ -211,6 +215,17 @@ static bool no_ui(void *context, struct http_exchange *x, struct cf_slice path)
     return false;
 }
 
+/* The least of those given: a reactor serves connections of all listeners. 0: the default. */
+static size_t request_size_max(const struct config *config)
+{
+    int64_t least = 0;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        int64_t one = config->listeners[i].request_size_max;
+        least = one > 0 && (least == 0 || one < least) ? one : least;
+    }
+    return (size_t)least;
+}
+
 static cf_status open_listeners(struct node *node, struct cf_error *err)
 {
     struct config *config = node->config;
@@ -223,7 +238,8 @@ static cf_status open_listeners(struct node *node, struct cf_error *err)
         .forwards_by_header = config->forwards_by_header};
     node->api = api_new(&api);
     struct http_options options = {
-        .handler = handle, .ctx = node->api, .sink_for = snapshot_sink_for, .sink_ctx = node};
+        .handler = handle, .ctx = node->api, .sink_for = snapshot_sink_for, .sink_ctx = node,
+        .body_max = request_size_max(config)};
     node->gate = http_gate_new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
     CF_TRY(http_reactors_start(&options, 0, &node->reactors, err));
     for (size_t i = 0; i < config->listener_count; i++) {

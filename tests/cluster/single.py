@@ -277,6 +277,32 @@ def requests(t, world):
     world.end(cluster)
 
 
+def listener(t, world):
+    """What a listener says of its own: open metrics, the largest request."""
+    cluster = world.cluster("listener", nodes=1, listener_extra=[
+        "max_request_size = 4096", "telemetry {", "  unauthenticated_metrics_access = true", "}"]).up()
+    node = cluster.nodes[0]
+    with t.check("metrics need no token where the listener says so"):
+        status, text, _ = node.ask("GET", "sys/metrics?format=prometheus", token="")
+        equal(status, 200)
+        true("coffer_core_unsealed 1" in str(text), str(text)[:200])
+        equal(node.ask("GET", "sys/metrics", token="")[0], 200)
+        equal(node.ask("GET", "sys/mounts", token="")[0], 403)
+    with t.check("metrics of a sealed node"):
+        node.call("PUT", "sys/seal")
+        status, text, _ = node.ask("GET", "sys/metrics?format=prometheus", token="")
+        equal(status, 200)
+        true("coffer_core_unsealed 0" in str(text), str(text)[:200])
+        node.stop()
+        node.start()
+        cluster.unseal(node)
+        wait_for("the node to be active again", lambda: node.health() == 200, 30)
+    with t.check("a body above max_request_size is 413, one below is taken"):
+        equal(node.ask("PUT", "cubbyhole/a", {"x": "y" * 5000})[0], 413)
+        equal(node.ask("PUT", "cubbyhole/a", {"x": "y" * 1000})[0], 204)
+    world.end(cluster)
+
+
 def dev(t, world):
     """The dev server: in memory, unsealed, with the token it was told."""
     with t.check("server -dev is unsealed, with the root token given and kv v2 at secret/"):
@@ -301,7 +327,7 @@ def main():
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
-        for scenario in (shamir, unattended, wrong_starts, requests, dev):
+        for scenario in (shamir, unattended, wrong_starts, requests, listener, dev):
             if opts.only in scenario.__name__:
                 with t.scenario(scenario.__name__):
                     scenario(t, world)
