@@ -336,7 +336,6 @@ static const struct known top_keys[] = {
     {"disable_sentinel_trace", NULL, 0},
     {"enable_response_header_hostname", NULL, 0},
     {"enable_response_header_raft_node_id", NULL, 0},
-    {"enable_unauthenticated_access", NULL, 0},
     {"introspection_endpoint", NULL, 0},
     {"license_path", NULL, 0},
     {"log_file", NULL, 0},
