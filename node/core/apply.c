@@ -17,6 +17,7 @@ static void note_key(struct core *core, struct key key, uint64_t index)
         {{(const uint8_t *)AREA_REPL, sizeof(AREA_REPL) - 1}, DIRTY_REPLICATION},
         {{(const uint8_t *)AREA_AUDIT, sizeof(AREA_AUDIT) - 1}, DIRTY_AUDIT},
         {{(const uint8_t *)AREA_NAMESPACE, sizeof(AREA_NAMESPACE) - 1}, DIRTY_MOUNTS},
+        {{(const uint8_t *)QUOTA_AREA, sizeof(QUOTA_AREA) - 1}, DIRTY_SETTINGS},
         {{(const uint8_t *)SETTINGS_CORS, sizeof(SETTINGS_CORS) - 1}, DIRTY_SETTINGS},
     };
     cache_changed(core->cache, key_hash(key), index);

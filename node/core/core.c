@@ -63,6 +63,7 @@ void core_free(struct core *core)
     audit_gate_free(core->audit_gate);
     window_free(core->window);
     flights_done(&core->flights);
+    limiter_free(core->limiter);
     pthread_mutex_destroy(&core->state_lock);
     pthread_mutex_destroy(&core->view_lock);
     pthread_mutex_destroy(&core->window_lock);

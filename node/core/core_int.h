@@ -132,6 +132,8 @@ struct core {
 
     struct flights flights;
     _Atomic bool has_cors; /* of the newest view: most clusters have none, and ask no further */
+    _Atomic bool has_quotas; /* as has_cors */
+    struct limiter *_Atomic limiter; /* made with the first quota; NULL before */
     struct expirer *expirer;
     _Atomic int role_now; /* enum cluster_role of the newest view, for the append */
     _Atomic uint64_t entries; /* log entries that requests made */

@@ -77,6 +77,9 @@ struct engine_ops {
     /* Checks and normalises a mount's options when it is enabled or tuned; may warn. NULL: any. */
     cf_status (*configure)(struct request *rq, struct mount *mount, const struct mount *before,
                            struct cf_error *err);
+    /* The role or user that a login names, for rate limits by role: from the request alone. False: it is no
+     * login. NULL: the method has no such notion. */
+    bool (*login_role)(const struct request *rq, struct cf_slice *ret);
     /* An auth method's say in a renewal (auth.internal as it was made). NULL: allowed. */
     cf_status (*renew)(struct request *rq, struct auth_result *auth, struct cf_error *err);
 };

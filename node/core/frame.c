@@ -43,6 +43,7 @@ struct run {
     struct session_index session; /* this node has to have seen that */
     uint64_t session_until_us;
     bool may_be_stale; /* a read that need not be linearizable */
+    bool is_metered;   /* the rate limits have counted it */
     bool is_forced;    /* to the active node, before anything else is asked */
     struct acl *acl;
     struct flight flight;
@@ -492,6 +493,10 @@ static cf_status prepare(struct run *run, bool *hand_on)
     step_route(rq);
     CF_TRY(step_cluster(rq, err));
     CF_TRY(step_open_namespace(rq, err));
+    if (!run->is_metered) { /* once, however often it runs */
+        run->is_metered = true;
+        CF_TRY(step_quota(rq, err));
+    }
     CF_TRY(step_authenticate(rq, err));
     if (request_spends_use(rq)) {
         *hand_on =
@@ -630,12 +635,16 @@ static void run_once(struct run *run)
         /* Whether it acts on the node; all else is asked there. */
         cf_ignore(step_namespace(run->rq, NULL), "this node may not have it yet");
         step_route(run->rq);
-        run->status = CF_OK;
+        run->status = step_quota(run->rq, &run->rq->error);
         run->hands_on = true;
     } else {
         run->status = prepare(run, &run->hands_on);
     }
     settle(run->rq, run->status);
+    if (run->rq->quota.is_refused && !run->rq->view->settings->quotas.audits) {
+        finish(run, run->status); /* a flood must not fill the audit devices, unless that is wanted */
+        return;
+    }
     record(run, AUDIT_REQUEST);
     if (run->status == CF_OK && run->hands_on) {
         when_recorded(run, hand_over);

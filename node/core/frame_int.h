@@ -14,6 +14,8 @@ CF_CHECKED cf_status step_open_namespace(const struct request *rq, struct cf_err
 /* Fills in rq->mount and rq->route; either may be NULL, which is said later, to those who may know.
  */
 void step_route(struct request *rq);
+/* Once a request: whether the rate limits let it through. CF_RATE_LIMITED. */
+CF_CHECKED cf_status step_quota(struct request *rq, struct cf_error *err);
 /* Fills in rq->caller (NULL on open paths that got no good token). CF_DENIED. */
 CF_CHECKED cf_status step_authenticate(struct request *rq, struct cf_error *err);
 /* Create or update is the mount's to say. */

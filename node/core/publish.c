@@ -6,6 +6,8 @@
 #include "node/core/core_int.h"
 #include "node/format/encode.h"
 
+/* Clients that rate limits tell apart: 32 bytes apiece. */
+#define LIMITED_CLIENTS_MAX ((size_t)65536)
 #define KEYRING_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_SEAL "keyring")})
 #define SALT_KEY ((struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_SALT)})
 
@@ -184,6 +186,11 @@ void core_publish(struct core *core)
     bool changed = (core->state.dirty & DIRTY_REPLICATION) != 0;
     core->state.dirty &= ~(unsigned)DIRTY_REPLICATION;
     pthread_mutex_lock(&core->view_lock);
+    bool has_quotas = view->settings != NULL && view->settings->quotas.count != 0;
+    if (has_quotas && atomic_load(&core->limiter) == NULL) {
+        atomic_store(&core->limiter, limiter_new(LIMITED_CLIENTS_MAX));
+    }
+    atomic_store(&core->has_quotas, has_quotas);
     struct view *old = core->current;
     atomic_store_explicit(&core->role_now, (int)view->role, memory_order_relaxed);
     atomic_store(&core->has_cors, view->settings != NULL && view->settings->cors.is_enabled);

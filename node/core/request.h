@@ -91,6 +91,13 @@ struct response {
     const char *location; /* of a redirect; NULL: none */
 };
 
+/* What a rate limit said of the request, for the headers of its answer. */
+struct quota_answer {
+    bool is_shown;   /* a rule counts, and headers are switched on */
+    bool is_refused; /* it is over the limit */
+    uint64_t limit, remaining, reset_s, retry_s;
+};
+
 struct request {
     struct core *core;
     struct arena *arena;
@@ -142,6 +149,7 @@ struct request {
     struct cf_slice relative;   /* "data/a" */
     struct cf_slice captures[4]; /* in order of the pattern */
     const struct token_entry *caller; /* NULL for open paths */
+    struct quota_answer quota;
     struct json *ensure; /* what the primary has to do before this can go on here: identity.h */
     struct response response;
     bool keeps_writes; /* the handler fails, and what it has written stays: a failure that is counted */

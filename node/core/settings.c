@@ -73,6 +73,11 @@ cf_status settings_load(const struct view *view, struct settings **ret, struct c
         return status;
     }
     cors_from_record(settings->arena, json, &settings->cors);
+    status = quota_table_load(view, settings->arena, &settings->quotas, err);
+    if (status != CF_OK) {
+        settings_unref(settings);
+        return status;
+    }
     *ret = settings;
     return CF_OK;
 }

@@ -1,12 +1,13 @@
 /* node/core/settings.h
  *
  * Shared settings that every request may depend on, as a table of the view: who may call from other
- * origins (sys/config/cors). Immutable; made by the applier when a record below one of these
+ * origins (sys/config/cors), and how often (sys/quotas). Immutable; made by the applier when a record below one of these
  * names changes. Thread: any.
  */
 #ifndef COFFER_CORE_SETTINGS_H
 #define COFFER_CORE_SETTINGS_H
 
+#include "node/core/quota.h"
 #include "node/core/request.h"
 #include "node/core/view.h"
 
@@ -25,6 +26,7 @@ struct cors {
 struct settings {
     struct arena *arena;
     struct cors cors;
+    struct quota_table quotas;
     _Atomic unsigned references;
 };
 

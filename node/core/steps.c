@@ -146,6 +146,35 @@ static bool may_enter(const struct request *rq)
             (rq->route->flags & ROUTE_WRAPPING) != 0);
 }
 
+cf_status step_quota(struct request *rq, struct cf_error *err)
+{
+    struct core *core = rq->core;
+    if (!atomic_load_explicit(&core->has_quotas, memory_order_relaxed) || rq->is_forwarded ||
+        rq->foreign != NULL || rq->view->settings == NULL) {
+        return CF_OK; /* counted where it came in */
+    }
+    const struct quota_table *table = &rq->view->settings->quotas;
+    const struct quota_rule *rule = quota_match(table, rq);
+    struct limiter *limiter = atomic_load(&core->limiter);
+    if (rule == NULL || limiter == NULL) {
+        return CF_OK;
+    }
+    struct limit_verdict verdict;
+    limiter_take(limiter, limiter_client(rule->id, rq->remote_address), &rule->limit,
+                 cf_monotonic_us(cf_host_clock()), &verdict);
+    rq->quota = (struct quota_answer){.is_shown = table->shows_headers,
+                                      .is_refused = !verdict.allowed,
+                                      .limit = rule->limit.rate,
+                                      .remaining = verdict.remaining,
+                                      .reset_s = (verdict.reset_us + 999999) / 1000000,
+                                      .retry_s = (verdict.retry_us + 999999) / 1000000};
+    if (!verdict.allowed) {
+        return cf_fail(err, CF_RATE_LIMITED, "request path \"%.*s\": rate limit quota exceeded",
+                       CF_SHOW(cf_slice_first(rq->full_path, 100)));
+    }
+    return CF_OK;
+}
+
 cf_status step_authenticate(struct request *rq, struct cf_error *err)
 {
     bool is_open = is_open_route(rq);

@@ -71,11 +71,26 @@ void api_answer(struct http_exchange *x, const struct request *rq)
     } else {
         envelope_body(rq, &body);
     }
-    struct http_header_out list[4];
-    char age[24];
+    struct http_header_out list[8];
+    char age[24], numbers[4][24];
     struct http_headers_out headers = {.content_type = rq->response.content_type, .list = list};
+    const struct quota_answer *quota = &rq->quota;
     if (status == 503 || status == 429) {
-        list[headers.count++] = (struct http_header_out){CF_SLICE("Retry-After"), CF_SLICE("1")};
+        (void)snprintf(numbers[0], sizeof(numbers[0]), "%llu",
+                       quota->is_refused ? (unsigned long long)cf_max(quota->retry_s, 1) : 1ULL);
+        list[headers.count++] =
+            (struct http_header_out){CF_SLICE("Retry-After"), cf_slice_str(numbers[0])};
+    }
+    if (quota->is_shown) {
+        const uint64_t values[] = {quota->limit, quota->remaining, quota->reset_s};
+        static const char *const names[] = {"X-Ratelimit-Limit", "X-Ratelimit-Remaining",
+                                            "X-Ratelimit-Reset"};
+        for (size_t i = 0; i < CF_LENGTH(names); i++) {
+            (void)snprintf(numbers[i + 1], sizeof(numbers[0]), "%llu",
+                           (unsigned long long)values[i]);
+            list[headers.count++] =
+                (struct http_header_out){cf_slice_str(names[i]), cf_slice_str(numbers[i + 1])};
+        }
     }
     if (rq->response.location != NULL) {
         list[headers.count++] =

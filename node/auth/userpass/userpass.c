@@ -190,6 +190,12 @@ static const struct field policies_fields[] = {
     FIELD_END,
 };
 
+static bool login_role(const struct request *rq, struct cf_slice *ret)
+{
+    *ret = rq->captures[0];
+    return rq->route != NULL && (rq->route->flags & ROUTE_LOGIN) != 0;
+}
+
 static const struct route userpass_routes[] = {
     {.pattern = "login/:username",
      .write = userpass_login,
@@ -222,5 +228,6 @@ const struct engine_ops auth_userpass = {
     .kind = ENGINE_AUTH,
     .help = "Logins with user names and passwords.",
     .routes = userpass_routes,
+    .login_role = login_role,
     .renew = userpass_renew,
 };

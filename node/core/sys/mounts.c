@@ -4,6 +4,7 @@
 #include "node/core/folder.h"
 #include "node/core/namespace.h"
 #include "node/core/sys/lease_store.h"
+#include "node/core/quota.h"
 #include "node/core/sys/sys_int.h"
 
 #define MOUNT_PATH_MAX 512
@@ -287,6 +288,9 @@ static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_sl
     struct key key = mount_key(mount);
     CF_TRY(mount_table_guard(rq, key.class, err));
     txn_delete(rq->txn, key);
+    if (mount->class == CLASS_REPLICATED) {
+        quota_forget_mount(rq, mount);
+    }
     /* Everybody who reads below the mount has read its entry, so nobody sees half of this. A
      * replicated mount may keep local data, too (store_local_key); a local one has nothing that is
      * replicated. */

@@ -94,6 +94,23 @@ static const struct field cors_fields[] = {
     {"allowed_headers", FIELD_LIST, "Headers that they may send besides the usual ones."},
     FIELD_END};
 
+static const struct field quota_config_fields[] = {
+    {"rate_limit_exempt_paths", FIELD_LIST, "Paths that are never limited; \"x*\" for all that begin so."},
+    {"enable_rate_limit_audit_logging", FIELD_BOOL, "Records refused requests, too."},
+    {"enable_rate_limit_response_headers", FIELD_BOOL, "Adds X-Ratelimit-... to answers."},
+    FIELD_END};
+
+static const struct field quota_fields[] = {
+    {"path", FIELD_STRING, "Namespace, mount, or path below a mount; empty: everything."},
+    {"rate", FIELD_ANY, "Requests that a client may send in an interval."},
+    {"interval", FIELD_DURATION, "Length of the interval; 1s."},
+    {"block_interval", FIELD_DURATION, "How long a client is refused that went over the limit."},
+    {"role", FIELD_STRING, "Role of logins; the path is an auth method's."},
+    {"inheritable", FIELD_BOOL, "Also counts in namespaces below that have no limit of their own."},
+    {"type", FIELD_STRING, "Kept for clients."},
+    {"name", FIELD_STRING, "Name of the rule."},
+    FIELD_END};
+
 static const struct field ui_header_fields[] = {
     {"values", FIELD_LIST, "The values of the header."},
     {"multivalue", FIELD_BOOL, "Answers all values instead of the first."},
@@ -131,6 +148,16 @@ static const struct route routes[] = {
     {.pattern = "config/ui/headers/:header", .read = sys_ui_header_read,
      .write = sys_ui_header_write, .del = sys_ui_header_delete, .flags = ROUTE_SUDO,
      .fields = ui_header_fields, .help = "A header that the user interface is served with."},
+
+    /* ---- quotas ---- */
+    {.pattern = "quotas/config", .read = sys_quota_config_read, .write = sys_quota_config_write,
+     .fields = quota_config_fields, .help = "What is exempt from rate limits, and what is told."},
+    {.pattern = "quotas/rate-limit", .list = sys_quota_list, .help = "The rate limits."},
+    {.pattern = "quotas/rate-limit/:name", .read = sys_quota_read, .write = sys_quota_write,
+     .del = sys_quota_delete, .fields = quota_fields, .help = "How often a client may come."},
+    {.pattern = "quotas/lease-count", .list = sys_quota_leases, .help = "There are none: says so."},
+    {.pattern = "quotas/lease-count/:name", .read = sys_quota_leases, .write = sys_quota_leases,
+     .del = sys_quota_leases, .flags = ROUTE_READS, .help = "There are none: says so."},
 
     /* ---- mounts ---- */
     {.pattern = "mounts", .read = sys_mounts_list,

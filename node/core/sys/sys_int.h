@@ -108,6 +108,15 @@ cf_status sys_ui_header_read(struct request *rq, struct cf_error *err);
 cf_status sys_ui_header_write(struct request *rq, struct cf_error *err);
 cf_status sys_ui_header_delete(struct request *rq, struct cf_error *err);
 
+/* ---- quotas.c ---- */
+cf_status sys_quota_config_read(struct request *rq, struct cf_error *err);
+cf_status sys_quota_config_write(struct request *rq, struct cf_error *err);
+cf_status sys_quota_list(struct request *rq, struct cf_error *err);
+cf_status sys_quota_read(struct request *rq, struct cf_error *err);
+cf_status sys_quota_write(struct request *rq, struct cf_error *err);
+cf_status sys_quota_delete(struct request *rq, struct cf_error *err);
+cf_status sys_quota_leases(struct request *rq, struct cf_error *err);
+
 /* ---- openapi.c ---- */
 cf_status sys_openapi(struct request *rq, struct cf_error *err);
 

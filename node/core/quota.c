@@ -1,0 +1,208 @@
+/* node/core/quota.c: rate-limit rules: reading them, and which one counts. */
+#include "node/core/quota.h"
+
+#include <stdlib.h>
+
+#include "node/base/memory.h"
+#include "node/core/namespace.h"
+#include "node/core/settings.h"
+
+/* What operators need to get out of trouble is not limited unless they say so. */
+static const char *const usual_exempt[] = {
+    "sys/generate-recovery-token/attempt", "sys/generate-recovery-token/update",
+    "sys/generate-root/attempt",           "sys/generate-root/update",
+    "sys/health",                          "sys/seal-status",
+    "sys/unseal"};
+
+struct key quota_rule_key(struct arena *arena, struct cf_slice name)
+{
+    const char *text = arena_printf(arena, QUOTA_RATE_PREFIX "%.*s", CF_SHOW(name));
+    return (struct key){CLASS_REPLICATED, NAMESPACE_ROOT, cf_slice_str(text)};
+}
+
+cf_status quota_rule_from(struct arena *arena, const struct json *record, struct quota_rule *ret,
+                          struct cf_error *err)
+{
+    int64_t interval, block;
+    struct cf_slice rate;
+    *ret = (struct quota_rule){.name = json_get_string(record, "name"),
+                               .ns_path = json_get_string(record, "ns"),
+                               .mount_uuid = json_get_string(record, "mount_uuid"),
+                               .mount_path = json_get_string(record, "mount_path"),
+                               .suffix = json_get_string(record, "suffix"),
+                               .role = json_get_string(record, "role"),
+                               .rate = json_get(record, "rate")};
+    if (!json_number(ret->rate, &rate) || !json_int64(json_get(record, "interval"), &interval) ||
+        !json_int64(json_get(record, "block_interval"), &block) || interval <= 0 || block < 0 ||
+        !json_bool(json_get(record, "inheritable"), &ret->inheritable) ||
+        !json_uint64(json_get(record, "id"), &ret->id)) {
+        return cf_fail(err, CF_CORRUPT, "record of a rate limit is malformed");
+    }
+    double value = strtod(arena_text(arena, rate), NULL);
+    ret->limit.rate = value < 1 ? 1 : value > 1e15 ? (uint64_t)1e15 : (uint64_t)(value + 0.5);
+    ret->limit.interval_us = (uint64_t)interval * 1000000;
+    ret->limit.block_us = (uint64_t)block * 1000000;
+    return CF_OK;
+}
+
+void quota_config_from(struct arena *arena, const struct json *record, struct quota_table *ret)
+{
+    const struct json *paths = json_get(record, "exempt");
+    size_t count = record != NULL ? json_count(paths) : CF_LENGTH(usual_exempt);
+    struct cf_slice *list = arena_alloc(arena, (count + 1) * sizeof(*list));
+    ret->exempt = list;
+    ret->exempt_count = 0;
+    ret->shows_headers = ret->audits = false;
+    for (size_t i = 0; i < count; i++) {
+        struct cf_slice text = CF_SLICE_EMPTY;
+        if (record == NULL) {
+            text = cf_slice_str(usual_exempt[i]);
+        } else {
+            cf_ignore(!json_string(json_item(paths, i), &text), "strings were stored");
+        }
+        list[ret->exempt_count++] = text;
+    }
+    cf_ignore(!json_bool(json_get(record, "headers"), &ret->shows_headers), "absent is false");
+    cf_ignore(!json_bool(json_get(record, "audit"), &ret->audits), "absent is false");
+}
+
+struct loading {
+    const struct view *view;
+    struct arena *arena;
+    struct quota_rule *rules;
+    size_t count;
+    cf_status status;
+    struct cf_error *err;
+};
+
+static cf_status load_one(struct loading *loading, struct cf_slice name)
+{
+    struct cf_slice record;
+    struct json *json;
+    struct key key = quota_rule_key(loading->arena, name);
+    CF_TRY(view_get(loading->view, key, loading->arena, &record, NULL, loading->err));
+    CF_TRY(record_decode(record, loading->arena, &json, loading->err));
+    CF_TRY(quota_rule_from(loading->arena, json, &loading->rules[loading->count], loading->err));
+    loading->count++;
+    return CF_OK;
+}
+
+static bool each_rule(void *context, struct cf_slice name)
+{
+    struct loading *loading = context;
+    loading->status = load_one(loading, name);
+    return loading->status == CF_OK && loading->count < QUOTA_RULES_MAX;
+}
+
+static bool count_rule(void *context, struct cf_slice name)
+{
+    (void)name;
+    return ++*(size_t *)context < QUOTA_RULES_MAX;
+}
+
+cf_status quota_table_load(const struct view *view, struct arena *arena, struct quota_table *ret,
+                           struct cf_error *err)
+{
+    struct key prefix = {CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(QUOTA_RATE_PREFIX)};
+    struct cf_slice record;
+    struct json *json = NULL;
+    size_t count = 0;
+    CF_TRY(view_walk(view, prefix, CF_SLICE_EMPTY, count_rule, &count, err));
+    struct loading loading = {.view = view, .arena = arena, .err = err};
+    loading.rules = arena_alloc(arena, (count + 1) * sizeof(*loading.rules));
+    if (count != 0) {
+        CF_TRY(view_walk(view, prefix, CF_SLICE_EMPTY, each_rule, &loading, err));
+        CF_TRY(loading.status);
+    }
+    cf_status status = view_get(view, QUOTA_CONFIG_KEY, arena, &record, NULL, err);
+    if (status == CF_OK) {
+        status = record_decode(record, arena, &json, err);
+    }
+    if (status != CF_OK && status != CF_NOT_FOUND) {
+        return status;
+    }
+    quota_config_from(arena, json, ret);
+    ret->rules = loading.rules;
+    ret->count = loading.count;
+    return CF_OK;
+}
+
+/* ---- which one counts ---- */
+
+static struct cf_slice without_slash(struct cf_slice path)
+{
+    return path.size != 0 && path.data[path.size - 1] == '/' ? cf_slice_first(path, path.size - 1)
+                                                             : path;
+}
+
+/* "a/b" also exempts "a/b/c"; a closing '*' whatever begins so. */
+static bool is_exempt(const struct quota_table *table, struct cf_slice path)
+{
+    for (size_t i = 0; i < table->exempt_count; i++) {
+        struct cf_slice exempt = without_slash(table->exempt[i]);
+        if (exempt.size != 0 && exempt.data[exempt.size - 1] == '*') {
+            if (cf_slice_starts(path, cf_slice_first(exempt, exempt.size - 1))) {
+                return true;
+            }
+        } else if (cf_slice_starts(path, exempt) &&
+                   (path.size == exempt.size || path.data[exempt.size] == '/')) {
+            return exempt.size != 0;
+        }
+    }
+    return false;
+}
+
+enum { RANK_NONE = 0, RANK_NAMESPACE = 1, RANK_MOUNT, RANK_GLOB, RANK_PATH, RANK_ROLE };
+
+/* The narrower, the greater. */
+static uint32_t rank_of(const struct quota_rule *rule, const struct request *rq)
+{
+    struct cf_slice ns = rq->nspace != NULL ? rq->nspace->path : CF_SLICE_EMPTY;
+    bool is_own = cf_slice_eq(rule->ns_path, ns);
+    if (rule->mount_uuid.size == 0) {
+        bool fits = is_own || (rule->inheritable && cf_slice_starts(ns, rule->ns_path));
+        return fits ? RANK_NAMESPACE << 16 | (uint32_t)rule->ns_path.size : RANK_NONE;
+    }
+    if (!is_own || rq->mount == NULL || !cf_slice_is(rule->mount_uuid, rq->mount->uuid_text)) {
+        return RANK_NONE;
+    }
+    if (rule->role.size != 0) {
+        struct cf_slice role = CF_SLICE_EMPTY;
+        bool fits = rq->mount->ops->login_role != NULL && rq->mount->ops->login_role(rq, &role) &&
+                    cf_slice_eq(role, rule->role);
+        return fits ? RANK_ROLE << 16 : RANK_NONE;
+    }
+    struct cf_slice suffix = rule->suffix, relative = without_slash(rq->relative);
+    if (suffix.size == 0) {
+        return RANK_MOUNT << 16;
+    }
+    if (suffix.data[suffix.size - 1] == '*') {
+        bool fits = cf_slice_starts(relative, cf_slice_first(suffix, suffix.size - 1));
+        return fits ? RANK_GLOB << 16 | (uint32_t)suffix.size : RANK_NONE;
+    }
+    return cf_slice_eq(suffix, relative) ? RANK_PATH << 16 : RANK_NONE;
+}
+
+const struct quota_rule *quota_match(const struct quota_table *table, const struct request *rq)
+{
+    const struct quota_rule *best = NULL;
+    uint32_t best_rank = RANK_NONE;
+    for (size_t i = 0; i < table->count; i++) {
+        uint32_t rank = rank_of(&table->rules[i], rq);
+        if (rank > best_rank) {
+            best_rank = rank;
+            best = &table->rules[i];
+        }
+    }
+    return best != NULL && !is_exempt(table, rq->full_path) ? best : NULL;
+}
+
+void quota_forget_mount(struct request *rq, const struct mount *mount)
+{
+    const struct quota_table *table = &rq->view->settings->quotas;
+    for (size_t i = 0; i < table->count; i++) {
+        if (cf_slice_is(table->rules[i].mount_uuid, mount->uuid_text)) {
+            txn_delete(rq->txn, quota_rule_key(rq->arena, table->rules[i].name));
+        }
+    }
+}
