@@ -25,4 +25,12 @@ struct tools_recovery {
 };
 extern int (*tools_offline_recovery)(const struct tools_recovery *asked, FILE *out, FILE *err);
 
+/* `operator diagnose` checks what a server would meet on this machine; filled in by node/server, too. */
+struct tools_diagnosis {
+    const char *const *configs; /* files or folders, as -config of the server */
+    size_t config_count;
+    bool as_json;
+};
+extern int (*tools_offline_diagnosis)(const struct tools_diagnosis *asked, FILE *out);
+
 #endif

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "node/server/diagnose.h"
 #include "node/server/node.h"
 #include "node/server/recover.h"
 #include "tools/tools.h"
@@ -106,5 +107,6 @@ int main(int argc, char **argv)
         return run_server(argc - 2, argv + 2);
     }
     tools_offline_recovery = recover_run;
+    tools_offline_diagnosis = diagnose_run;
     return tools_main(argc, argv);
 }

@@ -285,23 +285,28 @@ static cf_status read_key_text(const char *source, struct cf_buf *to, struct cf_
                     : cf_fail(err, CF_INVALID, "cannot read seal key file \"%s\"", path);
 }
 
-cf_status seal_configure(struct node *node, struct cf_error *err)
+cf_status seal_read_key(const struct config *config, struct secret **ret, struct cf_error *err)
 {
     struct cf_buf text;
-    struct secret *key = NULL;
-    if (node->config->seal_key == NULL) {
-        return CF_OK;
-    }
     cf_buf_init_secret(&text, KEY_FILE_MAX + 256);
-    cf_status status = read_key_text(node->config->seal_key, &text, err);
+    cf_status status = read_key_text(config->seal_key, &text, err);
     if (status == CF_OK) {
-        status = seal_static_key(cf_buf_slice(&text), &key, err);
+        status = seal_static_key(cf_buf_slice(&text), ret, err);
         if (status != CF_OK) {
             status = cf_error_prefix(err, status, "seal \"static\" current_key");
         }
     }
     cf_buf_done(&text);
-    CF_TRY(status);
+    return status;
+}
+
+cf_status seal_configure(struct node *node, struct cf_error *err)
+{
+    struct secret *key = NULL;
+    if (node->config->seal_key == NULL) {
+        return CF_OK;
+    }
+    CF_TRY(seal_read_key(node->config, &key, err));
     seal_keep_key(node, key);
     return CF_OK;
 }

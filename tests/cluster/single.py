@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """One node: set-up, restarts, kill -9, signals, and every way of starting it wrong."""
+import json
 import os
 import signal
 import subprocess
@@ -303,6 +304,63 @@ def listener(t, world):
     world.end(cluster)
 
 
+def diagnose(t, world):
+    """operator diagnose: what it finds, as text and as JSON, and that it leaves nothing behind."""
+    cluster = world.cluster("diagnose", nodes=1, seal="static", tls=world.certificates("diagnose"))
+    node = cluster.nodes[0]
+
+    def run():
+        with open(node.config, "w") as f:
+            f.write(node.config_text())
+        done = subprocess.run([binary(), "operator", "diagnose", "-format=json", "-config=" + node.config],
+                              capture_output=True, text=True, timeout=60 * SLOW, cwd=node.dir)
+        whole = json.loads(done.stdout)
+        equal(done.returncode, {"ok": 0, "fail": 1, "warn": 2}[whole["status"]])
+        found = {}
+        for check in whole["checks"]:
+            found.setdefault(check["name"], []).append((check["status"], check["message"]))
+        return whole["status"], found
+
+    def fails(name, *words):
+        status, found = run()
+        equal(status, "fail")
+        texts = [text for verdict, text in found[name] if verdict == "fail"]
+        true(any(all(w in text for w in words) for text in texts), str(found))
+
+    with t.check("a good configuration has no failure, and nothing is left behind"):
+        before = sorted(os.listdir(node.dir))
+        status, found = run()
+        true(status != "fail", str(found))
+        equal([v for v, _ in found["ports"]], ["ok", "ok"])
+        equal(found["seal"][0][0], "ok")
+        true("is good for" in found["tls"][0][1], str(found["tls"]))
+        true(any("synced write takes" in text for _, text in found["disk"]), str(found["disk"]))
+        equal(sorted(set(os.listdir(node.dir)) - set(before) - {os.path.basename(node.config)}), [])
+    with t.check("a server that runs has the ports, and its directory is looked at"):
+        cluster.up()
+        status, found = run()
+        equal([v for v, _ in found["ports"]], ["warn", "warn"])
+        equal(found["storage"][0][0], "ok")
+        os.chmod(node.data, 0o755)
+        equal(run()[1]["storage"][0][0], "warn")
+        os.chmod(node.data, 0o700)
+        equal(node.health(), 200)
+        node.stop()
+    with t.check("a key file that is open to others, and one that is none"):
+        os.chmod(cluster.seal_key, 0o644)
+        equal(run()[1]["seal"][0][0], "warn")
+        with open(cluster.seal_key, "w") as f:
+            f.write("short")
+        fails("seal", "current_key")
+    with t.check("a data directory that is a file, a certificate that is not there, a broken file"):
+        node.data = cluster.seal_key
+        fails("storage", cluster.seal_key)
+        cluster.tls = Missing(node_dir=node.dir)
+        fails("tls", "nowhere.pem")
+        cluster.extra.append("clutser_name = \"x\"")
+        fails("configuration", "coffer.hcl:", "cluster_name")
+
+
 def dev(t, world):
     """The dev server: in memory, unsealed, with the token it was told."""
     with t.check("server -dev is unsealed, with the root token given and kv v2 at secret/"):
@@ -327,7 +385,7 @@ def main():
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
-        for scenario in (shamir, unattended, wrong_starts, requests, listener, dev):
+        for scenario in (shamir, unattended, wrong_starts, requests, listener, diagnose, dev):
             if opts.only in scenario.__name__:
                 with t.scenario(scenario.__name__):
                     scenario(t, world)

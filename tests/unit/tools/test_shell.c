@@ -43,6 +43,8 @@ START_TEST(names_what_was_meant)
     ck_assert_ptr_nonnull(strstr(err, "Did you mean -field?"));
     ck_assert_int_eq(RUN("read", "-mfa=x:1", "x"), 1);
     ck_assert_ptr_nonnull(strstr(err, "-mfa is not supported"));
+    ck_assert_int_eq(RUN("operator", "diagnose"), 1);
+    ck_assert_str_eq(err, "Must specify a configuration file using -config.\n");
     tear_down();
 }
 END_TEST
