@@ -23,7 +23,7 @@ enum route_flags {
     ROUTE_WRAPPING = 1 << 9, /* may be called with a wrapping token */
     /* On a DR secondary open to callers without a token: the handler checks the operation token. */
     ROUTE_DR_TOKEN = 1 << 10,
-    /* A ceremony of key holders: open to callers without a token where the listener says so. */
+    /* Open to callers without a token where the listener says so: ceremonies of key holders, metrics. */
     ROUTE_CEREMONY = 1 << 11,
 };
 

@@ -72,7 +72,8 @@ static void reset(struct ceremony *ceremony)
 bool ceremony_is_open(const struct http_exchange *x, struct cf_slice path)
 {
     const struct config_listener *listener = http_listener_context(x);
-    return (cf_slice_starts(path, CF_SLICE("rekey")) &&
+    return (cf_slice_is(path, "metrics") && listener->unauthenticated_metrics) ||
+           (cf_slice_starts(path, CF_SLICE("rekey")) &&
             __atomic_load_n(&listener->allow_unauthed_rekey, __ATOMIC_RELAXED)) ||
            (cf_slice_starts(path, CF_SLICE("generate-root/")) &&
             __atomic_load_n(&listener->allow_unauthed_generate_root, __ATOMIC_RELAXED));

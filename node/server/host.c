@@ -243,7 +243,7 @@ const struct route host_routes[] = {
      .flags = ROUTE_ACTIVE | ROUTE_ANY_ROLE | ROUTE_DR_TOKEN, .help = "When a member counts as healthy."},
     {.pattern = "ha-status", .read = handle_ha_status, .flags = ROUTE_HOST | ROUTE_ACTIVE,
      .help = "The nodes of this cluster and when they were last heard."},
-    {.pattern = "metrics", .read = handle_metrics, .flags = ROUTE_HOST,
+    {.pattern = "metrics", .read = handle_metrics, .flags = ROUTE_HOST | ROUTE_CEREMONY,
      .help = "Counters and gauges of this node, as JSON or (format=prometheus) as text."},
     /* Of a DR secondary: no token works there, the operation token in the body does. */
     {.pattern = "replication/dr/secondary/promote", .write = repl_secondary_promote,

@@ -82,7 +82,7 @@ struct fixture *fixture_new_with(const struct core_host *host)
     fixture->kv = kv_open_memory();
     fixture->arena = arena_new(8192);
     struct proposer proposer = {fixture, propose, read_index, always, always};
-    struct core_config config = {768 * 3600, 768 * 3600, false, 1};
+    struct core_config config = {768 * 3600, 768 * 3600, true, 1};
     fixture->core = core_new(&config, registry_engines, &proposer, host);
     cf_status status = kv_family_create(fixture->kv, "state-0", &fixture->state, &err);
     assert(status == CF_OK);

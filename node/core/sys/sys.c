@@ -111,6 +111,11 @@ static const struct field quota_fields[] = {
     {"name", FIELD_STRING, "Name of the rule."},
     FIELD_END};
 
+static const struct field raw_fields[] = {
+    {"value", FIELD_STRING, "The record."},
+    {"encoding", FIELD_STRING, "\"base64\" for what is no text."},
+    FIELD_END};
+
 static const struct field ui_header_fields[] = {
     {"values", FIELD_LIST, "The values of the header."},
     {"multivalue", FIELD_BOOL, "Answers all values instead of the first."},
@@ -280,6 +285,11 @@ static const struct route routes[] = {
      .fields = tool_fields, .help = "The hash of an input."},
     {.pattern = "tools/hash/:urlalgorithm", .write = sys_tools_hash, .flags = ROUTE_READS,
      .fields = tool_fields, .help = "The hash of an input."},
+
+    /* ---- raw ---- */
+    {.pattern = "raw/:path...", .read = sys_raw_read, .list = sys_raw_list, .write = sys_raw_write,
+     .del = sys_raw_delete, .flags = ROUTE_SUDO, .fields = raw_fields,
+     .help = "Records as they are stored, opened; off unless the configuration asks for it."},
 
     /* ---- about the server ---- */
     {.pattern = "key-status", .read = sys_key_status, .flags = ROUTE_ACTIVE, .help = "The active key of the barrier."},

@@ -117,6 +117,12 @@ cf_status sys_quota_write(struct request *rq, struct cf_error *err);
 cf_status sys_quota_delete(struct request *rq, struct cf_error *err);
 cf_status sys_quota_leases(struct request *rq, struct cf_error *err);
 
+/* ---- raw.c ---- */
+cf_status sys_raw_read(struct request *rq, struct cf_error *err);
+cf_status sys_raw_list(struct request *rq, struct cf_error *err);
+cf_status sys_raw_write(struct request *rq, struct cf_error *err);
+cf_status sys_raw_delete(struct request *rq, struct cf_error *err);
+
 /* ---- openapi.c ---- */
 cf_status sys_openapi(struct request *rq, struct cf_error *err);
 

@@ -446,6 +446,31 @@ START_TEST(counters_and_router)
 }
 END_TEST
 
+/* The fixture's configuration has it on. */
+START_TEST(raw_records)
+{
+    ck_call(404, "GET", "sys/raw/r/0/policy/raw-test", NULL);
+    ck_call(204, "POST", "sys/policy/raw-test", "{\"policy\":\"path \\\"x\\\" { capabilities = [\\\"read\\\"] }\"}");
+    ck_call(200, "GET", "sys/raw/r/0/policy/raw-test?encoding=base64", NULL);
+    char kept[1024];
+    snprintf(kept, sizeof(kept), "{\"encoding\":\"base64\",\"value\":\"%s\"}", fixture_at(f, "data.value"));
+    ck_call(200, "LIST", "sys/raw/r/0/policy", NULL);
+    ck_assert(strstr(fixture_at(f, "data.keys"), "\"raw-test\"") != NULL);
+    uint64_t entries = fixture_index(f);
+    ck_call(204, "DELETE", "sys/raw/r/0/policy/raw-test", NULL);
+    ck_assert_uint_eq(fixture_index(f), entries + 1);
+    ck_call(404, "GET", "sys/policy/raw-test", NULL);
+    ck_call(204, "POST", "sys/raw/r/0/policy/raw-test", kept);
+    ck_call(200, "GET", "sys/policy/raw-test", NULL);
+    ck_call(204, "DELETE", "sys/policy/raw-test", NULL);
+    ck_refused("the barrier does not seal it", "GET", "sys/raw/o/0/seal/root", NULL);
+    ck_refused("a raw path is", "GET", "sys/raw/policy/x", NULL);
+    ck_refused("a raw path is", "GET", "sys/raw/r/99999999999/x", NULL);
+    ck_refused("begins \\xNN", "GET", "sys/raw/r/0/a\\q", NULL);
+    ck_refused("names no record", "DELETE", "sys/raw/r/0/", NULL);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {fixed_mounts,
@@ -462,7 +487,8 @@ int main(void)
                                   password_policies,
                                   cross_origin,
                                   ui_headers,
-                                  counters_and_router};
+                                  counters_and_router,
+                                  raw_records};
     f = fixture_new();
     int status = test_run("node/core/sys", tests, sizeof(tests) / sizeof(tests[0]));
     fixture_free(f);
