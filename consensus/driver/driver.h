@@ -49,7 +49,7 @@ struct raft_driver_options {
     uint64_t flush_bytes, flush_us; /* state is flushed after 256 MiB of log, or 60 s when dirty */
     uint64_t tail_entries, tail_bytes; /* hot tail in memory: 8192 and 16 MiB */
     uint64_t snapshot_chunk_bytes;     /* 256 KiB */
-    uint64_t snapshot_bytes_per_s;     /* to one follower; 128 MiB/s */
+    uint64_t snapshot_bytes_per_s;     /* to one follower; 128 MiB/s, half of it while the log is slow */
     uint64_t digest_us;                /* the nodes' states are compared that often: 20 s */
     bool state_wal;                    /* the state goes through the WAL, too (consensus.md 11, A) */
     /* Called instead of ending the process; for tests. It must not return to the driver's business:

@@ -64,7 +64,7 @@ struct writer {
     unsigned under_way; /* items pushed and not yet told; the loop's */
     struct loop_task task;
     atomic_uint_fast64_t busy_since_us; /* of the write under way; 0: idle */
-    atomic_uint_fast64_t writes, write_us_max;
+    atomic_uint_fast64_t writes, write_us_max, write_us_sum; /* the sum before the count */
 };
 
 /* ---- applier */
@@ -246,6 +246,8 @@ struct raft_driver {
     struct autopilot autopilot_now; /* guarded by status_lock */
 
     struct snap_send *sends[SNAP_SENDS_MAX];
+    uint64_t paced_writes, paced_write_us; /* loop: of the writer, at the last tick */
+    uint64_t quiet_write_us; /* loop: a write of the log without a transfer, about; 0: unknown */
     struct snap_receive *receive;
     uint64_t snap_failed[SNAP_SENDS_MAX + RAFT_MEMBERS_MAX]; /* to be told after the ready */
     size_t snap_failed_count;

@@ -10,12 +10,12 @@
 #include <string.h>
 
 #include "consensus/driver/driver_int.h"
+#include "consensus/driver/pace.h"
 #include "consensus/driver/snap_format.h"
 #include "node/base/log.h"
 
 /* 8 MiB on the way, in pieces that hold the loop up for no more than a fraction of a millisecond. */
 #define WINDOW_CHUNKS 32
-#define BURST_US ((uint64_t)100 * 1000) /* a tick */
 #define RETRY_US ((uint64_t)1000 * 1000)
 #define SILENCE_US ((uint64_t)3000 * 1000)
 #define GIVE_UP_US ((uint64_t)600 * 1000 * 1000)
@@ -44,13 +44,15 @@ struct snap_send {
     uint64_t restart_seq;
     struct cf_buf restart_key;
     uint64_t last_sent_us, progress_us;
-    uint64_t paced_us; /* when what was sent so far is due, at the capped rate */
+    struct pace pace;
+    struct loop_timer *pace_timer; /* when the next chunk may leave */
     cf_status job_status; /* results of the job, for chunk_made */
     bool job_end;
 };
 
 static void free_send(struct snap_send *send)
 {
+    loop_timer_free(send->pace_timer);
     kv_iterator_free(send->iterator);
     kv_snapshot_free(send->snapshot);
     kv_family_unref(send->state);
@@ -79,6 +81,7 @@ static void end_send(struct snap_send *send, bool tell, bool ok)
                 ok ? "is installed" : "failed");
         raft_on_snapshot_sent(driver->raft, loop_now_us(), send->peer, send->base.index, ok);
     }
+    loop_timer_cancel(send->pace_timer);
     if (send->reading) {
         send->dead = true;
     } else {
@@ -171,11 +174,21 @@ static void next_chunk(struct snap_send *send)
 {
     bool wanted = send->phase == SEND_SENDING && !send->reading && !send->has_chunk &&
                   (!send->at_end || send->resume) && send->made - send->answered < WINDOW_CHUNKS;
-    uint64_t now_us = loop_now_us();
-    if (wanted && !send->driver->stopping && send->paced_us <= now_us + BURST_US) {
+    if (!wanted || send->driver->stopping) {
+        return;
+    }
+    uint64_t at_us = pace_next_us(&send->pace);
+    if (at_us > loop_now_us()) {
+        loop_timer_set(send->pace_timer, at_us);
+    } else {
         send->reading = true;
         raft_worker_push(send->driver->fetcher, &send->job);
     }
+}
+
+static void on_pace(void *arg)
+{
+    next_chunk(arg);
 }
 
 /* The job's fields may be touched: it is not running. */
@@ -209,9 +222,7 @@ static void push_chunk(struct snap_send *send, uint64_t now_us)
         send->has_chunk = false;
         send->made++;
         send->last_sent_us = now_us;
-        uint64_t from = send->paced_us + BURST_US > now_us ? send->paced_us : now_us - BURST_US;
-        send->paced_us =
-            from + send->data.size * 1000000 / send->driver->options.snapshot_bytes_per_s;
+        pace_sent(&send->pace, now_us, send->data.size);
     }
     if (send->at_end && !send->resume && send->answered == send->made) {
         send->phase = SEND_DONE;
@@ -285,6 +296,8 @@ void snap_send_start(struct raft_driver *driver, const struct raft_snap_send *wa
     send->snapshot = snapshot;
     send->state = state;
     send->progress_us = loop_now_us();
+    send->pace_timer = loop_timer_new(driver->loop, on_pace, send);
+    pace_start(&send->pace, driver->options.snapshot_bytes_per_s, driver->quiet_write_us);
     driver->sends[at] = send;
     send_offer(send, send->progress_us);
 }
@@ -346,8 +359,31 @@ void snap_send_frame(struct raft_driver *driver, const struct raft_frame *frame)
     }
 }
 
+/* What the writes of the log took since the last tick tells whether a transfer is in the way. */
+static void observe_writes(struct raft_driver *driver)
+{
+    uint64_t count = atomic_load(&driver->writer.writes);
+    uint64_t sum_us = atomic_load(&driver->writer.write_us_sum);
+    uint64_t writes = count - driver->paced_writes;
+    uint64_t mean_us = writes > 0 ? (sum_us - driver->paced_write_us) / writes : 0;
+    bool sending = false;
+    driver->paced_writes = count;
+    driver->paced_write_us = sum_us;
+    for (size_t i = 0; i < SNAP_SENDS_MAX; i++) {
+        if (driver->sends[i] != NULL && driver->sends[i]->phase != SEND_OFFERED) {
+            pace_observe(&driver->sends[i]->pace, mean_us);
+            sending = true;
+        }
+    }
+    if (!sending && mean_us != 0) {
+        uint64_t quiet_us = driver->quiet_write_us;
+        driver->quiet_write_us = quiet_us == 0 ? mean_us : (quiet_us * 15 + mean_us) / 16;
+    }
+}
+
 void snap_send_tick(struct raft_driver *driver, uint64_t now_us)
 {
+    observe_writes(driver);
     for (size_t i = 0; i < SNAP_SENDS_MAX; i++) {
         struct snap_send *send = driver->sends[i];
         if (send == NULL) {
@@ -362,7 +398,7 @@ void snap_send_tick(struct raft_driver *driver, uint64_t now_us)
         } else if (send->phase == SEND_SENDING && send->has_chunk) {
             push_chunk(send, now_us);
         } else if (send->phase == SEND_SENDING && silent <= SILENCE_US) {
-            next_chunk(send); /* it may have been held back by the cap */
+            next_chunk(send);
         } else if (send->phase == SEND_SENDING && silent > SILENCE_US &&
                    now_us - send->progress_us > SILENCE_US) {
             send_offer(send, now_us); /* its answer says where to go on */

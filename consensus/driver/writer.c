@@ -66,6 +66,7 @@ static cf_status write_batch(struct raft_driver *driver, struct kv_batch **batch
     if (took > atomic_load(&writer->write_us_max)) {
         atomic_store(&writer->write_us_max, took);
     }
+    atomic_fetch_add(&writer->write_us_sum, took);
     atomic_fetch_add(&writer->writes, 1);
     if (kv_batch_size(*batch) > BATCH_KEEP) {
         kv_batch_free(*batch);

@@ -53,6 +53,7 @@ struct cluster {
     pthread_cond_t changed;
     struct node nodes[NODES_MAX];
     bool cut[NODES_MAX][NODES_MAX];  /* loop */
+    bool starved[NODES_MAX];         /* loop: entries do not reach it, all else does */
     struct raft_driver_options tune; /* what tests change of the options */
     /* NULL: function calls. Loop. */
     void (*connect)(struct node *node);
@@ -276,6 +277,16 @@ static inline void offer_again(struct cluster *cluster, unsigned from, unsigned 
     raft_wire_done(&room);
 }
 
+static inline bool has_entries(struct cf_slice bytes)
+{
+    struct raft_frame frame;
+    struct raft_wire_room room = {0};
+    bool has = raft_wire_unpack(bytes, &frame, &room, NULL) == CF_OK &&
+               frame.kind == RAFT_MSG_APPEND && frame.msg.entry_count > 0;
+    raft_wire_done(&room);
+    return has;
+}
+
 static inline bool network_send(void *context, uint64_t peer, enum raft_channel channel,
                                 struct cf_slice frame)
 {
@@ -285,6 +296,9 @@ static inline bool network_send(void *context, uint64_t peer, enum raft_channel 
     if (peer == 0 || peer > NODES_MAX || cluster->nodes[peer - 1].driver == NULL ||
         cluster->cut[node->number][peer - 1]) {
         return false;
+    }
+    if (cluster->starved[peer - 1] && has_entries(frame)) {
+        return true; /* lost on the way */
     }
     struct flight *flight = cf_alloc(sizeof(*flight) + frame.size);
     *flight = (struct flight){cluster, node->number, (unsigned)peer - 1, frame.size};

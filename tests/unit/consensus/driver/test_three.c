@@ -202,6 +202,88 @@ START_TEST(snap_double_offer)
 }
 END_TEST
 
+static void set_starved(void *arg)
+{
+    c.starved[2] = *(bool *)arg;
+}
+static void starve(bool starved)
+{
+    on_loop(&c, set_starved, &starved);
+}
+
+/* Node 3 answers its leader but gets no entries; ends when the leader's retention has looked at a log
+ * that is far too long, three times: it looks in the tick that flushes the state. */
+static void lag_behind(void)
+{
+    c.tune.trailing_entries = 50;
+    c.tune.trailing_bytes = 1;
+    c.tune.flush_us = 1;
+    begin_three(&c, NODE_MEMORY);
+    put_many(&c.nodes[0], "old", 20);
+    same_everywhere("old19", "19");
+    starve(true);
+    for (int looks = 0; looks < 3; looks++) {
+        put_many(&c.nodes[0], "new", 150);
+        uint64_t last = raft_driver_applied(c.nodes[0].driver);
+        wait_until(&c, status_of(&c.nodes[0]).flushed >= last);
+    }
+}
+
+/* Within the cap an active follower never needs a snapshot, however slow it is. */
+START_TEST(active_follower_keeps_its_log)
+{
+    cluster_begin(&c);
+    lag_behind();
+    ck_assert_uint_le(raft_driver_log_first(c.nodes[0].driver),
+                      status_of(&c.nodes[2]).last_index + 1);
+    starve(false);
+    same_everywhere("new149", "149");
+    ck_assert_int_eq(c.nodes[2].installs, 0);
+    wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 200); /* and then the log goes */
+    cluster_end(&c);
+}
+END_TEST
+
+/* A registered secondary's floor holds the log on every node; the leader spreads it. */
+START_TEST(secondary_keeps_its_log)
+{
+    cluster_begin(&c);
+    c.tune.trailing_entries = 50;
+    c.tune.trailing_bytes = 1;
+    begin_three(&c, NODE_MEMORY);
+    raft_driver_set_floor(c.nodes[0].driver, 100);
+    put_many(&c.nodes[0], "k", 400);
+    same_everywhere("k399", "399");
+    for (int i = 0; i < 2; i++) { /* the floor binds those that could cut by now */
+        wait_until(&c, raft_driver_log_first(c.nodes[i].driver) > 1);
+    }
+    put_many(&c.nodes[0], "l", 200);
+    same_everywhere("l199", "199");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_le(raft_driver_log_first(c.nodes[i].driver), 101);
+    }
+    raft_driver_set_floor(c.nodes[0].driver, UINT64_MAX);
+    for (int i = 0; i < 3; i++) {
+        wait_until(&c, raft_driver_log_first(c.nodes[i].driver) > 300);
+    }
+    cluster_end(&c);
+}
+END_TEST
+
+/* Beyond the cap the disk is not theirs alone. */
+START_TEST(cap_beats_a_laggard)
+{
+    cluster_begin(&c);
+    c.tune.log_bytes_max = 8000;
+    lag_behind();
+    wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 100);
+    starve(false);
+    wait_until(&c, c.nodes[2].installs >= 1);
+    same_everywhere("new149", "149");
+    cluster_end(&c);
+}
+END_TEST
+
 START_TEST(hands_over)
 {
     cluster_begin(&c);
@@ -358,5 +440,6 @@ START_TEST(one_takes_the_place_of_another)
 END_TEST
 
 TEST_MAIN("consensus/driver/three", joins_and_replicates, survives_its_leader, deposed_leader,
-          snapshot_in_memory, snapshot_on_disk, snapshot_resumes, snap_double_offer, hands_over, removes_a_member,
+          snapshot_in_memory, snapshot_on_disk, snapshot_resumes, snap_double_offer,
+          active_follower_keeps_its_log, secondary_keeps_its_log, cap_beats_a_laggard, hands_over, removes_a_member,
           lost_log_is_fetched, refuses_foreign_frames, one_takes_the_place_of_another)
