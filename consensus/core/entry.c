@@ -74,6 +74,14 @@ cf_status raft_entry_check(const struct raft_entry *entry, struct cf_error *err)
     return CF_OK;
 }
 
+cf_status raft_entries_check(struct raft_entry *const *entries, size_t count, struct cf_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        CF_TRY(raft_entry_check(entries[i], err));
+    }
+    return CF_OK;
+}
+
 struct raft_entry *raft_entry_ref(struct raft_entry *entry)
 {
     unsigned before = atomic_fetch_add_explicit(&entry->refs, 1, memory_order_relaxed);

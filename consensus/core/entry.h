@@ -59,6 +59,10 @@ void raft_entry_seal(struct raft_entry *entry, uint64_t term, uint64_t index);
 /* Sums again and compares: CF_CORRUPT when a byte changed since. Thread: any. */
 CF_CHECKED cf_status raft_entry_check(const struct raft_entry *entry, struct cf_error *err);
 
+/* All of a run. */
+CF_CHECKED cf_status raft_entries_check(struct raft_entry *const *entries, size_t count,
+                                        struct cf_error *err);
+
 /* Reference counting, thread-safe. unref(NULL) is fine. */
 struct raft_entry *raft_entry_ref(struct raft_entry *entry);
 void raft_entry_unref(struct raft_entry *entry);

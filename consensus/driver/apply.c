@@ -52,6 +52,7 @@ static cf_status apply_run(struct raft_driver *driver, struct raft_entry *const 
     struct raft_applied at = {run[count - 1]->index, run[count - 1]->term};
     assert(run[0]->index == apply->at.index + 1);
     kv_batch_reset(apply->batch);
+    CF_TRY(driver_check_entries(driver, run, count, "is about to be applied", err));
     CF_TRY(add_run(driver, run, count, &membership, &has_membership, err));
     raft_store_add_applied(apply->batch, apply->state, at, has_membership ? &membership : NULL);
     CF_TRY(kv_commit(raft_store_kv(driver->store), apply->batch,

@@ -98,9 +98,9 @@ static void handle(struct raft_driver *driver, const struct raft_ready *ready)
     if (ready->membership_changed) {
         atomic_store(&driver->read_now, false); /* until driver_leadership has looked again */
         frames_tell_peers(driver);
-        level_changed(driver);
     }
     if (ready->soft_changed || ready->membership_changed) {
+        level_changed(driver);
         announce_role(driver);
     }
     if (ready->write_id != 0) {

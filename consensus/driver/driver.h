@@ -141,6 +141,7 @@ struct raft_driver_status {
     uint64_t disk_left, disk_total;
     bool damaged;           /* stored data fails its checksum, and nobody else has it */
     uint64_t corruptions;   /* how often that was met */
+    uint64_t crc_failures;  /* entries whose checksum did not fit, from the wire or in memory */
     /* The comparison of states: this node's differs; states differ and no majority agrees (writes
      * are refused); how many sums were made here and, on a leader, how many did not agree. */
     bool diverged, digest_split;

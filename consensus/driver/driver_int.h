@@ -134,8 +134,9 @@ struct levels {
     struct {
         uint64_t id;
         uint32_t features;
-    } heard[RAFT_MEMBERS_MAX]; /* as the nodes say in their frames */
+    } heard[RAFT_MEMBERS_MAX]; /* as the nodes say in their frames, in the term that this node leads */
     size_t next;
+    uint64_t term;
     bool is_behind; /* the configuration is at a level that this build does not know */
     uint64_t refused_us;
 };
@@ -280,6 +281,7 @@ struct raft_driver {
     struct raft_job superseded_job;
     uint64_t epoch_logged_us, epoch_told_us; /* loop: the last word about peers of another epoch */
 
+    atomic_uint_fast64_t crc_failures; /* entries whose sum did not fit: from the wire, or in memory */
     uint32_t condition; /* host's part: RAFT_SEALED, RAFT_STALLED */
     atomic_uint_fast64_t proposals;
     uint64_t frames_refused;
@@ -299,6 +301,10 @@ const char *driver_address_of(struct raft_driver *driver, uint64_t id); /* "" wh
 cf_status driver_entries(struct raft_driver *driver, uint64_t from, uint64_t to, size_t max_bytes,
                          size_t max_count, struct raft_entry **ret, size_t *ret_count,
                          struct cf_error *err);
+
+/* health.c: CF_CORRUPT, counted: an entry is not what was proposed. when: "is about to be ...". Any thread. */
+cf_status driver_check_entries(struct raft_driver *driver, struct raft_entry *const *entries,
+                               size_t count, const char *when, struct cf_error *err);
 
 /* writer.c */
 void writer_start(struct raft_driver *driver);

@@ -31,6 +31,12 @@ static bool send_frame(struct raft_driver *driver, struct raft_frame *frame)
     if (!driver->has_transport || atomic_load(&driver->superseded) != 0) {
         return false;
     }
+    struct cf_error err = {0};
+    if (driver_check_entries(driver, frame->msg.entries, frame->msg.entry_count, "is about to be sent",
+                             &err) != CF_OK) {
+        driver_fatal(driver, RAFT_EXIT_CORRUPT, &err);
+        return false;
+    }
     frame->identity = driver->identity;
     frame->incarnation = driver->incarnation;
     frame->features = driver->options.features;
@@ -195,7 +201,9 @@ void raft_driver_receive(struct raft_driver *driver, uint64_t from, struct cf_sl
     }
     struct raft_frame frame;
     struct raft_wire_room room;
-    if (raft_wire_unpack(bytes, &frame, &room, NULL) != CF_OK || !is_ours(driver, from, &frame)) {
+    cf_status status = raft_wire_unpack(bytes, &frame, &room, NULL);
+    if (status != CF_OK || !is_ours(driver, from, &frame)) {
+        atomic_fetch_add(&driver->crc_failures, status == CF_CORRUPT);
         driver->frames_refused++;
     } else if (frame.identity.recovery_epoch != driver->identity.recovery_epoch) {
         driver->frames_refused++;

@@ -203,6 +203,18 @@ static void recovered_done(struct raft_job *job)
     driver->recovered_busy = driver->recovering = false;
 }
 
+/* Between two hops an entry lies in memory, which may go bad as well as a disk (I-24). */
+cf_status driver_check_entries(struct raft_driver *driver, struct raft_entry *const *entries,
+                               size_t count, const char *when, struct cf_error *err)
+{
+    if (raft_entries_check(entries, count, err) == CF_OK) {
+        return CF_OK;
+    }
+    atomic_fetch_add(&driver->crc_failures, 1);
+    return cf_fail(err, CF_CORRUPT,
+                   "a log entry that %s has changed in memory: test the memory of this machine", when);
+}
+
 static void lost_run(struct raft_job *job)
 {
     struct raft_driver *driver = cf_container(job, struct raft_driver, recovered_job);

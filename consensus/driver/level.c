@@ -10,6 +10,8 @@
  * less than the configuration has goes down at once, and writes it down after that; one that is itself below it takes
  * no proposals before it did.
  */
+#include <string.h>
+
 #include "consensus/driver/driver_int.h"
 #include "node/base/level.h"
 #include "node/base/log.h"
@@ -21,8 +23,13 @@ static uint32_t lower(uint32_t a, uint32_t b)
 
 #define REFUSED_LOG_US ((uint64_t)60 * 1000 * 1000)
 
+/* Only a leader hears of everybody, and only in its own term: NULL elsewhere. What was heard at another time may be
+ * older than the configuration. */
 static uint32_t *heard_of(struct raft_driver *driver, uint64_t id)
 {
+    if (driver->soft.role != RAFT_LEADER || driver->levels.term != driver->soft.term) {
+        return NULL;
+    }
     for (size_t i = 0; i < CF_LENGTH(driver->levels.heard); i++) {
         if (driver->levels.heard[i].id == id) {
             return &driver->levels.heard[i].features;
@@ -60,6 +67,14 @@ void level_changed(struct raft_driver *driver)
 
 void level_heard(struct raft_driver *driver, uint64_t from, uint32_t features)
 {
+    if (driver->soft.role != RAFT_LEADER) {
+        return;
+    }
+    if (driver->levels.term != driver->soft.term) {
+        memset(driver->levels.heard, 0, sizeof(driver->levels.heard));
+        driver->levels.term = driver->soft.term;
+        driver->levels.next = 0;
+    }
     uint32_t *heard = heard_of(driver, from);
     if (heard == NULL) {
         size_t at = driver->levels.next++ % CF_LENGTH(driver->levels.heard);

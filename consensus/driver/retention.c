@@ -379,7 +379,11 @@ cf_status raft_driver_log_read(struct raft_driver *driver, uint64_t from, size_t
         return status;
     }
     *ret = (struct raft_log_run){entries, count};
-    return CF_OK;
+    status = driver_check_entries(driver, entries, count, "is about to be shipped", err);
+    if (status != CF_OK) {
+        raft_log_run_done(ret);
+    }
+    return status;
 }
 
 void raft_log_run_done(struct raft_log_run *run)

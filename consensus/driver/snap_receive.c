@@ -159,6 +159,7 @@ static void on_offer(struct raft_driver *driver, const struct raft_frame *frame)
         return;
     }
     if (!level_takes_snapshot(driver, frame->snap.level)) {
+        driver->frames_refused++;
         answer_status(driver, frame, RAFT_FRAME_SNAP_OFFER_R, CF_UNSUPPORTED);
         return;
     }

@@ -138,6 +138,7 @@ void status_publish(struct raft_driver *driver)
         .feature_level = driver->options.features,
         .level = (uint32_t)atomic_load(&driver->level),
         .state_level = (uint32_t)atomic_load(&driver->state_level),
+        .crc_failures = atomic_load(&driver->crc_failures),
         .log_bytes = driver->log_bytes,
         .frames_refused = driver->frames_refused,
         .proposals = atomic_load(&driver->proposals),

@@ -56,6 +56,8 @@ static cf_status write_batch(struct raft_driver *driver, struct kv_batch **batch
 {
     struct writer *writer = &driver->writer;
     for (struct write_item *item = items; item != NULL; item = item->next) {
+        CF_TRY(driver_check_entries(driver, item->write.entries, item->write.entry_count,
+                                    "is about to be written", err));
         raft_store_add(driver->store, *batch, &item->write);
     }
     uint64_t begin = loop_now_us();
