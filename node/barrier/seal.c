@@ -11,7 +11,10 @@
 #define WRAP_FORMAT 1
 #define WRAP_OVERHEAD ((size_t)1 + AEAD_NONCE_SIZE + AEAD_TAG_SIZE)
 #define CONFIG_FORMAT 1
-/* 1 format | 1 type | 1 shares | 1 threshold | 4 generation | 1 size of key id | key id */
+/* Only where there is a wrapped key, so that older nodes read all other seals. */
+#define CONFIG_FORMAT_WRAPPED 2
+/* 1 format | 1 type | 1 shares | 1 threshold | 4 generation | 1 size of key id | key id; in format 2 the wrapped
+ * key follows, to the end */
 #define CONFIG_HEAD ((size_t)9)
 
 /* Each wrap has a key of its own, derived with one of these. They are part of the formats. */
@@ -21,7 +24,7 @@
 
 const char *seal_type_name(enum seal_type type)
 {
-    return type == SEAL_STATIC ? "static" : "shamir";
+    return type == SEAL_STATIC ? "static" : type == SEAL_TRANSIT ? "transit" : "shamir";
 }
 
 static cf_status check_config(const struct seal_config *config, struct cf_error *err)
@@ -32,8 +35,13 @@ static cf_status check_config(const struct seal_config *config, struct cf_error 
         return cf_fail(err, CF_INVALID, "key id of the seal is longer than %zu bytes",
                        SEAL_KEY_ID_MAX);
     }
-    if (config->type != SEAL_SHAMIR && config->type != SEAL_STATIC) {
+    if (config->type != SEAL_SHAMIR && !seal_is_auto(config->type)) {
         return cf_fail(err, CF_INVALID, "unknown type of seal");
+    }
+    size_t wrapped = strnlen(config->wrapped_key, sizeof(config->wrapped_key));
+    if ((wrapped != 0) != (config->type == SEAL_TRANSIT) || wrapped > SEAL_WRAPPED_MAX) {
+        return cf_fail(err, CF_INVALID, "a seal of type \"%s\" cannot have a wrapped key of %zu bytes",
+                       seal_type_name(config->type), wrapped);
     }
     return config->type == SEAL_SHAMIR || has_shares ? shamir_check(config->shape, err) : CF_OK;
 }
@@ -43,25 +51,30 @@ cf_status seal_config_dump(const struct seal_config *config, struct cf_buf *out,
 {
     CF_TRY(check_config(config, err));
     size_t id_size = strlen(config->key_id);
-    cf_buf_add_byte(out, CONFIG_FORMAT);
+    size_t wrapped = strlen(config->wrapped_key);
+    cf_buf_add_byte(out, wrapped != 0 ? CONFIG_FORMAT_WRAPPED : CONFIG_FORMAT);
     cf_buf_add_byte(out, (uint8_t)config->type);
     cf_buf_add_byte(out, (uint8_t)config->shape.shares);
     cf_buf_add_byte(out, (uint8_t)config->shape.threshold);
     cf_buf_add_u32(out, config->generation);
     cf_buf_add_byte(out, (uint8_t)id_size);
     cf_buf_add(out, config->key_id, id_size);
+    cf_buf_add(out, config->wrapped_key, wrapped);
     return cf_buf_check(out, err);
 }
 
 cf_status seal_config_load(struct cf_slice bytes, struct seal_config *ret, struct cf_error *err)
 {
-    if (bytes.size != 0 && bytes.data[0] > CONFIG_FORMAT) {
+    if (bytes.size != 0 && bytes.data[0] > CONFIG_FORMAT_WRAPPED) {
         return cf_fail(err, CF_UNSUPPORTED,
                        "seal configuration has format %u, which needs a newer version",
                        bytes.data[0]);
     }
-    if (bytes.size < CONFIG_HEAD || bytes.data[0] != CONFIG_FORMAT ||
-        bytes.size != CONFIG_HEAD + bytes.data[8] || bytes.data[8] > SEAL_KEY_ID_MAX) {
+    bool is_wrapped = bytes.size != 0 && bytes.data[0] == CONFIG_FORMAT_WRAPPED;
+    if (bytes.size < CONFIG_HEAD || bytes.data[0] == 0 || bytes.data[8] > SEAL_KEY_ID_MAX ||
+        bytes.size < CONFIG_HEAD + bytes.data[8] ||
+        (!is_wrapped && bytes.size != CONFIG_HEAD + bytes.data[8]) ||
+        bytes.size > CONFIG_HEAD + bytes.data[8] + SEAL_WRAPPED_MAX) {
         return cf_fail(err, CF_CORRUPT, "seal configuration is malformed");
     }
     struct seal_config config = {
@@ -69,8 +82,13 @@ cf_status seal_config_load(struct cf_slice bytes, struct seal_config *ret, struc
         .shape = {.shares = bytes.data[2], .threshold = bytes.data[3]},
         .generation = cf_get_u32(bytes.data + 4),
     };
+    struct cf_slice wrapped = cf_slice_from(bytes, CONFIG_HEAD + bytes.data[8]);
     memcpy(config.key_id, bytes.data + CONFIG_HEAD, bytes.data[8]);
-    if (check_config(&config, NULL) != CF_OK || strlen(config.key_id) != bytes.data[8]) {
+    if (wrapped.size != 0) {
+        memcpy(config.wrapped_key, wrapped.data, wrapped.size);
+    }
+    if (check_config(&config, NULL) != CF_OK || strlen(config.key_id) != bytes.data[8] ||
+        strlen(config.wrapped_key) != wrapped.size || is_wrapped != (wrapped.size != 0)) {
         return cf_fail(err, CF_CORRUPT, "seal configuration contradicts itself");
     }
     *ret = config;

@@ -26,17 +26,27 @@
 #define SEAL_KEYRING_MAX ((size_t)1 << 20)
 #define SEAL_CHALLENGE_SIZE ((size_t)1 + 12 + 32 + 16)
 
+#define SEAL_WRAPPED_MAX ((size_t)2048)
+
 /* The values are on disk. */
-enum seal_type { SEAL_SHAMIR = 1, SEAL_STATIC = 2 };
+enum seal_type { SEAL_SHAMIR = 1, SEAL_STATIC = 2, SEAL_TRANSIT = 3 };
 
 struct seal_config {
     enum seal_type type;
-    struct shamir_shape shape; /* the unseal shares; for SEAL_STATIC the recovery shares, or 0 */
-    uint32_t generation;       /* one more with each rekey */
-    char key_id[SEAL_KEY_ID_MAX + 1]; /* SEAL_STATIC: current_key_id of the configuration */
+    struct shamir_shape shape; /* the unseal shares; of an auto seal the recovery shares, or 0 */
+    uint32_t generation;       /* one more with each rekey and each change of the seal */
+    char key_id[SEAL_KEY_ID_MAX + 1]; /* SEAL_STATIC: current_key_id; SEAL_TRANSIT: key_name */
+    /* SEAL_TRANSIT: the unseal key, encrypted by the other server ("vault:v1:..."); else "". */
+    char wrapped_key[SEAL_WRAPPED_MAX + 1];
 };
 
-const char *seal_type_name(enum seal_type type); /* "shamir", "static" */
+const char *seal_type_name(enum seal_type type); /* "shamir", "static", "transit" */
+/* Whether the cluster unseals itself: its shares are recovery shares then, and SEAL_KEY_RECOVERY (the root
+ * key under the recovery key) is what proves them. */
+static inline bool seal_is_auto(enum seal_type type)
+{
+    return type == SEAL_STATIC || type == SEAL_TRANSIT;
+}
 /* Appends a versioned record; no secret in it. CF_INVALID when the configuration breaks its own
  * rules. */
 CF_CHECKED cf_status seal_config_dump(const struct seal_config *config, struct cf_buf *out,

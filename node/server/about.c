@@ -223,14 +223,27 @@ static struct json *listener_json(struct request *rq, const struct config_listen
     return one;
 }
 
+static struct json *seal_json(struct arena *arena, enum seal_type type, bool disabled)
+{
+    struct json *seal = json_object_new(arena);
+    json_set_text(arena, seal, "type", seal_type_name(type));
+    json_set_bool(arena, seal, "disabled", disabled);
+    return seal;
+}
+
 cf_status about_configuration(struct request *rq, struct cf_error *err)
 {
     const struct config *config = node_of(rq)->config;
     struct arena *arena = rq->arena;
     struct json *data = response_data(rq), *listeners = json_array_new(arena);
     struct json *storage = json_object_new(arena), *seals = json_array_new(arena);
-    struct json *seal = json_object_new(arena);
     (void)err;
+    for (size_t i = 0; i < config->seal_count; i++) {
+        json_array_add(arena, seals, seal_json(arena, config->seals[i].type, config->seals[i].disabled));
+    }
+    if (config->seal_count == 0) {
+        json_array_add(arena, seals, seal_json(arena, SEAL_SHAMIR, false));
+    }
     for (size_t i = 0; i < config->listener_count; i++) {
         json_array_add(arena, listeners, listener_json(rq, &config->listeners[i]));
     }
@@ -238,9 +251,6 @@ cf_status about_configuration(struct request *rq, struct cf_error *err)
     json_set_text(arena, storage, "cluster_addr", config->cluster_addr);
     json_set_text(arena, storage, "redirect_addr", config->api_addr);
     json_set_bool(arena, storage, "disable_clustering", config->storage != STORAGE_RAFT);
-    json_set_text(arena, seal, "type", config->seal_key != NULL ? "static" : "shamir");
-    json_set_bool(arena, seal, "disabled", false);
-    json_array_add(arena, seals, seal);
     json_set_text(arena, data, "api_addr", config->api_addr);
     json_set_text(arena, data, "cluster_addr", config->cluster_addr);
     json_set_text(arena, data, "cluster_name", node_cluster_name(node_of(rq)));

@@ -15,6 +15,7 @@
 #include "node/server/autopilot.h"
 #include "node/server/cluster_int.h"
 #include "node/server/init.h"
+#include "node/server/migrate.h"
 #include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/snapshot/snapshot.h"
@@ -391,6 +392,7 @@ void cluster_became_active(struct node *node)
     tick_start(node);
     autopilot_feed_start(node);
     upkeep_start(node);
+    migrate_try(node);
     if (!atomic_load(&node->is_sealed)) {
         node_audit_reconcile(node);
         core_background_start(node->core);

@@ -7,6 +7,7 @@
 #ifndef COFFER_SERVER_CONFIG_H
 #define COFFER_SERVER_CONFIG_H
 
+#include "node/barrier/seal.h"
 #include "node/base/arena.h"
 #include "node/base/log.h"
 #include "node/base/own.h"
@@ -37,6 +38,20 @@ struct config_join {
     const char *auto_join; /* refused, with words */
 };
 
+#define CONFIG_SEALS_MAX ((size_t)2)
+
+/* One seal stanza. Texts are NULL when absent. */
+struct config_seal {
+    enum seal_type type;
+    bool disabled; /* the one that a change of the seal leads away from */
+    const char *key_id, *key; /* static: current_key "file:///..." or the text itself */
+    /* transit: another server's engine of that name. token and paths may be "file:///..." or come from
+     * VAULT_ADDR, VAULT_TOKEN. */
+    const char *address, *token, *key_name, *mount_path, *ns;
+    const char *ca_file, *cert_file, *key_file, *server_name;
+    bool skip_verify, disable_renewal;
+};
+
 struct config {
     struct arena *arena;
     const char **paths; /* what it was read from, for a reload */
@@ -60,7 +75,8 @@ struct config {
     bool ui, disable_mlock, raw_storage_endpoint, log_json;
     enum cf_log_level log_level;
     int64_t default_lease_ttl_s, max_lease_ttl_s;
-    const char *seal_key_id, *seal_key; /* seal "static": current_key: "file:///..." or text; NULL: none */
+    struct config_seal seals[CONFIG_SEALS_MAX];
+    size_t seal_count;
     const char *pid_file;
     struct lockout_rule lockouts[CONFIG_LOCKOUTS_MAX];
     size_t lockout_count;
@@ -87,6 +103,10 @@ CF_DEFINE_OWNED(config);
  * name, and whether it has an effect here. deploy/configuration.md is compared with this. */
 typedef void (*config_visit)(void *context, const char *block, const char *key, bool has_effect);
 void config_each_key(config_visit visit, void *context);
+/* The seal that unseals by itself, or NULL: Shamir. */
+const struct config_seal *config_auto_seal(const struct config *config);
+/* The stanza with disabled = "true", or NULL. */
+const struct config_seal *config_old_seal(const struct config *config);
 
 const char *storage_type_name(enum storage_type type);
 

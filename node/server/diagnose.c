@@ -123,7 +123,13 @@ static void check_seal(struct diagnosis *d)
     struct cf_error err = {0};
     struct secret *key = NULL;
     struct stat info;
-    const char *source = d->config->seal_key;
+    const struct config_seal *seal = config_auto_seal(d->config);
+    const char *source = seal != NULL ? seal->key : NULL;
+    if (seal != NULL && seal->type == SEAL_TRANSIT) {
+        diagnosis_add(d, "seal", VERDICT_OK, NULL, "transit key \"%s\" at %s, which is asked at the start",
+                      seal->key_name, seal->address);
+        return;
+    }
     if (source == NULL) {
         diagnosis_add(d, "seal", VERDICT_OK, NULL, "shamir: people give shares after each start");
         return;
@@ -140,7 +146,7 @@ static void check_seal(struct diagnosis *d)
                   open       ? "chmod 0600 it"
                   : is_file ? NULL
                              : "keep the key in a file of its own (file:///path)",
-                  "static key \"%s\" is readable%s", d->config->seal_key_id,
+                  "static key \"%s\" is readable%s", seal->key_id,
                   open       ? ", for others than its owner, too"
                   : is_file ? ""
                              : " and stands in the configuration itself");

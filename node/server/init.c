@@ -12,6 +12,7 @@
 #include "node/format/encode.h"
 #include "node/server/cluster.h"
 #include "node/server/seal.h"
+#include "node/server/transit.h"
 #include "node/server/versions.h"
 
 struct init_operation {
@@ -28,7 +29,8 @@ struct init_operation {
     struct json *body; /* the answer, ready before the first entry is proposed */
     struct pgp_shares *share_keys, *token_key; /* NULL: plain answers */
     struct proposal proposal;
-    bool is_static;
+    const struct config_seal *auto_seal; /* NULL: Shamir */
+    struct cf_buf wrapped; /* transit: the unseal key as the other server encrypted it */
     cf_status status;
     struct cf_error err;
 };
@@ -45,6 +47,7 @@ static void operation_free(struct init_operation *op)
     pgp_shares_free(op->share_keys);
     pgp_shares_free(op->token_key);
     arena_free(op->arena);
+    cf_buf_done(&op->wrapped);
     cf_buf_done(&op->proposal.payload);
     cf_free(op);
 }
@@ -54,9 +57,9 @@ static void operation_free(struct init_operation *op)
 static cf_status describe(struct init_operation *op, struct json *body, struct cf_error *err)
 {
     struct arena *arena = op->arena;
-    const char *hex = op->is_static ? "recovery_keys" : "keys";
-    const char *base64 = op->is_static ? "recovery_keys_base64" : "keys_base64";
-    if (op->is_static) {
+    const char *hex = op->auto_seal != NULL ? "recovery_keys" : "keys";
+    const char *base64 = op->auto_seal != NULL ? "recovery_keys_base64" : "keys_base64";
+    if (op->auto_seal != NULL) {
         json_set(arena, body, "keys", json_array_new(arena));
         json_set(arena, body, "keys_base64", json_array_new(arena));
     }
@@ -102,8 +105,8 @@ static void finish(void *arg)
     node->init = NULL;
     if (op->status == CF_OK) {
         cf_info("server", "cluster \"%s\" initialised", node_cluster_name(node));
-        if (op->is_static || op->x == NULL) {
-            if (op->x == NULL) {
+        if (op->auto_seal != NULL || op->x == NULL) {
+            if (op->x == NULL || op->auto_seal->type == SEAL_TRANSIT) {
                 seal_keep_key(node, secret_copy(secret_slice(op->unseal_key)));
             }
             atomic_store(&node->wants_unseal, true);
@@ -137,15 +140,19 @@ static void proposed(struct proposal *proposal, cf_status status, uint64_t index
 static cf_status seal_records(struct init_operation *op, struct initial_put *puts, size_t *count,
                               struct cf_error *err)
 {
-    struct seal_config config = {.type = op->is_static ? SEAL_STATIC : SEAL_SHAMIR,
+    struct seal_config config = {.type = op->auto_seal != NULL ? op->auto_seal->type : SEAL_SHAMIR,
                                  .shape = op->shape,
                                  .generation = 1};
     struct cf_slice unseal_key = secret_slice(op->unseal_key);
     struct cf_slice root_key = secret_slice(op->root_key);
     CF_BUF(bytes) = {0};
-    if (op->is_static) {
-        size_t size = cf_min(strlen(op->node->config->seal_key_id), SEAL_KEY_ID_MAX);
-        memcpy(config.key_id, op->node->config->seal_key_id, size);
+    if (op->auto_seal != NULL) {
+        const char *id = config.type == SEAL_TRANSIT ? op->auto_seal->key_name
+                                                     : op->auto_seal->key_id;
+        memcpy(config.key_id, id, cf_min(strlen(id), SEAL_KEY_ID_MAX));
+    }
+    if (op->wrapped.size != 0) {
+        memcpy(config.wrapped_key, op->wrapped.data, op->wrapped.size);
     }
     CF_TRY(seal_config_dump(&config, &bytes, err));
     puts[(*count)++] = (struct initial_put){
@@ -158,7 +165,7 @@ static cf_status seal_records(struct init_operation *op, struct initial_put *put
     CF_TRY(seal_wrap_keyring(root_key, op->keyring, &bytes, err));
     puts[(*count)++] = (struct initial_put){
         SEAL_KEY_KEYRING, arena_copy(op->arena, cf_buf_slice(&bytes)), true};
-    if (op->is_static) {
+    if (op->auto_seal != NULL) {
         cf_buf_reset(&bytes);
         CF_TRY(seal_wrap_root(secret_slice(op->share_key), root_key, &bytes, err));
         puts[(*count)++] = (struct initial_put){
@@ -204,7 +211,9 @@ static cf_status make_keys(struct init_operation *op, struct cf_error *err)
     struct node *node = op->node;
     op->root_key = seal_new_key(core_random());
     op->share_key = seal_new_key(core_random());
-    if (op->is_static) {
+    if (op->unseal_key != NULL) {
+        /* wrapped by the other server already */
+    } else if (op->auto_seal != NULL) {
         pthread_mutex_lock(&node->seal_lock);
         op->unseal_key = secret_copy(secret_slice(node->pending_key));
         pthread_mutex_unlock(&node->seal_lock);
@@ -261,6 +270,19 @@ static void run(void *arg)
     }
 }
 
+/* A transit seal: nothing begins before the other server has encrypted the key. */
+static void wrap_on_worker(void *arg)
+{
+    struct init_operation *op = arg;
+    op->unseal_key = seal_new_key(core_random());
+    op->status = transit_wrap(op->auto_seal, op->unseal_key, &op->wrapped, &op->err);
+    if (op->status == CF_OK) {
+        loop_post(op->node->loop, run, op);
+    } else {
+        loop_post(http_loop(op->x), answer, op);
+    }
+}
+
 static cf_status read_shape(struct request *rq, const char *shares_name, const char *threshold_name,
                             struct shamir_shape *ret, struct cf_error *err)
 {
@@ -304,7 +326,7 @@ static cf_status read_options(struct init_operation *op, struct request *rq, str
     bool asks_shares = request_field(rq, "secret_shares") != NULL;
     int64_t recovery = 0;
     CF_TRY(request_int(rq, "recovery_shares", 0, &recovery, err));
-    if (!op->is_static) {
+    if (op->auto_seal == NULL) {
         if (recovery != 0) {
             return cf_fail(err, CF_INVALID, "parameters recovery_shares,recovery_threshold not "
                                             "applicable to seal type shamir");
@@ -317,13 +339,15 @@ static cf_status read_options(struct init_operation *op, struct request *rq, str
         return read_pgp_keys(op, rq, "pgp_keys", err);
     }
     if (request_field(rq, "pgp_keys") != NULL) {
-        return cf_fail(err, CF_INVALID, "parameter pgp_keys not applicable to seal type static: "
-                                        "give recovery_pgp_keys");
+        return cf_fail(err, CF_INVALID, "parameter pgp_keys not applicable to seal type %s: give "
+                                        "recovery_pgp_keys",
+                       seal_type_name(op->auto_seal->type));
     }
     if (asks_shares && recovery == 0) {
         return cf_fail(err, CF_INVALID, "parameters secret_shares,secret_threshold not applicable "
-                                        "to seal type static: give recovery_shares and "
-                                        "recovery_threshold");
+                                        "to seal type %s: give recovery_shares and "
+                                        "recovery_threshold",
+                       seal_type_name(op->auto_seal->type));
     }
     CF_TRY(read_shape(rq, "recovery_shares", "recovery_threshold", &op->shape, err));
     return read_pgp_keys(op, rq, "recovery_pgp_keys", err);
@@ -335,7 +359,8 @@ static struct init_operation *operation_new(struct node *node, struct http_excha
     op->node = node;
     op->x = x;
     op->arena = arena_new(4096);
-    op->is_static = node->config->seal_key != NULL;
+    op->auto_seal = config_auto_seal(node->config);
+    op->wrapped.max = SEAL_WRAPPED_MAX;
     return op;
 }
 
@@ -366,7 +391,11 @@ void init_handle(struct node *node, struct http_exchange *x)
         answer(op);
         return;
     }
-    loop_post(node->loop, run, op);
+    if (op->auto_seal != NULL && op->auto_seal->type == SEAL_TRANSIT) {
+        core_work(node->core, wrap_on_worker, op);
+    } else {
+        loop_post(node->loop, run, op);
+    }
 }
 
 void init_dev(struct node *node,

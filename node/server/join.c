@@ -2,7 +2,7 @@
  *
  *   new node                                    any node of the cluster (a standby redirects)
  *   bootstrap/challenge {name, id, address, csr}  -->  seal configuration, a challenge under the unseal key
- *   (the unseal key: from a static seal, or from the shares that its operators give it)
+ *   (the unseal key: from a static or transit seal, or from the shares that its operators give it)
  *   bootstrap/answer {nonce, answer}  -->  certificate, CA, cluster id; the node is a learner now
  *
  * The answer proves that the new node holds the unseal key and binds its name, id, address and TLS key; the
@@ -18,6 +18,7 @@
 #include "node/server/join.h"
 #include "node/server/outgoing.h"
 #include "node/server/seal.h"
+#include "node/server/transit.h"
 
 #define RETRY_MIN_US ((uint64_t)500 * 1000)
 #define RETRY_MAX_US ((uint64_t)4 * 1000 * 1000)
@@ -190,6 +191,12 @@ static cf_status try_one(struct joining *joining, const struct outgoing_target *
     CF_OWNED(arena) arena = arena_new(4096);
     struct json *challenge;
     CF_TRY(ask(joining, target, arena, &challenge, err));
+    const struct config_seal *seal = config_auto_seal(joining->node->config);
+    if (joining->unseal_key == NULL && joining->seal.type == SEAL_TRANSIT && seal != NULL &&
+        seal->type == SEAL_TRANSIT) {
+        CF_TRY(transit_unwrap(seal, cf_slice_str(joining->seal.wrapped_key), &joining->unseal_key,
+                              err));
+    }
     return joining->unseal_key != NULL ? prove(joining, target, challenge, arena, err) : CF_OK;
 }
 
@@ -286,7 +293,8 @@ static cf_status install(struct joining *joining, struct cf_error *err)
     CF_TRY(cluster_install_tls(node, cf_buf_slice(&joining->cert), joining->tls_key,
                                cf_buf_slice(&joining->ca), err));
     CF_TRY(raft_store_join(node->store, &joining->identity, err));
-    if (node->config->seal_key == NULL) {
+    const struct config_seal *seal = config_auto_seal(node->config);
+    if (seal == NULL || seal->type != SEAL_STATIC) {
         seal_keep_key(node, secret_copy(secret_slice(joining->unseal_key)));
     }
     atomic_store(&node->wants_unseal, true);
@@ -388,7 +396,8 @@ static cf_status begin(struct node *node, struct cf_error *err)
     struct x509_names names = {.common_name = cf_slice_str(id)};
     CF_TRY(x509_key_new(&joining->tls_key, err));
     CF_TRY(x509_csr_new(joining->tls_key, &names, &joining->csr, err));
-    if (node->config->seal_key != NULL) {
+    const struct config_seal *seal = config_auto_seal(node->config);
+    if (seal != NULL && seal->type == SEAL_STATIC) {
         pthread_mutex_lock(&node->seal_lock);
         joining->unseal_key = secret_copy(secret_slice(node->pending_key));
         pthread_mutex_unlock(&node->seal_lock);

@@ -15,12 +15,14 @@
 #include "node/format/encode.h"
 #include "node/http/parser.h"
 #include "node/server/audit.h"
+#include "node/server/auto_seal.h"
 #include "node/server/autopilot.h"
 #include "node/server/ceremony.h"
 #include "node/server/cluster.h"
 #include "node/server/host.h"
 #include "node/server/init.h"
 #include "node/server/metrics.h"
+#include "node/server/migrate.h"
 #include "node/server/outgoing.h"
 #include "node/server/proposals.h"
 #include "node/server/registry.h"
@@ -422,6 +424,8 @@ static void destroy(struct node *node)
     }
     core_free(node->core);
     node_audit_free(node);
+    auto_seal_free(node->auto_seal);
+    migrate_free(node->migration);
     renewal_free(node->renewal); /* a worker may have had it */
     upkeep_free(node->upkeep);
     rekey_free(node->rekey);
@@ -430,6 +434,7 @@ static void destroy(struct node *node)
     secret_free(node->root_key);
     secret_free(node->unseal_key);
     secret_free(node->pending_key);
+    secret_free(node->migration_key);
     seal_progress_free(node->progress);
     pthread_mutex_destroy(&node->seal_lock);
     for (size_t i = 0; i < CF_LENGTH(node->signals); i++) {

@@ -54,6 +54,8 @@ struct node {
     struct snapshots *snapshots; /* any thread */
     struct snapshot_timer *snapshot_timer;
     struct renewal *renewal;          /* renewal.h */
+    struct auto_seal *auto_seal; /* auto_seal.h */
+    struct migration *migration; /* migrate.h */
     bool is_catching_up, is_caught_up; /* seal.c: before a key is called wrong */
     bool is_stopping;
     int exit_status;
@@ -74,6 +76,7 @@ struct node {
     pthread_mutex_t seal_lock;
     struct secret *root_key, *unseal_key; /* NULL while sealed */
     struct secret *pending_key;           /* combined, but the state has not arrived yet */
+    struct secret *migration_key;         /* shares of the old seal, combined; NULL: no change of it */
     struct seal_progress *progress;
 };
 

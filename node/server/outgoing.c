@@ -152,6 +152,10 @@ static void set_options(CURL *curl, const struct outgoing_target *target, const 
         (void)curl_easy_setopt(curl, CURLOPT_SSLCERT, target->cert_file);
         (void)curl_easy_setopt(curl, CURLOPT_SSLKEY, target->key_file);
     }
+    if (target->skip_verify) {
+        (void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        (void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
     if (target->ca_pem != NULL) {
         set_pem(curl, CURLOPT_CAINFO_BLOB, target->ca_pem);
     }
@@ -167,6 +171,7 @@ struct hop {
     const struct cf_buf *body;
     struct cf_buf *answer;
     long http;
+    bool carries_token;
     const char *next; /* where a redirect leads; NULL */
 };
 
@@ -207,6 +212,12 @@ static cf_status hops(struct hop *is, const struct outgoing_target *target, cons
         if (is->next == NULL) {
             return CF_OK;
         }
+        if (is->carries_token) {
+            return cf_fail(err, CF_UNAVAILABLE,
+                           "%s redirects to %s, and a token goes only where it was meant to: "
+                           "configure that address",
+                           target->url, is->next);
+        }
         if (strncmp(url, "https:", 6) == 0 && strncmp(is->next, "https:", 6) != 0) {
             return cf_fail(err, CF_UNAVAILABLE, "%s redirects away from TLS: its api_addr is wrong",
                            target->url);
@@ -230,7 +241,12 @@ cf_status outgoing_post(const struct outgoing_target *target, const char *path, 
     json_write(&text, body);
     is.headers = curl_slist_append(NULL, "Content-Type: application/json");
     is.headers = curl_slist_append(is.headers, "X-Vault-Request: true");
+    if (target->ns != NULL) {
+        is.headers =
+            curl_slist_append(is.headers, arena_printf(arena, "X-Vault-Namespace: %s", target->ns));
+    }
     if (token != NULL) {
+        is.carries_token = true;
         is.headers =
             curl_slist_append(is.headers, arena_printf(arena, "X-Vault-Token: %s", token));
     }

@@ -2,6 +2,8 @@
 #ifndef COFFER_SERVER_OUTGOING_H
 #define COFFER_SERVER_OUTGOING_H
 
+#include <stdbool.h>
+
 #include "node/base/arena.h"
 #include "node/base/slice.h"
 #include "node/base/status.h"
@@ -13,12 +15,14 @@ struct outgoing_target {
     const char *ca_file, *ca_path, *cert_file, *key_file;
     const char *ca_pem, *cert_pem, *key_pem;
     const char *server_name; /* the certificate's name, when it is not the URL's host */
+    const char *ns;          /* namespace of the request; NULL: none */
+    bool skip_verify;        /* take any certificate: the operator said so */
     const char *address;     /* numeric: connect there instead of looking the host up; NULL */
 };
 
 /* Once, before threads. */
 void outgoing_init(void);
-/* POSTs body to <url>/v1/<path>; redirects are followed (no token travels here). *ret_status: the HTTP
+/* POSTs body to <url>/v1/<path>; redirects are followed, unless a token travels. *ret_status: the HTTP
  * status; *ret: the answer, NULL when it has none. CF_UNAVAILABLE with the reason when nobody answered.
  * Worker threads only: blocks up to timeout_ms. */
 CF_CHECKED cf_status outgoing_post(const struct outgoing_target *target, const char *path,

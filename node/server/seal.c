@@ -9,8 +9,10 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/format/encode.h"
+#include "node/server/auto_seal.h"
 #include "node/server/catch_up.h"
 #include "node/server/cluster.h"
+#include "node/server/migrate.h"
 #include "node/server/status.h"
 
 #define CATCH_UP_US ((uint64_t)5 * 1000 * 1000)
@@ -48,12 +50,12 @@ cf_status seal_authority(struct node *node, const struct secret *key, struct cf_
     struct seal_config config;
     struct cf_slice wrapped;
     CF_TRY(seal_config_of(node, &config, err));
-    bool is_static = config.type == SEAL_STATIC;
-    CF_TRY(read_record(node, is_static ? SEAL_KEY_RECOVERY : SEAL_KEY_ROOT, arena, &wrapped, err));
+    CF_TRY(read_record(node, seal_is_auto(config.type) ? SEAL_KEY_RECOVERY : SEAL_KEY_ROOT, arena,
+                       &wrapped, err));
     return seal_verify(secret_slice(key), wrapped, err);
 }
 
-/* A rekey on another node made a new one: it lies under the root key. */
+/* A rekey, or a change of the seal, on another node made a new one: it lies under the root key. */
 static struct secret *rekeyed(struct node *node)
 {
     CF_OWNED(arena) arena = arena_new(512);
@@ -68,14 +70,34 @@ static struct secret *rekeyed(struct node *node)
     return key;
 }
 
+cf_status seal_read_plain(struct request *rq, struct key key, struct cf_slice *ret,
+                          struct cf_error *err)
+{
+    struct cf_slice ignored;
+    cf_ignore(txn_get(rq->txn, key, &ignored, NULL) != CF_OK,
+              "read for the read set alone: it does not open as a sealed value");
+    return view_get_raw(rq->view, key, rq->arena, ret, err);
+}
+
 cf_status seal_unseal_key(struct node *node, struct secret **ret, struct cf_error *err)
 {
-    *ret = rekeyed(node);
-    if (*ret != NULL) {
-        return CF_OK;
-    }
+    CF_OWNED(arena) arena = arena_new(512);
+    struct cf_slice wrapped;
+    bool is_stored = read_record(node, SEAL_KEY_ROOT, arena, &wrapped, NULL) == CF_OK;
+    CF_OWNED(secret) stored = rekeyed(node);
+    *ret = NULL;
     pthread_mutex_lock(&node->seal_lock);
-    *ret = node->unseal_key != NULL ? secret_copy(secret_slice(node->unseal_key)) : NULL;
+    const struct secret *keys[] = {stored, node->unseal_key, node->pending_key};
+    bool is_open = stored != NULL || node->unseal_key != NULL;
+    for (size_t i = 0; is_open && *ret == NULL && i < CF_LENGTH(keys); i++) {
+        if (keys[i] != NULL &&
+            (!is_stored || seal_verify(secret_slice(keys[i]), wrapped, NULL) == CF_OK)) {
+            *ret = secret_copy(secret_slice(keys[i]));
+        }
+    }
+    if (is_open && *ret == NULL && node->unseal_key != NULL) {
+        *ret = secret_copy(secret_slice(node->unseal_key)); /* of another seal: the caller will see */
+    }
     pthread_mutex_unlock(&node->seal_lock);
     return *ret != NULL ? CF_OK : cf_fail(err, CF_SEALED, "Vault is sealed");
 }
@@ -115,7 +137,7 @@ static void check_seal(void *arg)
     cf_warn("server", "the seal was replaced (a snapshot was restored by force): this node seals "
                       "itself, unseal it with the keys of the snapshot");
     seal_now(node);
-    if (node->config->seal_key != NULL) {
+    if (config_auto_seal(node->config) != NULL) {
         atomic_store(&node->wants_unseal, true);
         seal_state_arrived(node);
     }
@@ -138,28 +160,63 @@ cf_status seal_load_keyring(void *context, struct cf_slice wrapped, struct keyri
 
 /* ---- unsealing ---- */
 
-/* The key opens what the state holds: the node is unsealed. CF_NOT_FOUND: the state is not here yet. */
-static cf_status open_with(struct node *node, struct secret *key, struct cf_error *err)
+/* The root key opens the keyring: the node is unsealed. unseal_key: NULL when it is not known. */
+static cf_status open_root(struct node *node, const struct secret *root,
+                           const struct secret *unseal_key, struct cf_error *err)
 {
     CF_OWNED(arena) arena = arena_new(1024);
     CF_OWNED(keyring) keyring = NULL;
-    CF_OWNED(secret) root = NULL;
     struct cf_slice wrapped;
-    CF_TRY(read_record(node, SEAL_KEY_ROOT, arena, &wrapped, err));
-    CF_TRY(seal_unwrap_root(secret_slice(key), wrapped, &root, err));
     CF_TRY(read_record(node, SEAL_KEY_KEYRING, arena, &wrapped, err));
     CF_TRY(seal_unwrap_keyring(secret_slice(root), wrapped, &keyring, err));
     pthread_mutex_lock(&node->seal_lock);
     secret_free(node->root_key);
     secret_free(node->unseal_key);
-    node->root_key = secret_take(&root);
-    node->unseal_key = secret_copy(secret_slice(key));
+    node->root_key = secret_copy(secret_slice(root));
+    node->unseal_key = unseal_key != NULL ? secret_copy(secret_slice(unseal_key)) : NULL;
     pthread_mutex_unlock(&node->seal_lock);
     core_unsealed(node->core, keyring);
     atomic_store(&node->is_sealed, false);
     raft_driver_set_sealed(node->driver, false);
     cluster_unsealed(node);
     cf_info("server", "unsealed");
+    return CF_OK;
+}
+
+/* The key opens what the state holds: the node is unsealed. CF_NOT_FOUND: the state is not here yet. */
+static cf_status open_with(struct node *node, struct secret *key, struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(1024);
+    CF_OWNED(secret) root = NULL;
+    struct cf_slice wrapped;
+    CF_TRY(read_record(node, SEAL_KEY_ROOT, arena, &wrapped, err));
+    CF_TRY(seal_unwrap_root(secret_slice(key), wrapped, &root, err));
+    return open_root(node, root, key, err);
+}
+
+/* The shares of the old seal, for a change to another (migrate.h). Of an auto seal they are recovery shares,
+ * which open the root key, too. */
+static cf_status open_for_migration(struct node *node, struct secret *key, struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(1024);
+    CF_OWNED(secret) root = NULL;
+    struct seal_config config;
+    struct cf_slice wrapped;
+    CF_TRY(seal_config_of(node, &config, err));
+    if (!migrate_is_pending(node, &config)) { /* another node was faster, and this one caught up */
+        return cf_fail(err, CF_INVALID, "the seal was changed meanwhile: unseal without -migrate");
+    }
+    bool is_auto = seal_is_auto(config.type);
+    CF_TRY(read_record(node, is_auto ? SEAL_KEY_RECOVERY : SEAL_KEY_ROOT, arena, &wrapped, err));
+    CF_TRY(seal_unwrap_root(secret_slice(key), wrapped, &root, err));
+    pthread_mutex_lock(&node->seal_lock);
+    secret_free(node->migration_key);
+    node->migration_key = secret_copy(secret_slice(key));
+    pthread_mutex_unlock(&node->seal_lock);
+    if (atomic_load(&node->is_sealed)) {
+        CF_TRY(open_root(node, root, is_auto ? NULL : key, err));
+    }
+    migrate_try(node);
     return CF_OK;
 }
 
@@ -177,19 +234,25 @@ static void caught_up_waiting(void *arg, cf_status status);
 void seal_state_arrived(struct node *node)
 {
     struct cf_error err = {0};
-    if (!atomic_load(&node->wants_unseal) || !atomic_load(&node->is_sealed)) {
-        return;
+    struct seal_config config;
+    if (!atomic_load(&node->wants_unseal) || !atomic_load(&node->is_sealed) ||
+        (seal_config_of(node, &config, NULL) == CF_OK && migrate_is_pending(node, &config))) {
+        return; /* a change of the seal needs the old shares, or another node that makes it */
     }
     pthread_mutex_lock(&node->seal_lock);
     CF_OWNED(secret) key =
         node->pending_key != NULL ? secret_copy(secret_slice(node->pending_key)) : NULL;
     pthread_mutex_unlock(&node->seal_lock);
     if (key == NULL) {
+        if (node->auto_seal != NULL) {
+            auto_seal_fetch(node->auto_seal);
+        }
         return;
     }
+    const struct config_seal *seal = config_auto_seal(node->config);
     cf_status status = open_with(node, key, &err);
     if (status == CF_OK) {
-        if (node->config->seal_key == NULL) { /* a static key stays, for the next restart's sake alone */
+        if (seal == NULL || seal->type != SEAL_STATIC) { /* a static key stays, for the next restart's sake alone */
             seal_keep_key(node, NULL);
         }
         atomic_store(&node->wants_unseal, false);
@@ -217,8 +280,12 @@ static void caught_up_waiting(void *arg, cf_status status)
 }
 
 /* Main loop. The combined key, as soon as enough shares are in. */
-static cf_status use_key(struct node *node, struct secret *key, struct cf_error *err)
+static cf_status use_key(struct node *node, struct secret *key, bool migrates,
+                         struct cf_error *err)
 {
+    if (migrates) {
+        return open_for_migration(node, key, err);
+    }
     if (cluster_is_joining(node)) {
         cluster_join_with(node, secret_copy(secret_slice(key)));
         return CF_OK;
@@ -244,8 +311,10 @@ void seal_now(struct node *node)
     pthread_mutex_lock(&node->seal_lock);
     secret_free(node->root_key);
     secret_free(node->unseal_key);
+    secret_free(node->migration_key);
     node->root_key = NULL;
     node->unseal_key = NULL;
+    node->migration_key = NULL;
     seal_progress_reset(node->progress);
     pthread_mutex_unlock(&node->seal_lock);
     if (node->driver != NULL) {
@@ -288,8 +357,13 @@ static cf_status read_key_text(const char *source, struct cf_buf *to, struct cf_
 cf_status seal_read_key(const struct config *config, struct secret **ret, struct cf_error *err)
 {
     struct cf_buf text;
+    const struct config_seal *seal = config_auto_seal(config);
+    *ret = NULL;
+    if (seal == NULL || seal->type != SEAL_STATIC) {
+        return CF_OK;
+    }
     cf_buf_init_secret(&text, KEY_FILE_MAX + 256);
-    cf_status status = read_key_text(config->seal_key, &text, err);
+    cf_status status = read_key_text(seal->key, &text, err);
     if (status == CF_OK) {
         status = seal_static_key(cf_buf_slice(&text), ret, err);
         if (status != CF_OK) {
@@ -303,11 +377,10 @@ cf_status seal_read_key(const struct config *config, struct secret **ret, struct
 cf_status seal_configure(struct node *node, struct cf_error *err)
 {
     struct secret *key = NULL;
-    if (node->config->seal_key == NULL) {
-        return CF_OK;
-    }
     CF_TRY(seal_read_key(node->config, &key, err));
+    node->auto_seal = auto_seal_new(node);
     seal_keep_key(node, key);
+    atomic_store(&node->wants_unseal, config_auto_seal(node->config) != NULL);
     return CF_OK;
 }
 
@@ -331,7 +404,7 @@ struct unseal_operation {
     struct http_exchange *x;
     struct request *rq;
     struct cf_buf share;
-    bool reset;
+    bool reset, migrate;
     struct secret *doubted; /* did not open what is here */
     cf_status status;
     struct cf_error err;
@@ -362,12 +435,41 @@ static void unseal_answer(void *arg)
     cf_free(op);
 }
 
+/* The texts are those of other servers. */
+static cf_status check_migrate(struct unseal_operation *op, const struct seal_config *config)
+{
+    if (op->migrate && cluster_is_joining(op->node)) {
+        return cf_fail(&op->err, CF_INVALID,
+                       "can't perform a seal migration while joining a raft cluster");
+    }
+    if (migrate_is_pending(op->node, config)) {
+        return op->migrate ? CF_OK
+                           : cf_fail(&op->err, CF_INVALID, "migrate option not provided and seal "
+                                                           "migration is pending");
+    }
+    if (op->migrate) {
+        return cf_fail(&op->err, CF_INVALID,
+                       "can't perform a seal migration, no migration seal found");
+    }
+    if (seal_is_auto(config->type)) {
+        return cf_fail(&op->err, CF_INVALID,
+                       "this cluster unseals itself: restart the node with the seal \"%s\" block of "
+                       "the other nodes in its configuration, or see its log",
+                       seal_type_name(config->type));
+    }
+    return CF_OK;
+}
+
 static cf_status unseal_step(struct unseal_operation *op)
 {
     struct node *node = op->node;
     struct seal_config config;
     CF_OWNED(secret) key = NULL;
-    if (!atomic_load(&node->is_sealed)) {
+    /* An open node may still need the shares for a change of the seal: it was opened by a state that its log then
+     * went beyond, or by the new seal before a snapshot brought the old one. */
+    if (!atomic_load(&node->is_sealed) &&
+        !(op->migrate && seal_config_of(node, &config, NULL) == CF_OK &&
+          migrate_is_pending(node, &config))) {
         return CF_OK;
     }
     if (op->reset) {
@@ -379,11 +481,7 @@ static cf_status unseal_step(struct unseal_operation *op)
     if (seal_config_of(node, &config, NULL) != CF_OK) {
         return cf_fail(&op->err, CF_INVALID, "server is not initialized");
     }
-    if (config.type == SEAL_STATIC) {
-        return cf_fail(&op->err, CF_INVALID,
-                       "this cluster unseals itself with its static key: restart the node with "
-                       "the seal \"static\" block of the other nodes in its configuration");
-    }
+    CF_TRY(check_migrate(op, &config));
     pthread_mutex_lock(&node->seal_lock);
     cf_status status = seal_progress_add(node->progress, config.shape, cf_buf_slice(&op->share),
                                          core_random(), &key, &op->err);
@@ -391,7 +489,7 @@ static cf_status unseal_step(struct unseal_operation *op)
     if (status != CF_OK || key == NULL) {
         return status;
     }
-    status = use_key(node, key, &op->err);
+    status = use_key(node, key, op->migrate, &op->err);
     if (status != CF_OK) {
         op->doubted = secret_copy(secret_slice(key));
     }
@@ -406,7 +504,7 @@ static void caught_up(void *arg, cf_status status)
     if (!atomic_load(&op->node->is_sealed)) {
         op->status = CF_OK;
     } else if (status == CF_OK) {
-        op->status = use_key(op->node, op->doubted, &op->err);
+        op->status = use_key(op->node, op->doubted, op->migrate, &op->err);
     } else {
         op->status = cf_fail(&op->err, CF_UNAVAILABLE,
                              "the shares do not open the state that this node has, and there is no "
@@ -436,11 +534,14 @@ void seal_handle_unseal(struct node *node, struct http_exchange *x)
     struct request *rq;
     struct cf_error err = {0};
     struct cf_slice key = CF_SLICE_EMPTY;
-    bool reset = false;
+    bool reset = false, migrate = false;
     if (!api_read_request(node->api, x, &rq)) {
         return;
     }
     cf_status status = request_bool(rq, "reset", false, &reset, &err);
+    if (status == CF_OK) {
+        status = request_bool(rq, "migrate", false, &migrate, &err);
+    }
     if (status == CF_OK) {
         status = request_string(rq, "key", &key, &err);
     }
@@ -462,5 +563,6 @@ void seal_handle_unseal(struct node *node, struct http_exchange *x)
     op->node = node;
     op->x = x;
     op->reset = reset;
+    op->migrate = migrate;
     loop_post(node->loop, unseal_run, op);
 }

@@ -5,6 +5,7 @@
 #include "node/format/timefmt.h"
 #include "node/format/url.h"
 #include "node/server/cluster.h"
+#include "node/server/migrate.h"
 #include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/seal.h"
@@ -23,8 +24,8 @@ static void tell_standing(const struct node *node, struct arena *arena, struct j
 
 struct json *status_seal(struct node *node, struct arena *arena)
 {
-    struct seal_config config = {.type = node->config->seal_key != NULL ? SEAL_STATIC
-                                                                        : SEAL_SHAMIR};
+    const struct config_seal *seal = config_auto_seal(node->config);
+    struct seal_config config = {.type = seal != NULL ? seal->type : SEAL_SHAMIR};
     bool known = seal_config_of(node, &config, NULL) == CF_OK;
     bool sealed = atomic_load(&node->is_sealed);
     struct json *body = json_object_new(arena);
@@ -39,14 +40,14 @@ struct json *status_seal(struct node *node, struct arena *arena)
     pthread_mutex_unlock(&node->seal_lock);
     json_set_text(arena, body, "version", VERSION_TEXT);
     json_set_text(arena, body, "build_date", COFFER_BUILD_DATE);
-    json_set_bool(arena, body, "migration", false);
+    json_set_bool(arena, body, "migration", known && migrate_is_pending(node, &config));
     if (!sealed) {
         char id[37];
         node_cluster_id(node, id);
         json_set_text(arena, body, "cluster_name", node_cluster_name(node));
         json_set_text(arena, body, "cluster_id", id);
     }
-    json_set_bool(arena, body, "recovery_seal", config.type == SEAL_STATIC);
+    json_set_bool(arena, body, "recovery_seal", seal_is_auto(config.type));
     json_set_text(arena, body, "storage_type", storage_type_name(node->config->storage));
     tell_standing(node, arena, body);
     return body;

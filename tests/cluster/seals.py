@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Seals: shares for PGP keys."""
+"""Seals: shares for PGP keys, transit, and changes from one seal to another."""
 import base64
+import http.server
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, raises, true  # noqa: E402
@@ -88,7 +91,336 @@ def pgp(t, world):
         people.end()
 
 
-SCENARIOS = (pgp,)
+class Transit:
+    """The part of another server's transit engine that a seal uses, over HTTP."""
+
+    TOKEN = "s.transit-token"
+
+    def __init__(self, world):
+        self.port = world.ports.take()
+        self.lock = threading.Lock()
+        self.versions = [os.urandom(32)]
+        self.renewals = 0
+        self.calls = []
+        self.answers = 200  # other: what every call gets
+        self.server = None
+        self.start()
+
+    def start(self):
+        transit = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
+                status, answer = transit.serve(self.path, self.headers, body)
+                text = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            do_PUT = do_POST
+
+            def log_message(self, *args):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+
+        self.server = Server(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self):
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
+
+    def _cipher(self, version, data):
+        pad = (self.versions[version] * (1 + len(data) // 32))[:len(data)]
+        return bytes(a ^ b for a, b in zip(data, pad))
+
+    def serve(self, path, headers, body):
+        with self.lock:
+            self.calls.append(path)
+            if headers.get("X-Vault-Token") != self.TOKEN or headers.get("X-Vault-Namespace") != "team/":
+                return 403, {"errors": ["permission denied"]}
+            if self.answers != 200:
+                return self.answers, {"errors": ["Vault is sealed"]}
+            if path == "/v1/auth/token/renew-self":
+                self.renewals += 1
+                return 200, {"auth": {"renewable": True, "lease_duration": 2}}
+            if path == "/v1/transit/encrypt/unseal":
+                last = len(self.versions) - 1
+                text = base64.b64encode(self._cipher(last, body["plaintext"].encode())).decode()
+                return 200, {"data": {"ciphertext": "vault:v%d:%s" % (last + 1, text)}}
+            if path == "/v1/transit/decrypt/unseal":
+                _, version, text = body["ciphertext"].split(":")
+                plain = self._cipher(int(version[1:]) - 1, base64.b64decode(text))
+                if not plain.isascii():
+                    return 400, {"errors": ["cipher: message authentication failed"]}
+                return 200, {"data": {"plaintext": plain.decode()}}
+            return 404, {"errors": []}
+
+    def count(self, what):
+        with self.lock:
+            return sum(what in path for path in self.calls)
+
+    def rotate(self):
+        with self.lock:
+            self.versions.append(os.urandom(32))
+
+    def stanza(self, *more):
+        return ['seal "transit" {', '  address = "http://127.0.0.1:%d"' % self.port,
+                '  token = "%s"' % self.TOKEN, '  key_name = "unseal"', '  mount_path = "transit/"',
+                '  namespace = "team/"'] + list(more) + ["}"]
+
+
+def static_stanza(cluster, *more):
+    if not os.path.exists(cluster.seal_key):
+        with open(os.open(cluster.seal_key, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as f:
+            f.write(base64.b64encode(os.urandom(32)))
+    return ['seal "static" {', '  current_key_id = "k1"', '  current_key = "file://%s"' % cluster.seal_key] + \
+        list(more) + ["}"]
+
+
+OLD = '  disabled = "true"'
+
+
+def opens(node):
+    wait_for("%s to unseal itself" % node.name, lambda: not node.is_sealed(), 40)
+
+
+def status(node):
+    return node.read("sys/seal-status", token="")
+
+
+def raft_up(cluster):
+    """Three nodes whose seal opens by itself."""
+    cluster.start()
+    answer = cluster.nodes[0].call("PUT", "sys/init", {"recovery_shares": 3, "recovery_threshold": 2}, timeout=60)
+    cluster.root, cluster.keys, cluster.threshold = answer["root_token"], answer["recovery_keys_base64"], 2
+    for node in cluster.nodes:
+        opens(node)
+    wait_for("all nodes to be voters", lambda: len(cluster.voters()) == len(cluster.nodes), 40)
+    cluster.active()
+    cluster.any().write("sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    wait_for("the mount to take writes", lambda: cluster.any().put_kv("ready", "1"), 20)
+    return answer
+
+
+def transit(t, world):
+    """A cluster that another server unseals."""
+    other = Transit(world)
+    cluster = world.cluster("transit", nodes=3, seal="transit", extra=other.stanza())
+    try:
+        with t.check("without the other server init fails, and nothing is begun"):
+            other.stop()
+            node = cluster.nodes[0].start()
+            refused = raises(Refused, node.call, "PUT", "sys/init",
+                             {"recovery_shares": 3, "recovery_threshold": 2})
+            equal(refused.status, 503)
+            true("cannot reach" in str(refused), str(refused))
+            equal(node.health(), 501)
+            other.start()
+            node.stop()
+        with t.check("init gives recovery keys, and the nodes unseal and join by themselves"):
+            answer = raft_up(cluster)
+            equal(len(answer["recovery_keys"]), 3)
+            equal(answer["keys"], [])
+            for node in cluster.nodes:
+                now = status(node)
+                equal((now["type"], now["recovery_seal"], now["migration"], now["t"], now["n"]),
+                      ("transit", True, False, 2, 3))
+        with t.check("recovery keys unseal nothing, but make a root token"):
+            node = cluster.active()
+            started = node.call("PUT", "sys/generate-root/attempt", {})
+            for key in cluster.keys[:2]:
+                done = node.call("PUT", "sys/generate-root/update", {"key": key, "nonce": started["nonce"]})
+            equal(done["complete"], True)
+        with t.check("while the other server is away a node waits, answers, and unseals when it is back"):
+            node = cluster.standbys()[0]
+            node.stop()
+            other.stop()
+            node.start()
+            wait_for("two failed tries", lambda: node.log().count("cannot unseal") >= 2, 30)
+            equal(node.health(), 503)
+            other.start()
+            opens(node)
+        with t.check("a sealed other server is waited for, too"):
+            node.stop()
+            other.answers = 503
+            before = node.log().count("cannot unseal")
+            node.start()
+            wait_for("two failed tries", lambda: node.log().count("cannot unseal") >= before + 2, 30)
+            other.answers = 200
+            opens(node)
+        with t.check("the whole cluster comes back after kill -9"):
+            for node in cluster.nodes:
+                node.kill()
+            cluster.start()
+            for node in cluster.nodes:
+                opens(node)
+            equal(cluster.active().get_kv("ready"), "1")
+        with t.check("the token is renewed again and again"):
+            seen = other.renewals
+            wait_for("more renewals", lambda: other.renewals >= seen + 3, 30)
+        with t.check("a rotated key is noticed: the unseal key is wrapped anew, the old version not needed any more"):
+            other.rotate()
+            wait_for("the key to be wrapped anew",
+                     lambda: any("wrapped anew" in n.log() for n in cluster.nodes), 60)
+            with other.lock:
+                other.versions[0] = os.urandom(32)
+            node = cluster.standbys()[0]
+            cluster.caught_up(node)
+            node.kill()
+            node.start()
+            opens(node)
+    finally:
+        other.stop()
+    world.end(cluster)
+
+
+def share(node, key, **more):
+    return node.call("PUT", "sys/unseal", dict(more, key=key), token="", timeout=30)
+
+
+def migrate_with(t, cluster, node, keys):
+    """Gives shares of the old seal to a node that runs with the new configuration."""
+    now = status(node)
+    equal((now["migration"], now["sealed"]), (True, True))
+    refused = raises(Refused, share, node, keys[0])
+    true("migrate option not provided" in str(refused), str(refused))
+    for i, key in enumerate(keys):
+        equal(share(node, key, migrate=True)["sealed"], i + 1 < len(keys))
+
+
+def settle(cluster, kind):
+    """The stored seal is `kind` on every node, and none waits for a change."""
+    for node in cluster.nodes:
+        wait_for("%s to have the %s seal" % (node.name, kind),
+                 lambda n=node: status(n)["type"] == kind and not status(n)["migration"], 40)
+
+
+def change(t, cluster, extra, kind, keys):
+    """One node after the other gets the new configuration: standbys first, then the active one."""
+    cluster.extra = extra
+    active = cluster.active()
+    for node in [n for n in cluster.nodes if n is not active]:
+        node.stop()
+        node.start()
+        wait_for("%s to know its seal" % node.name, lambda n=node: status(n)["migration"], 30)
+        migrate_with(t, cluster, node, keys)
+        cluster.caught_up(node)
+    equal(status(active)["type"] != kind, True)
+    active.stop()
+    cluster.active(other_than=active)
+    wait_for("the change", lambda: all(status(n)["type"] == kind for n in cluster.running()), 40)
+    active.start()
+    if kind == "shamir":
+        cluster.seal = "shamir"
+        cluster.unseal(active)
+    else:
+        opens(active)
+    settle(cluster, kind)
+
+
+def migration(t, world):
+    """Shamir to static, to transit, and back to Shamir; three nodes one after the other, data as it was."""
+    other = Transit(world)
+    try:
+        cluster = world.cluster("change", nodes=3, seal="shamir").up(3, 2)
+        cluster.any().put_kv("kept", "all the way")
+        keys = cluster.keys[:2]
+        with t.check("-migrate without a change in the configuration is refused"):
+            node = cluster.standbys()[0]
+            node.stop()
+            node.start()
+            wait_for("the node to answer", lambda: status(node)["initialized"], 20)
+            refused = raises(Refused, share, node, keys[0], migrate=True)
+            true("no migration seal found" in str(refused), str(refused))
+            cluster.unseal(node)
+        with t.check("shamir to static: the shares become recovery shares"):
+            change(t, cluster, static_stanza(cluster), "static", keys)
+            equal(status(cluster.nodes[0])["recovery_seal"], True)
+            equal(cluster.active().get_kv("kept"), "all the way")
+        with t.check("after it every node opens by itself"):
+            for node in cluster.nodes:
+                node.kill()
+            cluster.start()
+            for node in cluster.nodes:
+                opens(node)
+        with t.check("static to transit"):
+            change(t, cluster, static_stanza(cluster, OLD) + other.stanza(), "transit", keys)
+            os.unlink(cluster.seal_key)
+            cluster.extra = other.stanza()
+            for node in cluster.nodes:
+                node.kill()
+            cluster.start()
+            for node in cluster.nodes:
+                opens(node)
+            equal(cluster.active().get_kv("kept"), "all the way")
+        with t.check("transit to shamir: the recovery shares unseal"):
+            change(t, cluster, other.stanza(OLD), "shamir", keys)
+            other.stop()
+            cluster.extra = []
+            for node in cluster.nodes:
+                node.kill()
+            cluster.start()
+            for node in cluster.nodes:
+                cluster.unseal(node)
+            equal(cluster.active().get_kv("kept"), "all the way")
+        world.end(cluster)
+    finally:
+        other.stop()
+
+
+def migration_crash(t, world):
+    """kill -9 at every step of a change: either seal opens the cluster again, and nothing is lost."""
+    cluster = world.cluster("crash", nodes=1, seal="shamir").up(3, 2)
+    node, keys = cluster.nodes[0], cluster.keys[:2]
+    node.put_kv("kept", "yes")
+    kind, done = "shamir", {"old": 0, "new": 0}
+    with t.check("twelve kills around the moment of the change"):
+        for i in range(12):
+            node.kill()
+            to = "static" if kind == "shamir" else "shamir"
+            cluster.extra = static_stanza(cluster) if to == "static" else static_stanza(cluster, OLD)
+            node.start()
+            wait_for("the change to be known", lambda: status(node)["migration"], 20)
+            for key in keys[:1 + (i % 3 != 0)]:
+                share(node, key, migrate=True)
+            if i % 3 == 2:
+                wait_for("the change", lambda: status(node)["type"] == to, 20)
+            node.kill()
+            node.start()
+            wait_for("the state", lambda: status(node)["initialized"], 20)
+            before = node.log().count("the seal was changed")
+
+            def opened():
+                now = status(node)
+                if now["type"] == to and not now["migration"] and not now["sealed"]:
+                    return True
+                try:
+                    for key in keys:
+                        share(node, key, migrate=now["migration"])
+                except Refused:
+                    pass  # what it has is older than its log, which it is reading: another kind of share, then
+                return False
+            wait_for("the node to open with the new seal", opened, 30, 0.2)
+            done["old" if node.log().count("the seal was changed") > before else "new"] += 1
+            kind = to
+            cluster.active()
+            equal(node.get_kv("kept"), "yes")
+        true(done["old"] >= 4 and done["new"] >= 4, "%r" % done)
+        t.note("killed before the entry %(old)d times, after it %(new)d times" % done)
+    world.end(cluster)
+
+
+SCENARIOS = (pgp, transit, migration, migration_crash)
 
 
 def main():

@@ -101,6 +101,7 @@ START_TEST(config_survives_its_record)
         {.type = SEAL_SHAMIR, .shape = {255, 255}},
         {.type = SEAL_STATIC, .generation = 2, .key_id = "k1"},
         {.type = SEAL_STATIC, .shape = {3, 2}, .key_id = ""},
+        {.type = SEAL_TRANSIT, .shape = {3, 2}, .key_id = "k", .wrapped_key = "vault:v1:YWJj"},
     };
     for (size_t i = 0; i < CF_LENGTH(configs); i++) {
         CF_BUF(out) = {0};
@@ -112,16 +113,21 @@ START_TEST(config_survives_its_record)
         ck_assert_uint_eq(got.shape.threshold, configs[i].shape.threshold);
         ck_assert_uint_eq(got.generation, configs[i].generation);
         ck_assert_str_eq(got.key_id, configs[i].key_id);
-        for (size_t size = 0; size < out.size; size++) {
+        ck_assert_str_eq(got.wrapped_key, configs[i].wrapped_key);
+        /* A wrapped key goes to the end: cut off it is another one, which opens nothing. */
+        bool is_wrapped = configs[i].type == SEAL_TRANSIT;
+        size_t head = out.size - strlen(configs[i].wrapped_key) + (is_wrapped ? 1 : 0);
+        for (size_t size = 0; size < head; size++) {
             ck_status(seal_config_load(cf_slice_of(out.data, size), &got, NULL), CF_CORRUPT);
         }
-        cf_buf_add_byte(&out, 'x');
+        cf_buf_add_byte(&out, is_wrapped ? '\0' : 'x');
         ck_status(seal_config_load(cf_buf_slice(&out), &got, NULL), CF_CORRUPT);
         out.data[0] = 9;
         ck_status(seal_config_load(cf_buf_slice(&out), &got, NULL), CF_UNSUPPORTED);
     }
     ck_assert_str_eq(seal_type_name(SEAL_SHAMIR), "shamir");
     ck_assert_str_eq(seal_type_name(SEAL_STATIC), "static");
+    ck_assert_str_eq(seal_type_name(SEAL_TRANSIT), "transit");
 }
 END_TEST
 
@@ -136,6 +142,10 @@ START_TEST(refuses_impossible_configs)
     ck_status(seal_config_dump(&bad, &out, NULL), CF_INVALID);
     bad = (struct seal_config){.type = SEAL_STATIC};
     memset(bad.key_id, 'k', sizeof(bad.key_id));
+    ck_status(seal_config_dump(&bad, &out, NULL), CF_INVALID);
+    bad = (struct seal_config){.type = SEAL_TRANSIT, .shape = {3, 2}}; /* without its wrapped key */
+    ck_status(seal_config_dump(&bad, &out, NULL), CF_INVALID);
+    bad = (struct seal_config){.type = SEAL_STATIC, .wrapped_key = "vault:v1:x"};
     ck_status(seal_config_dump(&bad, &out, NULL), CF_INVALID);
     ck_assert_uint_eq(out.size, 0);
     ck_status(seal_config_load(CF_SLICE("\1\1\3\1\0\0\0\0\0"), &got, NULL), CF_CORRUPT);

@@ -117,10 +117,35 @@ START_TEST(the_whole)
     ck_assert_str_eq(listener->cluster_address, "0.0.0.0:9999");
     ck_assert_str_eq(listener->tls_cert_file, "/cert");
     ck_assert(listener->only_tls13 && !listener->tls_disable && listener->unauthenticated_metrics);
-    ck_assert_str_eq(config->seal_key_id, "k1");
-    ck_assert_str_eq(config->seal_key, "file:///key");
+    ck_assert_uint_eq(config->seal_count, 1);
+    ck_assert_str_eq(config_auto_seal(config)->key_id, "k1");
+    ck_assert_str_eq(config_auto_seal(config)->key, "file:///key");
+    ck_assert_ptr_null(config_old_seal(config));
     ck_assert_uint_eq(config->path_count, 1);
     ck_assert(!config->is_dev);
+}
+END_TEST
+
+#define TRANSIT "seal \"transit\" { address = \"https://o:8200\" token = \"t\" key_name = \"k\" mount_path = \"m\" "
+#define STATIC "seal \"static\" { current_key_id = \"k1\" current_key = \"file:///key\" "
+
+START_TEST(seals)
+{
+    set_up();
+    ck_ok(load(STORAGE LISTENER TRANSIT "tls_ca_cert = \"/ca\" namespace = \"ns/\" disable_renewal = \"true\" }\n"));
+    const struct config_seal *seal = config_auto_seal(config);
+    ck_assert_int_eq(seal->type, SEAL_TRANSIT);
+    ck_assert_str_eq(seal->address, "https://o:8200");
+    ck_assert_str_eq(seal->ca_file, "/ca");
+    ck_assert_str_eq(seal->ns, "ns/");
+    ck_assert(seal->disable_renewal && !seal->skip_verify);
+    ck_ok(load(STORAGE LISTENER STATIC "disabled = \"true\" }\n" TRANSIT "}\n"));
+    ck_assert_int_eq(config_auto_seal(config)->type, SEAL_TRANSIT);
+    ck_assert_int_eq(config_old_seal(config)->type, SEAL_STATIC);
+    ck_status(load(STORAGE LISTENER STATIC "}\n" TRANSIT "}\n"), CF_INVALID);
+    ck_status(load(STORAGE LISTENER TRANSIT "}\n" TRANSIT "disabled = true }\n"), CF_INVALID);
+    ck_status(load(STORAGE LISTENER "seal \"transit\" { token = \"t\" }\n"), CF_INVALID);
+    ck_status(load(STORAGE LISTENER "seal \"gcpckms\" { }\n"), CF_INVALID);
 }
 END_TEST
 
@@ -134,7 +159,7 @@ START_TEST(defaults)
     ck_assert_int_eq(config->default_lease_ttl_s, 768 * 3600);
     ck_assert_int_eq(config->max_lease_ttl_s, 768 * 3600);
     ck_assert_int_eq(config->log_level, CF_LOG_INFO);
-    ck_assert_ptr_null(config->seal_key);
+    ck_assert_ptr_null(config_auto_seal(config));
     ck_assert(!config->listeners[0].allow_unauthed_rekey); /* a token is asked for */
     ck_assert(!config->listeners[0].allow_unauthed_generate_root);
     ck_ok(load(STORAGE LISTENER "enable_unauthenticated_access = [\"generate-root\"]\n"));
@@ -389,6 +414,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {the_whole,
+                                  seals,
                                   defaults,
                                   json,
                                   folders_and_several_files, what_there_can_be_only_one_of,
