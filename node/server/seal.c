@@ -387,14 +387,14 @@ cf_status seal_configure(struct node *node, struct cf_error *err)
 cf_status seal_check_config(struct node *node, struct cf_error *err)
 {
     struct seal_config config;
-    if (node->config->seal_key != NULL || seal_config_of(node, &config, NULL) != CF_OK ||
-        config.type != SEAL_STATIC) {
+    if (config_auto_seal(node->config) != NULL || seal_config_of(node, &config, NULL) != CF_OK ||
+        !seal_is_auto(config.type) || migrate_is_pending(node, &config)) {
         return CF_OK;
     }
     return cf_fail(err, CF_INVALID,
-                   "this cluster unseals itself with the static key \"%.*s\", and the configuration "
-                   "has no seal \"static\" block: add it",
-                   (int)strnlen(config.key_id, sizeof(config.key_id)), config.key_id);
+                   "this cluster unseals itself with the %s key \"%s\", and the configuration has no "
+                   "seal \"%s\" block: add it",
+                   seal_type_name(config.type), config.key_id, seal_type_name(config.type));
 }
 
 /* ---- sys/unseal ---- */

@@ -365,8 +365,7 @@ def migration(t, world):
             equal(cluster.active().get_kv("kept"), "all the way")
         with t.check("transit to shamir: the recovery shares unseal"):
             change(t, cluster, other.stanza(OLD), "shamir", keys)
-            other.stop()
-            cluster.extra = []
+            other.stop()  # the block stays, disabled: a state on disk may be older than the change
             for node in cluster.nodes:
                 node.kill()
             cluster.start()
