@@ -6,6 +6,7 @@
 #include "node/core/mount.h"
 #include "node/core/request.h"
 #include "node/core/txn.h"
+#include "node/server/registry.h"
 #include "tests/lib/test.h"
 
 static struct bench *b;
@@ -468,6 +469,132 @@ START_TEST(malformed_entries_stop)
 }
 END_TEST
 
+/* ---- after a crash: the tail of the log is applied again, by another process (P-53) ---- */
+
+static _Atomic unsigned outside; /* proposals, reads, forwards that a replay made */
+
+static void note_proposal(void *context, struct proposal *proposal)
+{
+    (void)context;
+    atomic_fetch_add(&outside, 1);
+    proposal->done(proposal, CF_UNAVAILABLE, 0);
+}
+
+static void note_read(void *context, struct read_wait *wait)
+{
+    (void)context;
+    atomic_fetch_add(&outside, 1);
+    wait->done(wait, CF_UNAVAILABLE, 0);
+}
+
+static bool never(void *context)
+{
+    (void)context;
+    return false;
+}
+
+static void note_forward(void *context, struct request *rq, bool to_primary)
+{
+    (void)context;
+    (void)to_primary;
+    atomic_fetch_add(&outside, 1);
+    core_host_done(rq, CF_UNAVAILABLE);
+}
+
+/* A process of its own, sealed, that applies from..to in batches of so many entries. */
+static void apply_range(struct kv *kv, struct kv_family *family, uint64_t from, uint64_t to,
+                        uint64_t batch_entries)
+{
+    struct proposer proposer = {NULL, note_proposal, note_read, never, never};
+    struct core_config config = {.default_lease_ttl_s = 3600, .max_lease_ttl_s = 3600, .workers = 1};
+    struct core_host host = {NULL, NULL, note_forward};
+    struct core *core = core_new(&config, registry_engines, &proposer, &host);
+    ck_ok(core_state_changed(core, kv, family, from - 1, NULL));
+    for (uint64_t at = from; at <= to;) {
+        CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+        uint64_t last = cf_min(at + batch_entries - 1, to);
+        for (; at <= last; at++) {
+            ck_ok(core_apply(core, at, cf_buf_slice(&b->log[at]), batch, NULL));
+        }
+        core_apply_end(core, batch);
+        ck_ok(kv_commit(kv, batch, KV_NO_WAL, NULL));
+        core_applied(core, last);
+    }
+    core_free(core);
+}
+
+static void all_bytes(struct kv *kv, struct kv_family *family, struct cf_buf *to)
+{
+    CF_OWNED(kv_iterator) it = kv_iterator_new(kv_now(kv), family, (struct kv_range){.bulk = true});
+    for (kv_seek_first(it); kv_valid(it); kv_next(it)) {
+        cf_buf_add_u64(to, kv_key(it).size);
+        cf_buf_add_slice(to, kv_key(it));
+        cf_buf_add_u64(to, kv_bytes(it).size);
+        cf_buf_add_slice(to, kv_bytes(it));
+    }
+    ck_ok(kv_iterator_check(it, NULL));
+}
+
+static void some_history(void)
+{
+    static const struct op ops[] = {{OP_DELETE_PREFIX, {CLASS_CLUSTER, 0, {(const uint8_t *)"x/", 2}}, {NULL, 0}}};
+    char path[64];
+    ck_assert_int_eq(bench_call(b, b->root, "POST", "sys/mounts/kv", "{\"type\":\"kv\"}", NULL, NULL), 204);
+    for (int i = 0; i < 12; i++) {
+        (void)snprintf(path, sizeof(path), "kv/k%d", i % 7);
+        ck_assert_int_eq(bench_call(b, b->root, "POST", path, i % 2 == 0 ? "{\"a\":\"1\"}" : "{\"a\":\"22\"}", NULL, NULL), 204);
+    }
+    ck_assert_int_eq(bench_call(b, b->root, "DELETE", "kv/k3", NULL, NULL, NULL), 204);
+    ck_assert_int_eq(bench_call(b, b->root, "POST", "auth/token/create", "{\"ttl\":\"1h\"}", NULL, NULL), 200);
+    run(COMMAND_OF(COMMAND_WRITE, ops));
+    ck_assert_int_eq(bench_call(b, b->root, "DELETE", "sys/mounts/kv", NULL, NULL, NULL), 204);
+}
+
+/* Wherever the process died, and however the entries fall into batches: the same bytes as where they were applied
+ * first. And nothing but the state is touched. */
+static void replay(bool looks_outside)
+{
+    CF_BUF(want) = {0};
+    some_history();
+    uint64_t last = b->applied;
+    all_bytes(b->kv, b->state, &want);
+    atomic_store(&outside, 0);
+    unsigned hosts = b->host_calls, forwards = b->forwards;
+    for (uint64_t died = 1; died < last; died++) {
+        struct kv *kv = kv_open_memory();
+        struct kv_family *family = NULL;
+        CF_BUF(got) = {0};
+        ck_ok(kv_family_create(kv, "state-0", &family, NULL));
+        apply_range(kv, family, 1, died, 1 + died % 3);
+        apply_range(kv, family, died + 1, last, 1 + died % 5);
+        all_bytes(kv, family, &got);
+        ck_assert_msg(cf_slice_eq(cf_buf_slice(&got), cf_buf_slice(&want)), "died at %d of %d",
+                      (int)died, (int)last);
+        kv_family_unref(family);
+        kv_close(kv);
+    }
+    if (looks_outside) {
+        ck_assert_uint_eq(atomic_load(&outside), 0);
+        ck_assert_uint_eq(b->host_calls, hosts);
+        ck_assert_uint_eq(b->forwards, forwards);
+        ck_assert_uint_eq(b->appended, last);
+    }
+}
+
+START_TEST(apply_replay_identical)
+{
+    set_up();
+    replay(false);
+}
+END_TEST
+
+START_TEST(apply_replay_no_side_effect)
+{
+    set_up();
+    replay(true);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {generations,
@@ -481,7 +608,9 @@ int main(void)
                                   unsealed_amid_a_batch,
                                   waits,
                                   sealed_and_unsealed,
-                                  malformed_entries_stop};
+                                  malformed_entries_stop,
+                                  apply_replay_identical,
+                                  apply_replay_no_side_effect};
     int failed = test_run("node/core/publish", tests, CF_LENGTH(tests));
     tear_down();
     return failed;
