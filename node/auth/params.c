@@ -5,6 +5,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/cidr.h"
+#include "node/core/mount.h"
 
 /* ---- lists of names ---- */
 
@@ -245,6 +246,19 @@ void params_show(struct arena *arena, const struct auth_params *params, struct j
              params_list(arena, params->policies, params->policy_count));
     json_set_int(arena, data, "token_ttl", params->ttl_s);
     json_set_int(arena, data, "token_max_ttl", params->max_ttl_s);
+}
+
+struct cf_slice params_display_name(struct request *rq, struct cf_slice who)
+{
+    struct cf_slice path = rq->mount->path;
+    if (cf_slice_starts(path, CF_SLICE("auth/"))) {
+        path = cf_slice_from(path, sizeof("auth/") - 1);
+    }
+    char *text = arena_printf(rq->arena, "%.*s%.*s", CF_SHOW(path), CF_SHOW(who));
+    for (size_t i = 0; i < path.size; i++) {
+        text[i] = text[i] == '/' ? '-' : text[i];
+    }
+    return cf_slice_of(text, path.size + who.size - (who.size == 0 && path.size != 0));
 }
 
 void params_apply(const struct auth_params *params, struct auth_result *auth)

@@ -51,6 +51,8 @@ void params_from_record(struct arena *arena, const struct json *record, struct a
 void params_show_common(struct arena *arena, const struct auth_params *params, struct json *data);
 /* All of them. */
 void params_show(struct arena *arena, const struct auth_params *params, struct json *data);
+/* "<mount>-<who>" with the slashes of the mount's path turned to dashes; who empty: the mount alone. */
+struct cf_slice params_display_name(struct request *rq, struct cf_slice who);
 /* What a login with these parameters asks for. */
 void params_apply(const struct auth_params *params, struct auth_result *auth);
 

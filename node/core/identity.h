@@ -60,21 +60,33 @@ CF_CHECKED cf_status identity_of(struct txn *txn, struct arena *arena, uint32_t 
                                  struct cf_slice entity_id, const struct identity **ret,
                                  struct cf_error *err);
 
-/* The entity of a login at the mount under the alias name; made, or given the login's metadata, where that is
- * new. CF_DENIED when it is disabled. On a performance secondary nothing is written: CF_UNAVAILABLE and
- * rq->ensure (the body of
- * identity/ensure) say what the primary has to do first (design 5.4). */
-CF_CHECKED cf_status identity_login(struct request *rq, const struct mount *mount,
-                                    struct cf_slice alias_name, const struct json *metadata,
-                                    struct cf_slice *ret_entity_id, struct cf_error *err);
-/* The same by name, for identity/ensure: what a performance secondary asks for. */
+/* Who logged in, and where. */
 struct identity_alias {
     struct cf_slice accessor, type, path, name;
     bool is_local;
     const struct json *metadata; /* object or NULL */
+    /* The method's names of all groups that the login is in now. has_groups false: the method knows of none,
+     * and memberships stay as they are. */
+    bool has_groups;
+    const struct cf_slice *groups;
+    size_t group_count;
 };
+
+/* The entity of a login; made, or given the login's metadata and groups, where those are new. External groups
+ * whose alias is of this mount gain and lose the entity, as the login says; names without such a group count
+ * for nothing. CF_DENIED when the entity is disabled. On a performance secondary nothing is written:
+ * CF_UNAVAILABLE and rq->ensure (the body of identity/ensure) say what the primary has to do first (design
+ * 5.4). */
+CF_CHECKED cf_status identity_login(struct request *rq, const struct identity_alias *alias,
+                                    struct cf_slice *ret_entity_id, struct cf_error *err);
+/* The same, for identity/ensure: what a performance secondary asks for. */
 CF_CHECKED cf_status identity_ensure(struct request *rq, const struct identity_alias *alias,
                                      struct cf_slice *ret_entity_id, struct cf_error *err);
+/* identity_groups.c: writes the groups that change; *ret_entity_changed: the entity's own list of groups did,
+ * and the caller writes it. */
+CF_CHECKED cf_status identity_refresh_groups(struct request *rq, struct json *entity,
+                                             const struct identity_alias *alias, bool writes,
+                                             bool *ret_entity_changed, struct cf_error *err);
 
 /* A new id: a uuid, with the namespace's id behind it. */
 struct cf_slice identity_new_id(struct request *rq);

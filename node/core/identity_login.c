@@ -103,20 +103,33 @@ static bool same_metadata(const struct json *a, const struct json *b)
     return has_a == has_b && (!has_a || json_equal(a, b));
 }
 
+/* All but the entity's own record, which the caller writes. */
 static cf_status make(struct request *rq, const struct identity_alias *from, struct cf_slice factor,
-                      struct cf_slice *ret, struct cf_error *err)
+                      struct json **ret, struct cf_error *err)
 {
     struct json *entity = identity_new_entity(rq, CF_SLICE_EMPTY);
     struct json *alias = identity_new_alias(rq, from);
     struct cf_slice id = json_get_string(entity, "id"), name = json_get_string(entity, "name");
     json_array_add(rq->arena, json_get(entity, "aliases"), alias);
-    CF_TRY(put(rq, IDENTITY_ENTITY, id, entity, err));
     struct json *named = one(rq->arena, "id", id);
     json_set_string(rq->arena, named, "name", name);
     CF_TRY(put(rq, IDENTITY_NAME, identity_fold(rq->arena, name), named, err));
     CF_TRY(put(rq, IDENTITY_ALIAS, json_get_string(alias, "id"), one(rq->arena, "entity", id), err));
-    *ret = id;
+    *ret = entity;
     return put(rq, IDENTITY_FACTOR, factor, one(rq->arena, "entity", id), err);
+}
+
+/* Whether the alias has other metadata than the login brought; it has the login's afterwards. */
+static bool take_metadata(struct request *rq, struct json *entity, const struct identity_alias *from)
+{
+    struct json *alias = find_alias(entity, from, rq->arena);
+    if (alias == NULL || same_metadata(json_get(alias, "metadata"), from->metadata)) {
+        return false;
+    }
+    json_set(rq->arena, alias, "metadata",
+             from->metadata != NULL ? json_copy(rq->arena, from->metadata) : NULL);
+    json_set_int(rq->arena, alias, "update", request_now_ns(rq));
+    return true;
 }
 
 /* writes: whether anything may be; where it may not and has to, *ret_missing is set. */
@@ -125,30 +138,31 @@ static cf_status ensure(struct request *rq, const struct identity_alias *from, b
 {
     struct cf_slice factor = identity_factor(rq->arena, from->accessor, from->name);
     struct json *record, *entity = NULL;
-    bool disabled = false;
+    bool disabled = false, changed = false, moved = false;
     cf_status status = get(rq, IDENTITY_FACTOR, factor, &record, err);
     if (status == CF_OK) {
-        *ret = json_get_string(record, "entity");
-        status = get(rq, IDENTITY_ENTITY, *ret, &entity, err);
+        status = get(rq, IDENTITY_ENTITY, json_get_string(record, "entity"), &entity, err);
+    }
+    if (status == CF_NOT_FOUND && !writes) {
+        *ret_missing = true;
+        return CF_OK;
     }
     if (status == CF_NOT_FOUND) {
-        *ret_missing = !writes;
-        return writes ? make(rq, from, factor, ret, err) : CF_OK;
+        CF_TRY(make(rq, from, factor, &entity, err));
+        changed = true;
+    } else {
+        CF_TRY(status);
+        cf_ignore(!json_bool(json_get(entity, "disabled"), &disabled), "absent: no");
+        if (disabled) {
+            return cf_fail(err, CF_DENIED, "permission denied");
+        }
+        changed = take_metadata(rq, entity, from);
     }
-    CF_TRY(status);
-    cf_ignore(!json_bool(json_get(entity, "disabled"), &disabled), "absent: no");
-    if (disabled) {
-        return cf_fail(err, CF_DENIED, "permission denied");
-    }
-    struct json *alias = find_alias(entity, from, rq->arena);
-    if (alias != NULL && !same_metadata(json_get(alias, "metadata"), from->metadata)) {
-        *ret_missing = !writes;
-        json_set(rq->arena, alias, "metadata",
-                 from->metadata != NULL ? json_copy(rq->arena, from->metadata) : NULL);
-        json_set_int(rq->arena, alias, "update", request_now_ns(rq));
-        return writes ? put(rq, IDENTITY_ENTITY, *ret, entity, err) : CF_OK;
-    }
-    return CF_OK;
+    CF_TRY(identity_refresh_groups(rq, entity, from, writes, &moved, err));
+    changed = changed || moved;
+    *ret = json_get_string(entity, "id");
+    *ret_missing = changed && !writes;
+    return changed && writes ? put(rq, IDENTITY_ENTITY, *ret, entity, err) : CF_OK;
 }
 
 cf_status identity_ensure(struct request *rq, const struct identity_alias *alias,
@@ -158,30 +172,37 @@ cf_status identity_ensure(struct request *rq, const struct identity_alias *alias
     return ensure(rq, alias, true, &is_missing, ret_entity_id, err);
 }
 
-cf_status identity_login(struct request *rq, const struct mount *mount, struct cf_slice alias_name,
-                         const struct json *metadata, struct cf_slice *ret_entity_id,
-                         struct cf_error *err)
+/* As identity/ensure takes it. */
+static struct json *ensure_body(struct arena *arena, const struct identity_alias *alias)
 {
-    struct identity_alias alias = {.accessor = mount->accessor,
-                                   .type = mount->type,
-                                   .path = mount->path,
-                                   .name = alias_name,
-                                   .is_local = mount->is_local,
-                                   .metadata = metadata};
+    struct json *body = json_object_new(arena);
+    json_set_string(arena, body, "mount_accessor", alias->accessor);
+    json_set_string(arena, body, "mount_type", alias->type);
+    json_set_string(arena, body, "mount_path", alias->path);
+    json_set_string(arena, body, "name", alias->name);
+    json_set_bool(arena, body, "local", alias->is_local);
+    json_set(arena, body, "metadata",
+             alias->metadata != NULL ? json_copy(arena, alias->metadata) : NULL);
+    if (alias->has_groups) {
+        struct json *groups = json_array_new(arena);
+        for (size_t i = 0; i < alias->group_count; i++) {
+            json_array_add(arena, groups, json_from_string(arena, alias->groups[i]));
+        }
+        json_set(arena, body, "groups", groups);
+    }
+    return body;
+}
+
+cf_status identity_login(struct request *rq, const struct identity_alias *alias,
+                         struct cf_slice *ret_entity_id, struct cf_error *err)
+{
     bool is_missing = false;
     bool writes = rq->view->role != ROLE_PERFORMANCE_SECONDARY;
-    CF_TRY(ensure(rq, &alias, writes, &is_missing, ret_entity_id, err));
+    CF_TRY(ensure(rq, alias, writes, &is_missing, ret_entity_id, err));
     if (!is_missing) {
         return CF_OK;
     }
-    struct json *body = json_object_new(rq->arena);
-    json_set_string(rq->arena, body, "mount_accessor", alias.accessor);
-    json_set_string(rq->arena, body, "mount_type", alias.type);
-    json_set_string(rq->arena, body, "mount_path", alias.path);
-    json_set_string(rq->arena, body, "name", alias.name);
-    json_set_bool(rq->arena, body, "local", alias.is_local);
-    json_set(rq->arena, body, "metadata", metadata != NULL ? json_copy(rq->arena, metadata) : NULL);
-    rq->ensure = body;
+    rq->ensure = ensure_body(rq->arena, alias);
     return cf_fail(err, CF_UNAVAILABLE, "the primary does not answer, and has to know the entity of "
                                         "this login first: try again");
 }

@@ -399,8 +399,16 @@ cf_status token_from_login(struct request *rq, struct auth_result *auth, struct 
         .mount_uuid = rq->mount->uuid,
     };
     if (auth->alias_name.size != 0) {
-        CF_TRY(identity_login(rq, rq->mount, auth->alias_name, auth->metadata,
-                              &spec.entry.entity_id, err));
+        struct identity_alias alias = {.accessor = rq->mount->accessor,
+                                       .type = rq->mount->type,
+                                       .path = rq->mount->path,
+                                       .name = auth->alias_name,
+                                       .is_local = rq->mount->is_local,
+                                       .metadata = auth->metadata,
+                                       .has_groups = auth->has_groups,
+                                       .groups = auth->groups,
+                                       .group_count = auth->group_count};
+        CF_TRY(identity_login(rq, &alias, &spec.entry.entity_id, err));
         CF_TRY(token_name_identity(rq, spec.entry.entity_id, auth, err));
     }
     struct token_entry *entry;

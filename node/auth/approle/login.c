@@ -48,20 +48,6 @@ static cf_status check_secret(struct request *rq, const struct approle *role,
     return CF_OK;
 }
 
-/* The mount's path as a name. */
-static struct cf_slice display_name(struct request *rq)
-{
-    struct cf_slice path = rq->mount->path;
-    if (cf_slice_starts(path, CF_SLICE("auth/"))) {
-        path = cf_slice_from(path, sizeof("auth/") - 1);
-    }
-    char *text = arena_text(rq->arena, path);
-    for (size_t i = 0; i < path.size; i++) {
-        text[i] = text[i] == '/' ? '-' : text[i];
-    }
-    return cf_slice_of(text, path.size - (path.size != 0));
-}
-
 static struct json *metadata_of(struct request *rq, const struct approle *role,
                                 const struct secret_id *secret)
 {
@@ -105,7 +91,7 @@ cf_status approle_login(struct request *rq, struct cf_error *err)
         !cidr_contains(auth->bound_cidrs, auth->bound_cidr_count, rq->remote_address)) {
         return refuse(err); /* its only constraint */
     }
-    auth->display_name = display_name(rq);
+    auth->display_name = params_display_name(rq, CF_SLICE_EMPTY);
     auth->metadata = metadata_of(rq, &role, &secret);
     auth->internal = json_object_new(rq->arena);
     json_set_string(rq->arena, auth->internal, "role_name", role.name);

@@ -124,7 +124,7 @@ cf_status cert_login(struct request *rq, struct cf_error *err)
     }
     struct auth_result *auth = arena_new_object(rq->arena, struct auth_result);
     params_apply(&role.params, auth);
-    auth->display_name = role.display_name;
+    auth->display_name = params_display_name(rq, role.display_name);
     auth->metadata = metadata_of(rq, &role, &client);
     auth->internal = json_object_new(rq->arena);
     json_set_string(rq->arena, auth->internal, "cert_name", role.name);

@@ -1,6 +1,8 @@
 /* node/auth/token/create.c: making tokens (core-api.md section 5). */
 #include "node/auth/token/token_int.h"
 
+#include "node/core/identity.h"
+
 #define OWN_ID_MAX ((size_t)256)
 
 /* What the request asks for. */
@@ -8,7 +10,7 @@ struct creation {
     const struct token_role *role; /* NULL: none */
     bool is_orphan_path;
     bool is_sudo, no_parent, no_default, renewable, is_batch;
-    struct cf_slice id, display_name, path;
+    struct cf_slice id, display_name, path, entity_alias;
     int64_t ttl_s, explicit_max_ttl_s, period_s, num_uses;
     struct json *meta;
     struct cf_slice *policies;
@@ -87,7 +89,7 @@ static cf_status read_type(struct request *rq, struct creation *creation, struct
 
 static cf_status read_creation(struct request *rq, struct creation *creation, struct cf_error *err)
 {
-    struct cf_slice display_name, entity_alias;
+    struct cf_slice display_name;
     CF_TRY(read_type(rq, creation, err));
     CF_TRY(request_string(rq, "id", &creation->id, err));
     CF_TRY(request_string(rq, "display_name", &display_name, err));
@@ -103,13 +105,7 @@ static cf_status read_creation(struct request *rq, struct creation *creation, st
     }
     CF_TRY(read_span(rq, "explicit_max_ttl", &creation->explicit_max_ttl_s, err));
     CF_TRY(read_span(rq, "period", &creation->period_s, err));
-    CF_TRY(request_string(rq, "entity_alias", &entity_alias, err));
-    if (entity_alias.size != 0) {
-        return cf_fail(err, CF_INVALID,
-                       creation->role == NULL
-                           ? "'entity_alias' is only allowed in combination with token role"
-                           : "invalid 'entity_alias' value: no such entity alias");
-    }
+    CF_TRY(request_string(rq, "entity_alias", &creation->entity_alias, err));
     return read_meta(rq, creation, err);
 }
 
@@ -163,6 +159,24 @@ static cf_status check_own_id(struct request *rq, const struct creation *creatio
     return status == CF_NOT_FOUND ? CF_OK : status;
 }
 
+/* A token in somebody's name is for those whom the role allows that (without regard to case). */
+static cf_status check_entity_alias(struct request *rq, const struct creation *creation,
+                                    struct cf_error *err)
+{
+    const struct token_role *role = creation->role;
+    if (role == NULL) {
+        return cf_fail(err, CF_INVALID,
+                       "'entity_alias' is only allowed in combination with token role");
+    }
+    struct cf_slice wanted = identity_fold(rq->arena, creation->entity_alias);
+    for (size_t i = 0; i < role->entity_alias_count; i++) {
+        if (token_glob_matches(identity_fold(rq->arena, role->entity_aliases[i]), wanted)) {
+            return CF_OK;
+        }
+    }
+    return cf_fail(err, CF_INVALID, "invalid 'entity_alias' value: the role does not allow it");
+}
+
 static cf_status check_creation(struct request *rq, const struct creation *creation,
                                 struct cf_error *err)
 {
@@ -172,6 +186,9 @@ static cf_status check_creation(struct request *rq, const struct creation *creat
     CF_TRY(check_batch(creation, err));
     if (creation->id.size != 0) {
         CF_TRY(check_own_id(rq, creation, err));
+    }
+    if (creation->entity_alias.size != 0) {
+        CF_TRY(check_entity_alias(rq, creation, err));
     }
     if (creation->no_parent && !creation->is_orphan_path && !creation->is_sudo) {
         return cf_fail(err, CF_INVALID, "root or sudo privileges required to create orphan token");
@@ -327,6 +344,22 @@ static cf_status warn_of_absent_policies(struct request *rq, const struct token_
     return CF_OK;
 }
 
+/* The entity behind the alias that was named, made where there is none, instead of the caller's. */
+static cf_status take_entity(struct request *rq, const struct creation *creation,
+                             struct token_entry *entry, struct auth_result *auth,
+                             struct cf_error *err)
+{
+    if (creation->entity_alias.size != 0) {
+        struct identity_alias alias = {.accessor = rq->mount->accessor,
+                                       .type = rq->mount->type,
+                                       .path = rq->mount->path,
+                                       .name = identity_fold(rq->arena, creation->entity_alias),
+                                       .is_local = rq->mount->is_local};
+        CF_TRY(identity_login(rq, &alias, &entry->entity_id, err));
+    }
+    return token_name_identity(rq, entry->entity_id, auth, err);
+}
+
 static cf_status create(struct request *rq, struct creation *creation, struct cf_error *err)
 {
     struct token_spec spec;
@@ -339,6 +372,7 @@ static cf_status create(struct request *rq, struct creation *creation, struct cf
     CF_TRY(make_spec(rq, creation, &spec, err));
     CF_TRY(warn_of_absent_policies(rq, &spec.entry, err));
     struct auth_result *auth = arena_new_object(rq->arena, struct auth_result);
+    CF_TRY(take_entity(rq, creation, &spec.entry, auth, err));
     CF_TRY((creation->is_batch ? token_create_batch : token_create)(rq, &spec, &auth->client_token,
                                                                     &entry, err));
     auth->token = entry;

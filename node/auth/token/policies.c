@@ -31,8 +31,7 @@ static void add_default(struct arena *arena, struct names *names)
     names->count = params_clean_policies(arena, names->items, names->count + 1);
 }
 
-/* "*" at either end stands for anything. */
-static bool glob_matches(struct cf_slice glob, struct cf_slice name)
+bool token_glob_matches(struct cf_slice glob, struct cf_slice name)
 {
     bool open_start = glob.size != 0 && glob.data[0] == '*';
     if (open_start) {
@@ -54,7 +53,7 @@ static bool glob_matches(struct cf_slice glob, struct cf_slice name)
 static bool any_glob(const struct cf_slice *globs, size_t count, struct cf_slice name)
 {
     for (size_t i = 0; i < count; i++) {
-        if (glob_matches(globs[i], name)) {
+        if (token_glob_matches(globs[i], name)) {
             return true;
         }
     }

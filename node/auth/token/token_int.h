@@ -39,6 +39,9 @@ CF_CHECKED cf_status token_policies_choose(struct request *rq, const struct toke
                                            struct cf_slice **ret, size_t *ret_count,
                                            struct cf_error *err);
 
+/* "*" at either end of the glob stands for anything. */
+bool token_glob_matches(struct cf_slice glob, struct cf_slice name);
+
 /* create.c */
 cf_status token_create_child(struct request *rq, struct cf_error *err);
 cf_status token_create_orphan(struct request *rq, struct cf_error *err);

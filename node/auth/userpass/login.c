@@ -5,20 +5,6 @@
 #include "node/core/lockout.h"
 #include "node/crypto/bcrypt.h"
 
-/* "<mount>-<user>" with the slashes of the mount's path turned to dashes. */
-static struct cf_slice display_name(struct request *rq, struct cf_slice user)
-{
-    struct cf_slice path = rq->mount->path;
-    if (cf_slice_starts(path, CF_SLICE("auth/"))) {
-        path = cf_slice_from(path, sizeof("auth/") - 1);
-    }
-    char *text = arena_printf(rq->arena, "%.*s%.*s", CF_SHOW(path), CF_SHOW(user));
-    for (size_t i = 0; i < path.size; i++) {
-        text[i] = text[i] == '/' ? '-' : text[i];
-    }
-    return cf_slice_str(text);
-}
-
 /* One answer for whatever is wrong, after the same work, so that names cannot be probed. */
 static cf_status check_password(struct request *rq, struct cf_slice name, struct cf_slice password,
                                 struct userpass_user *ret, struct cf_error *err)
@@ -66,7 +52,7 @@ cf_status userpass_login(struct request *rq, struct cf_error *err)
     CF_TRY(check_password(rq, name, password, &user, err));
     struct auth_result *auth = arena_new_object(rq->arena, struct auth_result);
     params_apply(&user.params, auth);
-    auth->display_name = display_name(rq, name);
+    auth->display_name = params_display_name(rq, name);
     auth->metadata = username_object(rq->arena, name);
     auth->internal = username_object(rq->arena, name);
     auth->alias_name = name;

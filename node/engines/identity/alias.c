@@ -267,7 +267,7 @@ cf_status identity_ensure_write(struct request *rq, struct cf_error *err)
 {
     struct identity_alias alias = {0};
     struct json *metadata;
-    struct cf_slice id;
+    struct cf_slice id, *groups = NULL;
     if (rq->foreign == NULL || !rq->foreign->is_root) {
         return cf_fail(err, CF_NOT_FOUND, "1 error occurred:\n\t* unsupported path\n\n");
     }
@@ -281,5 +281,8 @@ cf_status identity_ensure_write(struct request *rq, struct cf_error *err)
         return cf_fail(err, CF_INVALID, "'mount_accessor' and 'name' must be provided");
     }
     alias.metadata = metadata;
+    alias.has_groups = request_field(rq, "groups") != NULL;
+    CF_TRY(request_list(rq, "groups", false, &groups, &alias.group_count, err));
+    alias.groups = groups;
     return identity_ensure(rq, &alias, &id, err);
 }

@@ -12,13 +12,16 @@
 
 /* ---- issuer ---- */
 
-struct cf_slice oidc_issuer(struct request *rq)
+static struct cf_slice configured_issuer(struct request *rq)
 {
     struct json *config;
-    struct cf_slice base = CF_SLICE_EMPTY;
-    if (store_get_json(rq, CF_SLICE(OIDC_CONFIG), &config, NULL) == CF_OK) {
-        base = json_get_string(config, "issuer");
-    }
+    cf_status status = store_get_json(rq, CF_SLICE(OIDC_CONFIG), &config, NULL);
+    return status == CF_OK ? json_get_string(config, "issuer") : CF_SLICE_EMPTY;
+}
+
+struct cf_slice oidc_issuer(struct request *rq)
+{
+    struct cf_slice base = configured_issuer(rq);
     const char *own = core_config(rq->core)->api_addr;
     base = base.size != 0 ? base : cf_slice_str(own != NULL ? own : "");
     while (base.size != 0 && base.data[base.size - 1] == '/') {
@@ -276,6 +279,18 @@ static cf_status is_signed(struct request *rq, const struct json *head, struct c
     return CF_OK;
 }
 
+/* Without a configured issuer each node and cluster signs under its own address, and all of them count
+ * here: the keys are theirs in common. What stays is that the token is of this namespace. */
+static bool is_own_issuer(struct request *rq, struct cf_slice issuer)
+{
+    if (configured_issuer(rq).size != 0) {
+        return cf_slice_eq(issuer, oidc_issuer(rq));
+    }
+    return cf_slice_ends(issuer,
+                         cf_slice_str(arena_printf(rq->arena, "/v1/%.*sidentity/oidc",
+                                                   CF_SHOW(rq->nspace->path))));
+}
+
 static cf_status is_active(struct request *rq, struct cf_slice token, struct cf_slice client_id,
                            bool *ret, struct cf_error *err)
 {
@@ -297,7 +312,7 @@ static cf_status is_active(struct request *rq, struct cf_slice token, struct cf_
     if (!*ret) {
         return CF_OK;
     }
-    *ret = cf_slice_eq(json_get_string(claims, "iss"), oidc_issuer(rq)) &&
+    *ret = is_own_issuer(rq, json_get_string(claims, "iss")) &&
            oidc_int(claims, "exp") * NS_PER_S > request_now_ns(rq) &&
            (client_id.size == 0 || cf_slice_eq(client_id, json_get_string(claims, "aud")));
     struct cf_slice subject = json_get_string(claims, "sub");
