@@ -177,7 +177,7 @@ def snapshots(t, client, folder):
     with t.check("automatic snapshots: create, read, list, status, delete"):
         kept = os.path.join(folder, "auto")
         os.makedirs(kept, exist_ok=True)
-        client.sys.create_or_update_raft_auto_snapshot_config("hourly", "1h", "local", retain=3,
+        client.sys.create_or_update_raft_auto_snapshot_config("hourly", 3600, "local", retain=3,
                                                               path_prefix=kept, local_max_space=10000000)
         got = client.sys.read_raft_auto_snapshot_config("hourly")["data"]
         equal((got["interval"], got["retain"], got["path_prefix"]), (3600, 3, kept))

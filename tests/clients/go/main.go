@@ -313,6 +313,8 @@ func flaky(status int, times int64) (*httptest.Server, *int64) {
 	}
 	var seen int64
 	proxy := httputil.NewSingleHostReverseProxy(target)
+	config := api.DefaultConfig() // knows the CA of the node
+	proxy.Transport = config.HttpClient.Transport
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if atomic.AddInt64(&seen, 1) <= times {
 			w.WriteHeader(status)
