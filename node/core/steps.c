@@ -295,7 +295,12 @@ cf_status step_decorate(struct request *rq, struct cf_error *err)
     struct response *rs = &rq->response;
     warn_unknown(rq);
     if (rq->foreign != NULL) {
-        return CF_OK; /* the secondary makes them, from the answer */
+        /* A token of this cluster would be none there, and the use of a credential would be spent for nothing. */
+        return rs->auth == NULL || (rq->route->flags & ROUTE_LOGIN) == 0
+                   ? CF_OK
+                   : cf_fail(err, CF_INVALID,
+                             "this login changes shared data (a counted secret-id), which a performance "
+                             "secondary cannot do: log in at the primary, or use a role with local_secret_ids");
     }
     if (rs->auth != NULL && (rq->route->flags & ROUTE_LOGIN) != 0) {
         CF_TRY(token_from_login(rq, rs->auth, err));

@@ -304,7 +304,8 @@ static bool read_body(struct http_exchange *x, struct request *rq)
     if (!writes || rq->raw_body.size == 0) {
         return true;
     }
-    if (cf_slice_starts(rq->path, CF_SLICE("sys/storage/raft/snapshot"))) {
+    if (cf_slice_is(rq->path, "sys/storage/raft/snapshot") ||
+        cf_slice_is(rq->path, "sys/storage/raft/snapshot-force")) {
         return true; /* an archive, not JSON */
     }
     if (json_parse(rq->arena, rq->raw_body, NULL, &rq->body, &err) != CF_OK) {

@@ -17,14 +17,8 @@ from checks import equal
 
 CLASSES = (SystemBackend, KvV1, KvV2, Identity, AppRole, Token, Userpass, Cert, hvac.Client)
 
-AUTO = "refused so far: coffer says that the interval is missing, although it is sent"
 NOT_CALLED = {
     "SystemBackend.get_private_attr_name": "asks no server: a helper of the library",
-    "SystemBackend.create_or_update_raft_auto_snapshot_config": AUTO,
-    "SystemBackend.delete_raft_auto_snapshot_config": AUTO,
-    "SystemBackend.list_raft_auto_snapshot_configs": AUTO,
-    "SystemBackend.read_raft_auto_snapshot_config": AUTO,
-    "SystemBackend.read_raft_auto_snapshot_status": AUTO,
     "Identity.validate_member_id_params_for_group_type": "asks no server: a check of the library",
 }
 

@@ -60,6 +60,7 @@ def single(t, world):
     import suite_sys
     cluster = world.cluster("one", nodes=1, seal="shamir", tls=world.certificates("one"),
                             listener_extra=["disable_unauthed_generate_root_endpoints = false"],
+                            storage_extra=['snapshot_path = "%s"' % world.dir],
                             extra=["unsafe_allow_api_audit_creation = true",
                                    'audit_directories = ["%s"]' % world.dir])
     node = cluster.nodes[0].start()
@@ -72,7 +73,7 @@ def single(t, world):
     with t.scenario("sys"):
         suite_sys.initial(t, client)
         suite_sys.audit(t, client, world.dir)
-        suite_sys.snapshots(t, client, node.data)
+        suite_sys.snapshots(t, client, world.dir)
     suite.root_generation(t, client, cluster)
     with t.scenario("rekeying"):
         suite_sys.rekeying(t, client, cluster)

@@ -174,6 +174,17 @@ def snapshots(t, client, folder):
             restore(content)
             wait_for("the data of before", lambda: kv.read_secret("x", mount_point="snap")["data"]["v"] == "before", 30)
     client.sys.disable_secrets_engine("snap")
+    with t.check("automatic snapshots: create, read, list, status, delete"):
+        kept = os.path.join(folder, "auto")
+        os.makedirs(kept, exist_ok=True)
+        client.sys.create_or_update_raft_auto_snapshot_config("hourly", "1h", "local", retain=3,
+                                                              path_prefix=kept)
+        got = client.sys.read_raft_auto_snapshot_config("hourly")["data"]
+        equal((got["interval"], got["retain"], got["path_prefix"]), (3600, 3, kept))
+        equal(client.sys.list_raft_auto_snapshot_configs()["data"]["keys"], ["hourly"])
+        true("data" in client.sys.read_raft_auto_snapshot_status("hourly"), "status")
+        client.sys.delete_raft_auto_snapshot_config("hourly")
+        raises(exceptions.InvalidPath, client.sys.read_raft_auto_snapshot_config, "hourly")
 
 
 # ---------------------------------------------------------------- with three nodes
