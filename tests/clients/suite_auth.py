@@ -37,6 +37,16 @@ def approle(t, target):
         if uses:
             raises(exceptions.InvalidRequest, target.other("").auth.approle.login, target.name("web-id"),
                    secret["secret_id"], mount_point=mount)
+        else:
+            a.create_or_update_approle("counted", secret_id_num_uses=2, mount_point=mount)
+            name = a.read_role_id("counted", mount_point=mount)["data"]["role_id"]
+            counted = a.generate_secret_id("counted", mount_point=mount)["data"]
+            for _ in range(3):  # refused each time, and no use is spent
+                raises(exceptions.InvalidRequest, target.other("").auth.approle.login, name,
+                       counted["secret_id"], mount_point=mount)
+            left = a.read_secret_id("counted", counted["secret_id"], mount_point=mount)["data"]
+            equal(left["secret_id_num_uses"], 2)
+            a.delete_role("counted", mount_point=mount)
         a.destroy_secret_id("web", secret["secret_id"], mount_point=mount)
         raises(exceptions.InvalidRequest, target.other("").auth.approle.login, "nobody", "x", mount_point=mount)
 
