@@ -8,8 +8,7 @@
  * nobody is right: the alarm stays up, writes are refused, and nothing is picked.
  *
  * The sum does not depend on the order of the records, so whoever keeps a sum up while applying may
- * stand in for the scan. A scan reads each block, so it meets bit rot as well; the next one waits at
- * least fifty times as long as the last one took.
+ * stand in for the scan. A scan reads each block, so it meets bit rot as well.
  */
 #include <inttypes.h>
 
@@ -19,10 +18,19 @@
 #include "node/base/map.h"
 
 #define DIGEST_WAIT_US ((uint64_t)3 * 1000 * 1000) /* for an index to be reached */
-#define DIGEST_REST 50
+#define DIGEST_REST 50                           /* a scan takes a fiftieth of the time ... */
+#define DIGEST_DUE_US ((uint64_t)55 * 1000 * 1000) /* ... unless a difference would be told later than that */
+#define DIGEST_REST_LEAST 4                      /* and never more than a fifth */
 #define DIVERGED_RECORD "diverged"
 
 /* ---- the sum; the digest's own thread */
+
+uint64_t digest_rest_us(uint64_t least_us, uint64_t took_us)
+{
+    uint64_t rest = cf_max(least_us, DIGEST_REST * took_us);
+    uint64_t due = DIGEST_DUE_US > took_us ? DIGEST_DUE_US - took_us : 0;
+    return cf_max(cf_min(rest, due), DIGEST_REST_LEAST * took_us);
+}
 
 static void digest_run(struct raft_job *job)
 {
@@ -226,7 +234,7 @@ void digest_tick(struct raft_driver *driver, uint64_t now_us)
         digest->is_split = false;
         return;
     }
-    uint64_t rest = cf_max(driver->options.digest_us, DIGEST_REST * digest->took_us);
+    uint64_t rest = digest_rest_us(driver->options.digest_us, digest->took_us);
     bool reached = digest->own.index >= digest->ask && digest->ask != 0;
     uint64_t wait = reached || digest->ask == 0 ? rest : DIGEST_WAIT_US;
     struct raft_status status;

@@ -358,6 +358,9 @@ void frames_send(struct raft_driver *driver, const struct raft_ready *ready);
 void frames_tell_peers(struct raft_driver *driver); /* the transport hears who there is */
 
 /* digest.c */
+/* From one round of digests to the next, for a scan that takes took_us: few scans where the state is large, and still
+ * a difference is told within 60 s as long as a scan takes less than 11. Pure. */
+uint64_t digest_rest_us(uint64_t least_us, uint64_t took_us);
 void digest_start(struct raft_driver *driver);
 void digest_stop(struct raft_driver *driver); /* after the applier */
 void digest_tick(struct raft_driver *driver, uint64_t now_us);

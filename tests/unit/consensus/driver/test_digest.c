@@ -1,6 +1,7 @@
 /* tests/unit/consensus/driver/test_digest.c: the states of the nodes are compared, idle and under
  * load; a copy that differs is closed by its own node, and nothing is picked without a majority
  * (digest_mismatch_alarm, P-9). */
+#include "consensus/driver/driver_int.h"
 #include "tests/unit/consensus/driver/cluster.h"
 
 static struct cluster c;
@@ -83,6 +84,23 @@ START_TEST(a_leader_that_differs_gives_up)
 }
 END_TEST
 
+/* However large the state: a difference is told within 60 s (P-9) as long as a scan leaves room for that. */
+START_TEST(told_within_a_minute)
+{
+    const uint64_t second = 1000 * 1000, least = 20 * second;
+    ck_assert_uint_eq(digest_rest_us(least, 0), least);
+    ck_assert_uint_eq(digest_rest_us(least, second / 10), least);
+    ck_assert_uint_eq(digest_rest_us(least, second / 2), 25 * second);
+    for (uint64_t took = 0; took <= 11 * second; took += second / 10) {
+        uint64_t rest = digest_rest_us(least, took);
+        ck_assert_uint_ge(rest, least);
+        ck_assert_uint_le(rest + took, 60 * second);
+        ck_assert_uint_ge(rest, 4 * took);
+    }
+    ck_assert_uint_eq(digest_rest_us(least, 30 * second), 120 * second);
+}
+END_TEST
+
 START_TEST(nobody_is_picked)
 {
     begin(NODE_MEMORY);
@@ -99,4 +117,4 @@ START_TEST(nobody_is_picked)
 END_TEST
 
 TEST_MAIN("consensus/driver/digest", equal_states_are_equal, digest_mismatch_alarm,
-          a_leader_that_differs_gives_up, nobody_is_picked)
+          a_leader_that_differs_gives_up, told_within_a_minute, nobody_is_picked)
