@@ -103,7 +103,9 @@ START_TEST(crc_at_send)
     ck_assert_int_eq(put(node, "good=1"), CF_OK);
     uint64_t index = raft_driver_applied(node->driver) + 1;
     on_loop(&c, set_cut, &(struct cut){true});
+    uint64_t syncs = status_of(node).syncs;
     write_begin(node, &write, "bad=1");
+    wait_until(&c, status_of(node).syncs > syncs); /* its own writer must not be the one that notices */
     flip_in_memory(node, index);
     on_loop(&c, set_cut, &(struct cut){false});
     expect_fatal(node, "about to be sent");
