@@ -128,6 +128,7 @@ def refusals(t, cluster):
         node.start()
         cluster.unseal(node)
         cluster.caught_up(node)
+        wait_for("it to know who leads", lambda: node.ask("GET", "secret/data/ready")[0] == 200, 10)
         equal(node.get_kv("ready"), "1")
     with t.check("a node of the older level that would join is refused, with words"):
         stranger = Node(cluster, cluster.name + "9")

@@ -60,6 +60,8 @@ static void done(void *context, cf_status status, uint64_t index, const struct c
     (void)context;
     if (status == CF_OK && index != 0) {
         cf_info("snapshot", "the cluster's own records are back under the snapshot's seal");
+    } else if (status == CF_SEALED || status == CF_NOT_LEADER) {
+        return; /* whoever leads unsealed does it */
     } else if (status != CF_OK) {
         cf_err("snapshot", "records that a restore put aside were not taken up again: %s",
                err->message);
