@@ -435,8 +435,10 @@ def set_up(t, client, cluster):
 
 def root_generation(t, client, cluster):
     with t.check("generate a root token with the shares"):
-        if client.sys.read_root_generation_progress()["started"]:
-            client.sys.cancel_root_generation()
+        if not client.sys.read_root_generation_progress()["started"]:
+            client.sys.start_root_token_generation()
+        client.sys.cancel_root_generation()
+        equal(client.sys.read_root_generation_progress()["started"], False)
         begun = client.sys.start_root_token_generation()
         otp = begun["otp"]
         for key in cluster.keys[2:5]:
