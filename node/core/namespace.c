@@ -280,7 +280,8 @@ const struct namespace *namespace_of_text(const struct namespace_table *table,
             break;
         }
     }
-    const uint8_t *dot = text.size != 0 ? memrchr(text.data, '.', text.size) : NULL;
+    const uint8_t *dot =
+        text.data != NULL && text.size != 0 ? memrchr(text.data, '.', text.size) : NULL;
     if (dot == NULL) {
         return table->list[0];
     }

@@ -17,8 +17,9 @@ from checks import equal
 
 CLASSES = (SystemBackend, KvV1, KvV2, Identity, AppRole, Token, Userpass, Cert, hvac.Client)
 
+# The library's own helpers, which it calls itself whenever it likes: neither asked for nor counted.
+HELPERS = {"get_private_attr_name"}
 NOT_CALLED = {
-    "SystemBackend.get_private_attr_name": "asks no server: a helper of the library",
     "Identity.validate_member_id_params_for_group_type": "asks no server: a check of the library",
 }
 
@@ -31,7 +32,7 @@ def methods(kind):
     found = []
     for name in dir(kind):
         value = inspect.getattr_static(kind, name)
-        if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, staticmethod)):
+        if not name.startswith("_") and name not in HELPERS and (inspect.isfunction(value) or isinstance(value, staticmethod)):
             found.append(name)
     return found
 

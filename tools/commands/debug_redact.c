@@ -60,7 +60,8 @@ static bool holds_token(struct cf_slice text)
 /* scheme://user:password@host */
 static bool holds_login(struct cf_slice text)
 {
-    const uint8_t *at = text.size > 0 ? memmem(text.data, text.size, "://", 3) : NULL;
+    const uint8_t *at =
+        text.data != NULL && text.size > 0 ? memmem(text.data, text.size, "://", 3) : NULL;
     if (at == NULL) {
         return false;
     }
