@@ -232,22 +232,26 @@ static int run_mutated(const char *path, const char *text, const struct script_h
 }
 #endif
 
+/* Static, so that the child, which ends with exit(), still refers to what its parent holds. */
+static char *scenario_text;
+static struct script *scenario;
+
 static int run_scenario(const char *path, bool verbose)
 {
-    char *text = read_text(path);
-    struct script *script = text != NULL ? script_parse(path, text) : NULL;
-    if (script == NULL) {
+    scenario_text = read_text(path);
+    scenario = scenario_text != NULL ? script_parse(path, scenario_text) : NULL;
+    if (scenario == NULL) {
         return 1;
     }
-    int failed = run_apart(path, text, verbose);
+    int failed = run_apart(path, scenario_text, verbose);
     if (broken[0] != '\0') {
         fprintf(stderr, "%s: %s does not hold\n", path, broken);
     }
 #ifdef RAFT_MUTATIONS
-    failed |= run_mutated(path, text, &script->head);
+    failed |= run_mutated(path, scenario_text, &scenario->head);
 #endif
-    script_free(script);
-    cf_free(text);
+    script_free(scenario);
+    cf_free(scenario_text);
     return failed;
 }
 
