@@ -192,6 +192,18 @@ void rpc_unserve(struct rpc *rpc, const char *alpn)
     *slot = NULL;
 }
 
+void rpc_end_served(struct rpc *rpc, const void *ctx)
+{
+    struct cf_error why = {0};
+    (void)cf_fail(&why, CF_UNAVAILABLE, "not served any more");
+    cf_list_for_safe (at, &rpc->links) {
+        struct rpc_link *link = cf_container(at, struct rpc_link, in_rpc);
+        if (!link->dialled && link->serving != NULL && link->serving->is.ctx == ctx) {
+            rpc_link_end(link, &why);
+        }
+    }
+}
+
 static void on_accept(int fd, const struct net_address *peer, void *arg)
 {
     struct rpc *rpc = arg;

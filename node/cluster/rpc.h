@@ -104,6 +104,9 @@ CF_CHECKED cf_status rpc_serve(struct rpc *rpc, const struct rpc_serving *servin
                                struct cf_error *err);
 /* Refuses new connections with that name and closes its accepted links. */
 void rpc_unserve(struct rpc *rpc, const char *alpn);
+/* Ends at once, with `down`, every accepted link that was served with this ctx, those that are closing included: the
+ * owner of ctx is about to go. Not from inside a callback of such a link. */
+void rpc_end_served(struct rpc *rpc, const void *ctx);
 /* Opens the cluster port; one a process. Errors as net_listen. */
 CF_CHECKED cf_status rpc_listen(struct rpc *rpc, struct cf_slice address, struct cf_error *err);
 /* "127.0.0.1:8201"; NULL before rpc_listen. */

@@ -204,6 +204,7 @@ void repl_driver_free(struct repl_driver *driver)
     }
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         assert(driver->slots[i].primary == NULL && driver->secondaries[i] == NULL);
+        rpc_end_served(driver->rpc, &driver->slots[i]); /* some may be closing still */
     }
     cf_free(driver);
 }

@@ -104,7 +104,8 @@ static void serve(void)
                                   .tls = tls_b,
                                   .authorise = authorise,
                                   .up = on_up,
-                                  .down = on_down};
+                                  .down = on_down,
+                                  .ctx = &ups};
     ck_ok(rpc_serve(server, &serving, &err_));
 }
 
@@ -512,6 +513,30 @@ START_TEST(not_to_itself)
 }
 END_TEST
 
+/* Who serves may go in the middle of a closing: afterwards nobody asks for it (a secondary's link, a node that stops). */
+START_TEST(served_by_nobody)
+{
+    set_up();
+    rpc_handle(server, RPC_PING, echo, NULL);
+    dial_as(tls_a, "b", 0);
+    start_counting(1);
+    call_number(2, 0);
+    loop_run(loop);
+    ck_assert_uint_eq(ups, 1);
+    rpc_unserve(server, TLS_ALPN_RAFT); /* closing begins; `down` follows later */
+    ck_assert_uint_eq(downs, 0);
+    rpc_end_served(server, &downs); /* of another */
+    ck_assert_uint_eq(downs, 0);
+    rpc_end_served(server, &ups);
+    ck_assert_uint_eq(downs, 1);
+    ck_assert_uint_eq(rpc_each_link(server, NULL, NULL), 0);
+    stop_on_down = true;
+    loop_run(loop); /* the dialler hears of it; the task of the closing finds nothing to do */
+    ck_assert_uint_eq(downs, 1);
+    tear_down();
+}
+END_TEST
+
 START_TEST(revoked_at_once)
 {
     set_up();
@@ -720,5 +745,5 @@ END_TEST
 
 TEST_MAIN("node/cluster/rpc", ten_thousand_calls, deadlines, peer_lost_in_the_middle,
           nobody_listens, full_queue, one_way_both_ways, who_may_not, not_to_itself,
-          revoked_at_once, rude_peers_are_closed, by_name_and_by_class, renewal,
+          served_by_nobody, revoked_at_once, rude_peers_are_closed, by_name_and_by_class, renewal,
           freed_inside_its_own_message)

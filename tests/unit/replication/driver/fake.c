@@ -419,8 +419,8 @@ void fake_free(struct fake *fake)
     }
     repl_secondary_free(fake->secondary);
     repl_primary_free(fake->primary);
+    repl_driver_free(fake->driver); /* ends the links that it served */
     rpc_free(fake->rpc);
-    repl_driver_free(fake->driver);
     for (uint64_t i = 0; i < fake->last; i++) {
         cf_free(fake->entries[i]);
     }
