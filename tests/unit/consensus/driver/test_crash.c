@@ -75,6 +75,7 @@ static void crash_loop(bool state_wal)
     disk_remove(base);
 }
 
+/* Also store_applied_atomic (etcd#13766): after each cut the applied index and the effects have to agree. */
 START_TEST(store_crash_loop)
 {
     crash_loop(false);
