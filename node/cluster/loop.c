@@ -146,14 +146,19 @@ cf_status loop_new(struct loop **ret, struct cf_error *err)
     return CF_OK;
 }
 
+void loop_drain(struct loop *loop)
+{
+    while (atomic_load(&loop->queue) != NULL) {
+        run_tasks(loop);
+    }
+}
+
 void loop_free(struct loop *loop)
 {
     if (loop == NULL) {
         return;
     }
-    while (atomic_load(&loop->queue) != NULL) {
-        run_tasks(loop);
-    }
+    loop_drain(loop);
     if (loop->wake != NULL) {
         event_free(loop->wake);
     }

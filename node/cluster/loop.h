@@ -32,6 +32,9 @@ void loop_process_init(void);
 
 /* CF_IO when the kernel refuses descriptors. */
 CF_CHECKED cf_status loop_new(struct loop **ret, struct cf_error *err);
+/* Runs the queued tasks, and those that they queue. Not running any more: for an owner that is about to
+ * free what the tasks of its threads point to. */
+void loop_drain(struct loop *loop);
 /* Not running any more; timers, fds and signals were freed by their owners. Tasks that are still
  * queued are run, so that what they own is not lost. NULL is fine. */
 void loop_free(struct loop *loop);

@@ -42,15 +42,23 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
     return core;
 }
 
+/* The waits come after the threads: with the pool stopped their next step runs here and ends. */
+void core_stop(struct core *core)
+{
+    expirer_stop(core->expirer);
+    audit_release(core);
+    work_pool_stop(core->pool);
+    core_run_waits(core, WAITS_ALL);
+}
+
 void core_free(struct core *core)
 {
     if (core == NULL) {
         return;
     }
+    core_stop(core);
     expirer_free(core->expirer);
-    audit_release(core);
     work_pool_free(core->pool);
-    core_run_waits(core, WAITS_ALL);
     view_unref(core->current);
     keyring_unref(core->state.keyring);
     namespace_table_unref(core->state.namespaces);

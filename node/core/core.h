@@ -46,7 +46,11 @@ struct core_host {
 
 struct core *core_new(const struct core_config *config, const struct engine_ops *const *engines,
                       const struct proposer *proposer, const struct core_host *host);
-void core_free(struct core *core);
+/* Ends the threads; what waits or is queued gets its answer, on this thread or on one that ends. Nothing
+ * calls out of the core afterwards. The owner's way to let last words arrive before it frees their
+ * receivers; twice is harmless. The listeners and the driver are gone. */
+void core_stop(struct core *core);
+void core_free(struct core *core); /* stops it first */
 CF_DEFINE_OWNED(core);
 const struct core_config *core_config(const struct core *core);
 const struct engine_ops *const *core_engines(const struct core *core);

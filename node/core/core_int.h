@@ -166,12 +166,16 @@ CF_CHECKED cf_status core_fill_namespace(struct request *rq, struct cf_error *er
 
 /* work.c */
 struct work_pool *work_pool_new(unsigned threads);
-void work_pool_free(struct work_pool *pool); /* finishes what is queued */
+/* Finishes what is queued and ends the threads; work_pool_add answers false from then on. Twice is
+ * harmless. */
+void work_pool_stop(struct work_pool *pool);
+void work_pool_free(struct work_pool *pool); /* stops it first */
 /* False when the queue is full. */
 bool work_pool_add(struct work_pool *pool, void (*run)(void *), void *arg);
 
 /* expire.c */
 struct expirer *expirer_new(struct core *core);
-void expirer_free(struct expirer *expirer);
+void expirer_stop(struct expirer *expirer); /* ends its thread; twice is harmless */
+void expirer_free(struct expirer *expirer); /* stops it first */
 
 #endif

@@ -219,18 +219,25 @@ struct expirer *expirer_new(struct core *core)
     return expirer;
 }
 
-void expirer_free(struct expirer *expirer)
+void expirer_stop(struct expirer *expirer)
 {
-    if (expirer == NULL) {
-        return;
-    }
     if (expirer->is_started) {
         pthread_mutex_lock(&expirer->lock);
         expirer->stopping = true;
         pthread_cond_signal(&expirer->wake);
         pthread_mutex_unlock(&expirer->lock);
         pthread_join(expirer->thread, NULL);
+        expirer->is_started = false;
+        expirer->stopping = false;
     }
+}
+
+void expirer_free(struct expirer *expirer)
+{
+    if (expirer == NULL) {
+        return;
+    }
+    expirer_stop(expirer);
     pthread_cond_destroy(&expirer->wake);
     pthread_mutex_destroy(&expirer->lock);
     cf_free(expirer);

@@ -60,11 +60,8 @@ struct work_pool *work_pool_new(unsigned threads)
     return pool;
 }
 
-void work_pool_free(struct work_pool *pool)
+void work_pool_stop(struct work_pool *pool)
 {
-    if (pool == NULL) {
-        return;
-    }
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
     pthread_cond_broadcast(&pool->wake);
@@ -72,6 +69,15 @@ void work_pool_free(struct work_pool *pool)
     for (unsigned i = 0; i < pool->count; i++) {
         pthread_join(pool->threads[i], NULL);
     }
+    pool->count = 0;
+}
+
+void work_pool_free(struct work_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    work_pool_stop(pool);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->lock);
     cf_free(pool->threads);

@@ -72,7 +72,7 @@ static void ended(void *arg)
     bool is_active = node->driver != NULL && raft_driver_is_leader(node->driver) &&
                      !atomic_load(&node->is_sealed);
     audit->is_running = false;
-    if (audit->again) {
+    if (audit->again && !node->is_stopping) {
         audit->again = false;
         run(audit);
     } else if (audit->status == CF_OK || !is_active) {

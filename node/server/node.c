@@ -410,6 +410,8 @@ static void destroy(struct node *node)
         node->driver = NULL;
     }
     http_reactors_free(node->reactors);
+    core_stop(node->core);
+    loop_drain(node->loop); /* the last words of workers and applier, while their owners are there */
     http_gate_free(node->gate);
     api_free(node->api);
     node_replication_free(node->replication);

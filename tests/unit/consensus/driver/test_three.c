@@ -177,6 +177,11 @@ START_TEST(snapshot_resumes)
 }
 END_TEST
 
+static void set_double_offers(void *arg)
+{
+    c.double_offers = *(bool *)arg;
+}
+
 /* A second offer in the middle of a transfer is refused, and the first one goes on (etcd#18055). */
 START_TEST(snap_double_offer)
 {
@@ -189,7 +194,7 @@ START_TEST(snap_double_offer)
     put_many(&c.nodes[0], "k", 500);
     wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 200);
     atomic_store(&c.second_answer, -1);
-    c.double_offers = true;
+    on_loop(&c, set_double_offers, &(bool){true});
     node_start(&c.nodes[2], NODE_MEMORY);
     wait_until(&c, c.nodes[2].installs == 1);
     wait_until(&c, atomic_load(&c.second_answer) != -1);

@@ -211,10 +211,34 @@ START_TEST(many_at_once)
 }
 END_TEST
 
+/* A stopped core has answered everyone, and what comes later is answered by its caller's own thread: an
+ * owner that frees the receivers next hears nothing more. */
+START_TEST(stopping_answers_all)
+{
+    static struct job jobs[100];
+    struct job late = {.only_reads = true};
+    memset(jobs, 0, sizeof(jobs));
+    set_up();
+    for (size_t i = 0; i < CF_LENGTH(jobs); i++) {
+        jobs[i].only_reads = true;
+        submit(&jobs[i]);
+    }
+    core_stop(b->core);
+    for (size_t i = 0; i < CF_LENGTH(jobs); i++) {
+        ck_assert(jobs[i].is_done);
+        ck_assert_int_eq(jobs[i].status, CF_OK);
+    }
+    submit(&late);
+    ck_assert(late.is_done);
+    core_stop(b->core);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {one_run_one_entry,  nothing_written, refusals_arrive,
-                                  a_loser_runs_again, tickets,         many_at_once};
+                                  a_loser_runs_again, tickets,         many_at_once,
+                                  stopping_answers_all};
     int failed = test_run("node/core/system", tests, CF_LENGTH(tests));
     tear_down();
     return failed;
