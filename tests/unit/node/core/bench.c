@@ -12,7 +12,7 @@
 #include "node/crypto/random.h"
 #include "node/server/registry.h"
 
-static void apply_entry(struct bench *bench, uint64_t index)
+static void apply_payload(struct bench *bench, uint64_t index)
 {
     struct cf_error err = {0};
     CF_OWNED(kv_batch) batch = kv_batch_new(bench->kv);
@@ -26,8 +26,13 @@ static void apply_entry(struct bench *bench, uint64_t index)
         (void)fprintf(stderr, "bench: apply failed: %s\n", err.message);
         abort();
     }
-    bench->applied = index;
     core_applied(bench->core, index);
+}
+
+static void apply_entry(struct bench *bench, uint64_t index)
+{
+    apply_payload(bench, index);
+    bench->applied = index;
 }
 
 static void remember(struct bench *bench, struct cf_slice payload)
@@ -68,9 +73,127 @@ static void append(struct bench *bench, struct proposal *proposal)
     }
 }
 
+/* ---- an appender and an applier of their own ---- */
+
+struct bench_threads {
+    pthread_t appender, applier;
+    pthread_mutex_t lock; /* queue, appended, applied, ending */
+    pthread_cond_t changed;
+    struct proposal *queue[BENCH_HELD_MAX];
+    size_t queued;
+    bool ending;
+    uint32_t seed;
+};
+
+/* The one that a node of many reactors would happen to take next. */
+static struct proposal *take_any(struct bench_threads *threads)
+{
+    threads->seed = threads->seed * 1664525 + 1013904223;
+    size_t i = (threads->seed >> 8) % threads->queued;
+    struct proposal *proposal = threads->queue[i];
+    threads->queue[i] = threads->queue[--threads->queued];
+    return proposal;
+}
+
+static void *appender(void *arg)
+{
+    struct bench *bench = arg;
+    struct bench_threads *threads = bench->threads;
+    pthread_mutex_lock(&threads->lock);
+    for (;;) {
+        while (threads->queued == 0 && !threads->ending) {
+            pthread_cond_wait(&threads->changed, &threads->lock);
+        }
+        if (threads->queued == 0) {
+            break;
+        }
+        struct proposal *proposal = take_any(threads);
+        cf_status status = core_admit(bench->core, proposal, bench->appended + 1);
+        if (status == CF_OK) {
+            remember(bench, cf_buf_slice(&proposal->payload));
+            bench->waiting[bench->appended] = proposal;
+            pthread_cond_broadcast(&threads->changed);
+        } else {
+            bench->conflicts++;
+            pthread_mutex_unlock(&threads->lock);
+            proposal->done(proposal, status, 0);
+            pthread_mutex_lock(&threads->lock);
+        }
+    }
+    pthread_mutex_unlock(&threads->lock);
+    return NULL;
+}
+
+static void *applier(void *arg)
+{
+    struct bench *bench = arg;
+    struct bench_threads *threads = bench->threads;
+    pthread_mutex_lock(&threads->lock);
+    for (;;) {
+        while (bench->applied == bench->appended && !threads->ending) {
+            pthread_cond_wait(&threads->changed, &threads->lock);
+        }
+        if (bench->applied == bench->appended) {
+            break;
+        }
+        uint64_t index = bench->applied + 1;
+        struct proposal *proposal = bench->waiting[index];
+        bench->waiting[index] = NULL;
+        pthread_mutex_unlock(&threads->lock);
+        apply_payload(bench, index);
+        if (proposal != NULL) {
+            proposal->done(proposal, CF_OK, index);
+        }
+        pthread_mutex_lock(&threads->lock);
+        bench->applied = index;
+    }
+    pthread_mutex_unlock(&threads->lock);
+    return NULL;
+}
+
+void bench_threads_start(struct bench *bench)
+{
+    struct bench_threads *threads = cf_new(struct bench_threads);
+    pthread_mutex_init(&threads->lock, NULL);
+    pthread_cond_init(&threads->changed, NULL);
+    bench->threads = threads;
+    int failed = pthread_create(&threads->appender, NULL, appender, bench) |
+                 pthread_create(&threads->applier, NULL, applier, bench);
+    assert(failed == 0);
+    (void)failed;
+}
+
+void bench_threads_stop(struct bench *bench)
+{
+    struct bench_threads *threads = bench->threads;
+    pthread_mutex_lock(&threads->lock);
+    threads->ending = true;
+    pthread_cond_broadcast(&threads->changed);
+    pthread_mutex_unlock(&threads->lock);
+    pthread_join(threads->appender, NULL); /* nobody submits: it has appended all there was */
+    pthread_join(threads->applier, NULL);
+    pthread_cond_destroy(&threads->changed);
+    pthread_mutex_destroy(&threads->lock);
+    bench->threads = NULL;
+    cf_free(threads);
+}
+
+static void enqueue(struct bench_threads *threads, struct proposal *proposal)
+{
+    pthread_mutex_lock(&threads->lock);
+    assert(threads->queued < BENCH_HELD_MAX);
+    threads->queue[threads->queued++] = proposal;
+    pthread_cond_broadcast(&threads->changed);
+    pthread_mutex_unlock(&threads->lock);
+}
+
 static void propose(void *context, struct proposal *proposal)
 {
     struct bench *bench = context;
+    if (bench->threads != NULL) {
+        enqueue(bench->threads, proposal);
+        return;
+    }
     pthread_mutex_lock(&bench->lock);
     if (bench->refusal != CF_OK) {
         proposal->done(proposal, bench->refusal, 0);
@@ -99,10 +222,11 @@ void bench_release(struct bench *bench, size_t i)
 static void read_index(void *context, struct read_wait *wait)
 {
     struct bench *bench = context;
-    pthread_mutex_lock(&bench->lock);
+    pthread_mutex_t *lock = bench->threads != NULL ? &bench->threads->lock : &bench->lock;
+    pthread_mutex_lock(lock);
     bench->reads_asked++;
     uint64_t index = bench->appended;
-    pthread_mutex_unlock(&bench->lock);
+    pthread_mutex_unlock(lock);
     wait->done(wait, CF_OK, index);
 }
 
@@ -338,11 +462,11 @@ const char *call_at(struct call *call, const char *dotted)
 
 static bool wait_for(const bool *flag)
 {
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 5000; i++) {
         if (__atomic_load_n(flag, __ATOMIC_ACQUIRE)) {
             return true;
         }
-        struct timespec pause = {0, 10 * 1000 * 1000}; /* a worker has it */
+        struct timespec pause = {0, i < 2000 ? 100 * 1000 : 10 * 1000 * 1000}; /* a worker has it */
         (void)nanosleep(&pause, NULL);
     }
     return false;

@@ -41,6 +41,7 @@ struct bench {
     unsigned reads_asked;
     int64_t ahead_ns;    /* added to stamps */
     unsigned host_calls; /* of sys/bench-host */
+    struct bench_threads *threads;
 };
 
 /* One request, alive until call_free(). */
@@ -88,6 +89,11 @@ void bench_apply(struct bench *bench);
 cf_status bench_command(struct bench *bench, const struct command *command, struct cf_error *err);
 /* Applies payload as the next entry. */
 cf_status bench_payload(struct bench *bench, struct cf_slice payload, struct cf_error *err);
+/* From here on a thread appends and another one applies, as in a node: proposals go to their append in any order,
+ * and views are behind the log. Whoever submits has threads of his own then. */
+void bench_threads_start(struct bench *bench);
+/* Applies what was appended, and ends the threads. Nobody may submit any more. */
+void bench_threads_stop(struct bench *bench);
 /* Moves the store's clock on. */
 void bench_advance(struct bench *bench, int64_t seconds);
 /* The command of an entry of the log, in the arena. */
