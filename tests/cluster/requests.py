@@ -107,6 +107,76 @@ def errors_mean_nothing(t, cluster):
             len(tried), len(failed), sum(status in (504, LOST) for _, status in tried)))
 
 
+WRITER_POLICY = 'path "%s/*" { capabilities = ["create", "update"] }'
+
+
+def taken_away(t, cluster):
+    """Issue 5.1: clients of every node write while what allows them to is taken away on another one."""
+    rng = random.Random(9)
+
+    def on(method, path, body=None, **kwargs):
+        return rng.choice(cluster.nodes).call(method, path, body, **kwargs)
+
+    def log_in(mount):
+        on("POST", "sys/auth/" + mount, {"type": "approle"})
+        on("POST", "auth/%s/role/r" % mount, {"bind_secret_id": False, "token_bound_cidrs": ["127.0.0.0/8"],
+                                              "token_policies": [mount]})
+        role = on("GET", "auth/%s/role/r/role-id" % mount)["data"]["role_id"]
+        return on("POST", "auth/%s/login" % mount, {"role_id": role}, token="")["auth"]
+
+    def values(mount):
+        """Of the writers' keys, from any node; the mount may be gone."""
+        found = {}
+        for i in range(6):
+            status, body, _ = rng.choice(cluster.nodes).ask("GET", "%s/w%d" % (mount, i))
+            found[i] = body["data"]["v"] if status == 200 else status
+        return found
+    losses = (
+        ("the token is revoked", lambda m, auth: on("POST", "auth/token/revoke", {"token": auth["client_token"]})),
+        ("the policy says deny", lambda m, auth: on("POST", "sys/policies/acl/" + m, {
+            "policy": 'path "%s/*" { capabilities = ["deny"] }' % m})),
+        ("the mount is gone", lambda m, auth: on("DELETE", "sys/mounts/" + m)),
+        ("the entity is disabled", lambda m, auth: on("POST", "identity/entity/id/" + auth["entity_id"],
+                                                      {"disabled": True})),
+        ("the auth method is gone", lambda m, auth: on("DELETE", "sys/auth/" + m)))
+    for number, (what, take) in enumerate(losses):
+        with t.check("no write lands after %s" % what):
+            mount = "gone%d" % number
+            on("POST", "sys/mounts/" + mount, {"type": "kv"})
+            on("POST", "sys/policies/acl/" + mount, {"policy": WRITER_POLICY % mount})
+            auth = log_in(mount)
+            done, acknowledged, late, refused = threading.Event(), [0] * 6, [], [0] * 6
+            over = threading.Event()
+
+            def write(i):
+                node, n = cluster.nodes[i % 3], 0
+                while not done.is_set():
+                    n += 1
+                    begins_after = over.is_set()
+                    status = ask(node, "POST", "%s/w%d" % (mount, i), {"v": n}, token=auth["client_token"])[0]
+                    if status == 204:
+                        acknowledged[i] = n
+                        if begins_after:
+                            late.append((i, n))
+                    elif begins_after:
+                        refused[i] += 1
+            threads = [threading.Thread(target=write, args=(i,), daemon=True) for i in range(6)]
+            for thread in threads:
+                thread.start()
+            wait_for("20 writes of each", lambda: min(acknowledged) >= 20, 60)
+            take(mount, auth)
+            over.set()
+            seen = values(mount)
+            wait_for("5 refusals of each", lambda: min(refused) >= 5, 60)
+            done.set()
+            for thread in threads:
+                thread.join(60 * SLOW)
+            equal(late, [], "let through")
+            equal(values(mount), seen, "changed afterwards")
+            if what != "the mount is gone":
+                true(all(seen[i] >= acknowledged[i] for i in range(6)), "%s, acknowledged %s" % (seen, acknowledged))
+
+
 def any_node(t, cluster):
     """P-54: what a client does, each step on another node."""
     with t.check("any_node_any_request: a client's day, each request on another node"):
@@ -343,6 +413,7 @@ def main():
             cluster = world.cluster("n").up()
             health(t, cluster)
             any_node(t, cluster)
+            taken_away(t, cluster)
             sessions(t, cluster)
             at_most_once(t, cluster, 5 if opts.long else 2)
             errors_mean_nothing(t, cluster)
