@@ -91,6 +91,7 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         {"coffer_raft_commit_index", "commit index", false, raft->commit},
         {"coffer_raft_applied_index", "applied index", false, raft->applied},
         {"coffer_raft_last_index", "last log index", false, raft->last_index},
+        {"coffer_raft_first_index", "first log index that is kept", false, raft->first_index},
         {"coffer_raft_durable_flushed_index", "applied index of the state on disk", false,
          raft->flushed},
         {"coffer_raft_log_bytes", "bytes of log kept", false, raft->log_bytes},

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""snap_resume_midway (P-14): a follower that needs a snapshot sits behind a relay, which breaks the
+link about half way. What had arrived is not sent again; after a change of leader midway it is sent once
+more, and the follower never shows a mix."""
+import concurrent.futures
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from checks import Checks, equal, true  # noqa: E402
+from cluster import World, arguments, wait_for  # noqa: E402
+from relay import Relay  # noqa: E402
+
+MIB = 1 << 20
+STATE = 48 * MIB  # well above the 8 MiB that a sender is ahead of its receiver
+PIECE = 96 << 10
+
+
+def fill(cluster):
+    """STATE bytes of secrets that do not compress; the leader may change while they come in."""
+    def put(i):
+        value = os.urandom(PIECE // 2).hex()
+
+        def done():
+            cluster.any().call("PUT", "plain/a-%d" % i, {"value": value}, timeout=20)
+            return True
+        wait_for("a write", done, 30)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, range(STATE // PIECE)))
+
+
+def gauge(node, name):
+    return {g["Name"]: g["Value"] for g in node.read("sys/metrics")["Gauges"]}[name]
+
+
+def overtaken(cluster, lost):
+    """While `lost` is down the log goes on until it cannot help any more (trailing_logs is 20)."""
+    cluster.caught_up(lost)
+    last = cluster.active().applied() + 10
+    lost.stop()
+    others = [n for n in cluster.nodes if n is not lost]
+
+    def are_ahead():
+        for i in range(25):
+            others[0].call("PUT", "plain/last", {"value": "%d" % i})
+        return all(gauge(n, "coffer_raft_first_index") > last for n in others)
+    wait_for("the logs of the others to be cut", are_ahead, 60, 0.3)
+
+
+def half(lost, relay):
+    """Starts the follower; the relay breaks the link in the middle of its snapshot."""
+    mark = len(lost.log())
+    before = relay.sent
+    relay.cut_after(STATE // 2)
+    lost.start(wait=False)
+    wait_for("the link to break", lambda: relay.is_cut, 60)
+    text = lost.log()[mark:]
+    true("receiving a snapshot" in text, "no snapshot under way: " + text[-500:])
+    true("is installed" not in text, "the snapshot was there already")
+    return mark, before
+
+
+def installed(lost, mark):
+    wait_for("the snapshot", lambda: "is installed" in lost.log()[mark:], 120)
+
+
+def same_data(cluster, lost, keys):
+    """Every tenth secret and the last write, as the active node has them."""
+    cluster.caught_up(lost)
+    for key in keys:
+        equal(lost.read("plain/" + key)["data"], cluster.active().read("plain/" + key)["data"], key)
+
+
+def midway(t, world):
+    cluster = world.cluster("re", nodes=3, storage_extra=["trailing_logs = 20", 'snapshot_interval = "1s"'])
+    relays = {}
+    for node in cluster.nodes:  # whoever follows in the end
+        relays[node] = Relay(world.ports.take(), node.cluster_port)
+        node.cluster_addr = "https://127.0.0.1:%d" % relays[node].port
+    cluster.up(kv=False)
+    cluster.active().write("sys/mounts/plain", {"type": "kv"})
+    fill(cluster)
+    keys = ["a-%d" % i for i in range(0, STATE // PIECE, 10)] + ["last"]
+
+    with t.check("snap_resume_midway: after the break only the rest is sent"):
+        lost = cluster.standbys()[0]
+        relay = relays[lost]
+        overtaken(cluster, lost)
+        cuts = relay.cuts
+        mark, before = half(lost, relay)
+        first = relay.sent - before
+        relay.open()
+        installed(lost, mark)
+        second = relay.sent - before - first
+        t.note("%.1f MiB before the break, %.1f MiB after it" % (first / MIB, second / MIB))
+        true(first >= STATE // 2, "only %d bytes before the break" % first)
+        # The rest, and at most once more what was on its way.
+        true(second < STATE * 3 // 4, "%d bytes after the break" % second)
+        equal(lost.log()[mark:].count("receiving a snapshot"), 1, "transfers begun")
+        same_data(cluster, lost, keys)
+        equal(relay.cuts, cuts + 1)
+
+    with t.check("snap_resume_midway: a new leader midway sends its own once, and the follower comes back"):
+        lost = cluster.standbys()[0]
+        relay = relays[lost]
+        overtaken(cluster, lost)
+        mark, before = half(lost, relay)
+        leader = cluster.active()
+        leader.write("sys/step-down")
+        other = cluster.active(other_than=leader)
+        true(other is not lost, "the follower without a log leads")
+        other.write("plain/last", {"value": "by the new leader"})
+        first = relay.sent - before
+        relay.open()
+        installed(lost, mark)
+        second = relay.sent - before - first
+        t.note("%.1f MiB from the old leader, %.1f MiB from the new one" % (first / MIB, second / MIB))
+        true(second < STATE * 3 // 2, "%d bytes from the new leader" % second)
+        same_data(cluster, lost, keys)
+        equal(lost.read("plain/last")["data"]["value"], "by the new leader")
+        equal(len(cluster.voters()), 3)
+    for one in relays.values():
+        one.close()
+
+
+def main():
+    t = Checks()
+    arguments(__doc__)
+    with World() as world:
+        t.on_failure = world.keep
+        with t.scenario("midway"):
+            midway(t, world)
+    sys.exit(t.finish())
+
+
+if __name__ == "__main__":
+    main()
