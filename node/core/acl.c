@@ -3,6 +3,7 @@
 
 #include "node/base/map.h"
 #include "node/base/memory.h"
+#include "node/core/mutant.h"
 #include "node/core/policy_int.h"
 
 /* ---- uniting rules of the same path (core-api.md section 6, merging) ---- */
@@ -10,7 +11,7 @@
 static struct json *joined_values(struct arena *arena, const struct json *a, const struct json *b)
 {
     struct json *joined = json_array_new(arena);
-    if (json_count(a) == 0 || json_count(b) == 0) {
+    if ((json_count(a) == 0 || json_count(b) == 0) && !ACL_MUTANT(ANY_SWALLOWED)) {
         return joined; /* any value: swallows the others */
     }
     for (size_t i = 0; i < json_count(a); i++) {
@@ -32,6 +33,16 @@ static struct parameter *find_parameter(struct parameters *in, struct cf_slice n
     return NULL;
 }
 
+void parameters_add(struct arena *arena, struct parameters *to, const struct parameter *one)
+{
+    struct parameter *known = ACL_MUTANT(NAMES_TWICE) ? NULL : find_parameter(to, one->name);
+    if (known != NULL) {
+        known->values = joined_values(arena, known->values, one->values);
+    } else {
+        to->list[to->count++] = *one;
+    }
+}
+
 static void unite_parameters(struct arena *arena, struct parameters *to,
                              const struct parameters *from)
 {
@@ -43,13 +54,7 @@ static void unite_parameters(struct arena *arena, struct parameters *to,
     const struct parameters *const both[] = {to, from};
     for (size_t k = 0; k < CF_LENGTH(both); k++) {
         for (size_t i = 0; i < both[k]->count; i++) {
-            const struct parameter *one = &both[k]->list[i];
-            struct parameter *known = find_parameter(&sum, one->name);
-            if (known != NULL) {
-                known->values = joined_values(arena, known->values, one->values);
-            } else {
-                sum.list[sum.count++] = *one;
-            }
+            parameters_add(arena, &sum, &both[k]->list[i]);
         }
     }
     *to = sum;
@@ -57,7 +62,7 @@ static void unite_parameters(struct arena *arena, struct parameters *to,
 
 static void unite_required(struct arena *arena, struct rule *to, const struct rule *from)
 {
-    if (from->required_count == 0) {
+    if (from->required_count == 0 || ACL_MUTANT(REQUIRED_ONCE)) {
         return;
     }
     size_t room = to->required_count + from->required_count;
@@ -72,7 +77,7 @@ static void unite_required(struct arena *arena, struct rule *to, const struct ru
 
 static int64_t smaller_given(int64_t a, int64_t b)
 {
-    return a == 0 || (b != 0 && b < a) ? b : a;
+    return a == 0 || (b != 0 && (b < a) != ACL_MUTANT(WRAP_LARGER)) ? b : a;
 }
 
 static void make_denied(struct rule *rule)
@@ -85,11 +90,15 @@ static void make_denied(struct rule *rule)
 
 static void unite(struct arena *arena, struct rule *to, const struct rule *from)
 {
-    if (((to->capabilities | from->capabilities) & CAPABILITY_DENY) != 0) {
+    if (ACL_MUTANT(FIRST_RULE_ALONE)) {
+        return;
+    }
+    if (((to->capabilities | from->capabilities) & CAPABILITY_DENY) != 0 && !ACL_MUTANT(DENY_UNITES)) {
         make_denied(to);
         return;
     }
     to->capabilities |= from->capabilities;
+    to->capabilities &= ACL_MUTANT(DENY_UNITES) ? ~(unsigned)CAPABILITY_DENY : ~0u;
     unite_parameters(arena, &to->allowed, &from->allowed);
     unite_parameters(arena, &to->denied, &from->denied);
     unite_required(arena, to, from);
@@ -163,6 +172,12 @@ static void add_rule(struct acl *acl, struct cf_map *known, const struct rule *r
             return;
         }
         rule_classify(added);
+        if (added->plus_count != rule->plus_count && !ACL_MUTANT(VALUES_MAKE_PLUS)) {
+            return; /* a value that ends in a slash made a wildcard of an ordinary '+' beside it */
+        }
+    }
+    if (ACL_MUTANT(DENY_PASSES) && added->capabilities != CAPABILITY_DENY) {
+        added->capabilities &= ~(unsigned)CAPABILITY_DENY;
     }
     if ((added->capabilities & CAPABILITY_DENY) != 0) {
         make_denied(added);
@@ -237,9 +252,9 @@ static unsigned capability_of(enum operation operation)
     case OPERATION_LIST:
         return CAPABILITY_LIST;
     case OPERATION_SCAN:
-        return CAPABILITY_SCAN;
+        return ACL_MUTANT(SCAN_IS_LIST) ? CAPABILITY_LIST : CAPABILITY_SCAN;
     case OPERATION_CREATE:
-        return CAPABILITY_CREATE;
+        return ACL_MUTANT(CREATE_IS_UPDATE) ? CAPABILITY_UPDATE : CAPABILITY_CREATE;
     case OPERATION_UPDATE:
         return CAPABILITY_UPDATE;
     case OPERATION_PATCH:
@@ -256,7 +271,7 @@ static unsigned capability_of(enum operation operation)
 static bool wrapping_fits(const struct rule *rule, int64_t wrap_ttl_s)
 {
     int64_t least = rule->min_wrapping_ttl_s, most = rule->max_wrapping_ttl_s;
-    if (least == 0 && most == 0) {
+    if ((least == 0 && most == 0) || (ACL_MUTANT(WRAP_UNASKED) && wrap_ttl_s == 0)) {
         return true;
     }
     /* Uniting may leave bounds that nothing fits between. */
@@ -274,12 +289,12 @@ bool acl_allows(const struct acl *acl, const struct acl_request *request)
     unsigned needed = capability_of(operation);
     if (rule == NULL || needed == 0 || (rule->capabilities & CAPABILITY_DENY) != 0 ||
         (rule->capabilities & needed) == 0 ||
-        (request->needs_sudo && (rule->capabilities & CAPABILITY_SUDO) == 0) ||
+        (request->needs_sudo && !ACL_MUTANT(SUDO_UNASKED) && (rule->capabilities & CAPABILITY_SUDO) == 0) ||
         !wrapping_fits(rule, request->wrap_ttl_s)) {
         return false;
     }
     bool writes = operation == OPERATION_CREATE || operation == OPERATION_UPDATE ||
-                  operation == OPERATION_PATCH;
+                  (operation == OPERATION_PATCH && !ACL_MUTANT(PATCH_UNCHECKED));
     return !writes || rule_accepts_body(rule, request->body);
 }
 

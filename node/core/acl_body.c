@@ -4,11 +4,15 @@
  * text and text as numbers, so a denied value must not pass in another spelling.
  */
 #include "node/base/memory.h"
+#include "node/core/mutant.h"
 #include "node/core/policy_int.h"
 
 static bool scalar(const struct json *value, struct cf_slice *ret)
 {
     bool boolean;
+    if (ACL_MUTANT(NUMBERS_ARE_TYPED)) {
+        return json_string(value, ret);
+    }
     if (json_bool(value, &boolean)) {
         *ret = boolean ? CF_SLICE("true") : CF_SLICE("false");
         return true;
@@ -19,7 +23,7 @@ static bool scalar(const struct json *value, struct cf_slice *ret)
 /* '*' at the beginning, at the end or at both stands for any text. */
 static bool glob_matches(struct cf_slice glob, struct cf_slice text)
 {
-    bool any_before = glob.size != 0 && glob.data[0] == '*';
+    bool any_before = glob.size != 0 && glob.data[0] == '*' && !ACL_MUTANT(GLOB_END_ALONE);
     bool any_after = glob.size != 0 && glob.data[glob.size - 1] == '*';
     struct cf_slice core = cf_slice_from(glob, any_before ? 1 : 0);
     if (any_after && core.size != 0) {
@@ -64,7 +68,8 @@ static bool value_denied(const struct json *values, const struct json *value)
     if (value_in(values, value)) {
         return true;
     }
-    for (size_t i = 0; json_is(value, JSON_ARRAY) && i < json_count(value); i++) {
+    for (size_t i = 0; json_is(value, JSON_ARRAY) && i < json_count(value) && !ACL_MUTANT(DENIED_ITEMS_PASS);
+         i++) {
         if (value_in(values, json_item(value, i))) {
             return true;
         }
@@ -79,7 +84,7 @@ static bool same_name(struct cf_slice low, struct cf_slice key)
     }
     for (size_t i = 0; i < low.size; i++) {
         uint8_t byte = key.data[i];
-        byte = byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte - 'A' + 'a') : byte;
+        byte = byte >= 'A' && byte <= 'Z' && !ACL_MUTANT(NAMES_HAVE_CASE) ? (uint8_t)(byte - 'A' + 'a') : byte;
         if (byte != low.data[i]) {
             return false;
         }
@@ -129,15 +134,17 @@ bool rule_accepts_body(const struct rule *rule, const struct json *body)
     if (!json_is(body, JSON_OBJECT)) {
         return rule->required_count == 0;
     }
-    for (size_t i = 0; i < rule->required_count; i++) {
+    for (size_t i = 0; i < rule->required_count && !ACL_MUTANT(REQUIRED_UNASKED); i++) {
         if (!has_key(body, rule->required[i])) {
             return false;
         }
     }
-    if (json_count(body) != 0 && parameter_of(&rule->denied, CF_SLICE("*")) != NULL) {
+    if (json_count(body) != 0 && parameter_of(&rule->denied, CF_SLICE("*")) != NULL &&
+        !ACL_MUTANT(DENIED_STAR_PASSES)) {
         return false;
     }
-    bool others_allowed = parameter_of(&rule->allowed, CF_SLICE("*")) != NULL;
+    bool others_allowed =
+        parameter_of(&rule->allowed, CF_SLICE("*")) != NULL && !ACL_MUTANT(ALLOWED_STAR_FALLS);
     for (size_t i = 0; i < json_count(body); i++) {
         if (!accepts_member(rule, &body->members[i], others_allowed)) {
             return false;

@@ -7,13 +7,15 @@
  * a few parents visit the candidates in the order in which they decide.
  */
 #include "node/base/map.h"
+#include "node/core/mutant.h"
 #include "node/core/policy_int.h"
 
 /* A '+' that is a whole segment. */
 static bool is_plus(struct cf_slice path, size_t at)
 {
-    return path.data[at] == '+' && (at == 0 || path.data[at - 1] == '/') &&
-           (at + 1 == path.size || path.data[at + 1] == '/');
+    return path.data[at] == '+' && (ACL_MUTANT(PLUS_ANYWHERE) ||
+                                    ((at == 0 || path.data[at - 1] == '/') &&
+                                     (at + 1 == path.size || path.data[at + 1] == '/')));
 }
 
 void rule_classify(struct rule *rule)
@@ -39,10 +41,10 @@ bool rule_matches(const struct rule *rule, struct cf_slice path)
     for (size_t i = 0; i < end; i++) {
         if (is_plus(pattern, i)) {
             size_t begin = at;
-            while (at < path.size && path.data[at] != '/') {
+            while (at < path.size && (path.data[at] != '/' || (ACL_MUTANT(PLUS_MANY) && i + 1 == end))) {
                 at++;
             }
-            if (at == begin) {
+            if (at == begin && !ACL_MUTANT(PLUS_EMPTY)) {
                 return false;
             }
         } else if (at < path.size && path.data[at] == pattern.data[i]) {
@@ -60,15 +62,15 @@ int rule_compare(const struct rule *a, const struct rule *b)
         return a->head_size > b->head_size ? -1 : 1;
     }
     if (a->is_prefix != b->is_prefix) {
-        return a->is_prefix ? 1 : -1;
+        return a->is_prefix != ACL_MUTANT(STAR_FIRST) ? 1 : -1;
     }
     if (a->plus_count != b->plus_count) {
-        return a->plus_count < b->plus_count ? -1 : 1;
+        return (a->plus_count < b->plus_count) != ACL_MUTANT(PLUSES_FIRST) ? -1 : 1;
     }
     if (a->path.size != b->path.size) {
-        return a->path.size > b->path.size ? -1 : 1;
+        return (a->path.size > b->path.size) != ACL_MUTANT(SHORT_FIRST) ? -1 : 1;
     }
-    return cf_slice_cmp(b->path, a->path);
+    return ACL_MUTANT(LOW_FIRST) ? cf_slice_cmp(a->path, b->path) : cf_slice_cmp(b->path, a->path);
 }
 
 /* The last head that is not greater than the path; -1: none. */
@@ -89,10 +91,11 @@ static ptrdiff_t last_head(const struct acl *acl, struct cf_slice path)
 const struct rule *acl_find(const struct acl *acl, struct cf_slice path, bool lists)
 {
     const struct rule *exact = cf_map_get(acl->exact, path);
+    lists = (lists || ACL_MUTANT(READ_DROPS_SLASH)) && !ACL_MUTANT(LIST_NEEDS_SLASH);
     if (exact == NULL && lists && path.size != 0 && path.data[path.size - 1] == '/') {
         exact = cf_map_get(acl->exact, cf_slice_first(path, path.size - 1));
     }
-    if (exact != NULL) {
+    if (exact != NULL && !ACL_MUTANT(EXACT_LAST)) {
         return exact;
     }
     for (ptrdiff_t i = last_head(acl, path); i >= 0; i = acl->heads[i].parent) {
@@ -102,8 +105,11 @@ const struct rule *acl_find(const struct acl *acl, struct cf_slice path, bool li
                 return head->rules[k];
             }
         }
+        if (ACL_MUTANT(HEADS_ALONE)) {
+            break;
+        }
     }
-    return NULL;
+    return exact;
 }
 
 /* Whether some path that begins with `prefix` fits the rule. */

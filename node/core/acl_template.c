@@ -1,5 +1,6 @@
 /* node/core/acl_template.c: {{identity...}} in the paths of rules. */
 #include "node/base/memory.h"
+#include "node/core/mutant.h"
 #include "node/core/policy_int.h"
 
 /* The text at a dotted path below the object. Keys may hold dots themselves (names of groups,
@@ -38,8 +39,11 @@ static struct cf_slice trimmed(struct cf_slice text)
  * not bring wildcards of its own. */
 static bool is_plain(struct cf_slice value)
 {
+    if (ACL_MUTANT(VALUES_BRING_STARS)) {
+        return value.size != 0;
+    }
     if (value.size == 0 || cf_slice_find(value, '*') < value.size) {
-        return false;
+        return value.size == 0 && ACL_MUTANT(EMPTY_VALUES);
     }
     while (value.size != 0) {
         size_t end = cf_slice_find(value, '/');

@@ -507,13 +507,15 @@ static cf_status prepare(struct run *run, bool *hand_on)
         CF_TRY(token_spend_use(rq, rq->caller, err));
         run->mark = txn_mark(rq->txn);
     }
-    if (rq->mount == NULL) {
+    if (rq->mount != NULL) {
+        txn_note_read(rq->txn, rq->mount->entry_hash);
+    }
+    CF_TRY(step_operation(rq, err));
+    CF_TRY(step_policy(rq, &run->acl, err));
+    if (rq->mount == NULL) { /* behind the policy: who may not look is not told what is mounted */
         return cf_fail(err, CF_NOT_FOUND, "no handler for route \"%.*s\". route entry not found.",
                        CF_SHOW(rq->path));
     }
-    txn_note_read(rq->txn, rq->mount->entry_hash);
-    CF_TRY(step_operation(rq, err));
-    CF_TRY(step_policy(rq, &run->acl, err));
     CF_TRY(step_handler(rq, err));
     *hand_on = belongs_to_active(run);
     return CF_OK;

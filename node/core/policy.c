@@ -164,7 +164,8 @@ static cf_status read_parameters(struct reading *r, const struct hcl_item *item,
             for (size_t v = 0; v < hcl_count(&one->value); v++) {
                 json_array_add(arena, values, to_json(arena, hcl_at(&one->value, v)));
             }
-            ret->list[ret->count++] = (struct parameter){lowered(arena, one->key), values};
+            /* "a" and "A" are one name: a value that either denies must not pass for the other. */
+            parameters_add(arena, ret, &(struct parameter){lowered(arena, one->key), values});
         }
     }
     return CF_OK;

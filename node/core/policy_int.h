@@ -61,6 +61,8 @@ struct acl {
     size_t head_count;
 };
 
+/* Adds what is said about one name to what was said before; the list has room. */
+void parameters_add(struct arena *arena, struct parameters *to, const struct parameter *one);
 void rule_classify(struct rule *rule);
 /* Whether the rule's path fits; for exact rules: is the path. */
 bool rule_matches(const struct rule *rule, struct cf_slice path);

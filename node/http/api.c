@@ -14,6 +14,7 @@
 #include "node/format/encode.h"
 #include "node/format/url.h"
 #include "node/http/parser.h"
+#include "node/http/path.h"
 
 #define API_PREFIX CF_SLICE("/v1/")
 #define TOKEN_SIZE_MAX ((size_t)4096)
@@ -203,30 +204,12 @@ static void read_token(struct http_exchange *x, struct request *rq)
     }
 }
 
-/* The header's namespace goes in front of the path: "ns1/secret/a" without the header is the same. */
 static void read_namespace(struct http_exchange *x, struct request *rq)
 {
     struct cf_slice ns;
-    if (!http_header(x, CF_SLICE("X-Vault-Namespace"), &ns)) {
-        return;
+    if (http_header(x, CF_SLICE("X-Vault-Namespace"), &ns)) {
+        rq->path = http_path_in(rq->arena, ns, rq->path, &rq->ns_header_size);
     }
-    while (ns.size != 0 && ns.data[0] == '/') {
-        ns = cf_slice_from(ns, 1);
-    }
-    while (ns.size != 0 && ns.data[ns.size - 1] == '/') {
-        ns.size--;
-    }
-    if (ns.size == 0 || cf_slice_is(ns, "root")) {
-        return;
-    }
-    char *path = arena_alloc_raw(rq->arena, ns.size + 1 + rq->path.size);
-    memcpy(path, ns.data, ns.size);
-    path[ns.size] = '/';
-    if (rq->path.size != 0) {
-        memcpy(path + ns.size + 1, rq->path.data, rq->path.size);
-    }
-    rq->path = cf_slice_of(path, ns.size + 1 + rq->path.size);
-    rq->ns_header_size = ns.size + 1;
 }
 
 /* How reads may be answered: X-Vault-Index, what to do when this node has not got there, stale reads. */

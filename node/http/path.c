@@ -106,3 +106,27 @@ cf_status http_path_parse(struct arena *arena, struct cf_slice sent, struct http
     *ret = path;
     return CF_OK;
 }
+
+struct cf_slice http_path_in(struct arena *arena, struct cf_slice header, struct cf_slice path,
+                             size_t *ret_namespace)
+{
+    struct cf_slice ns = header;
+    while (ns.size != 0 && ns.data[0] == '/') {
+        ns = cf_slice_from(ns, 1);
+    }
+    while (ns.size != 0 && ns.data[ns.size - 1] == '/') {
+        ns.size--;
+    }
+    *ret_namespace = 0;
+    if (ns.size == 0 || cf_slice_is(ns, "root")) {
+        return path;
+    }
+    char *whole = arena_alloc_raw(arena, ns.size + 1 + path.size);
+    memcpy(whole, ns.data, ns.size);
+    whole[ns.size] = '/';
+    if (path.size != 0) {
+        memcpy(whole + ns.size + 1, path.data, path.size);
+    }
+    *ret_namespace = ns.size + 1;
+    return cf_slice_of(whole, ns.size + 1 + path.size);
+}

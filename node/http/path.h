@@ -32,4 +32,11 @@ struct http_path {
 CF_CHECKED cf_status http_path_parse(struct arena *arena, struct cf_slice sent,
                                      struct http_path *ret, struct cf_error *err);
 
+/* `path` (below "/v1/") in the namespace that the header X-Vault-Namespace names: both as one path, so that
+ * "ns1/secret/a" without the header is the same. Slashes around the header's value do not count; "" and
+ * "root" are the root namespace. *ret_namespace: how much of the result came from the header, with its slash;
+ * the caller refuses what is no namespace as a whole, so the value needs no check here. */
+struct cf_slice http_path_in(struct arena *arena, struct cf_slice header, struct cf_slice path,
+                             size_t *ret_namespace);
+
 #endif
