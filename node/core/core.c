@@ -111,6 +111,13 @@ const struct engine_ops *const *core_engines(const struct core *core)
     return core->engines;
 }
 
+cf_status core_check_move(struct request *rq, struct cf_slice from, struct cf_slice to,
+                          struct cf_error *err)
+{
+    const struct core_host *host = &rq->core->host;
+    return host->check_move != NULL ? host->check_move(rq, from, to, err) : CF_OK;
+}
+
 void *core_host_context(const struct core *core)
 {
     return core->host.context;

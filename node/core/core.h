@@ -37,6 +37,9 @@ struct core_host {
     void (*forward)(void *context, struct request *rq, bool to_primary);
     /* Performance secondaries: which index of the primary's log this node's state has reached. May be NULL. */
     uint64_t (*replicated)(void *context);
+    /* May a mount of the request's namespace move from one path to the other? NULL: it may. */
+    cf_status (*check_move)(struct request *rq, struct cf_slice from, struct cf_slice to,
+                            struct cf_error *err);
 };
 
 /* A session waits so long for a node that lags. */
@@ -83,6 +86,9 @@ struct core_flight {
 void core_flights(struct core *core, void (*each)(void *context, const struct core_flight *flight),
                   void *context);
 
+/* The host's check_move. */
+CF_CHECKED cf_status core_check_move(struct request *rq, struct cf_slice from, struct cf_slice to,
+                                     struct cf_error *err);
 /* What the host's context is, for handlers of host routes. */
 void *core_host_context(const struct core *core);
 

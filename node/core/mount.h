@@ -38,6 +38,8 @@ struct mount_table {
     _Atomic unsigned references;
 };
 
+/* Of each namespace: written with every change of its mount table in that class. */
+#define MOUNT_TABLE_GUARD AREA_CONFIG "mount-table"
 #define MOUNT_READ_CONSISTENCY "read_consistency"
 /* Tuned with read_consistency=stale: its reads are answered from what a node has. */
 bool mount_reads_stale(const struct mount *mount);

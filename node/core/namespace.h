@@ -15,6 +15,8 @@
 #include "node/core/mount.h"
 #include "node/core/txn.h"
 
+/* In root, class replicated: written with every change of the table. */
+#define NAMESPACE_TABLE_GUARD AREA_CONFIG "namespaces"
 #define NAMESPACE_ID_SIZE ((size_t)6)
 
 struct namespace {

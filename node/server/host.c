@@ -22,6 +22,7 @@
 #include "node/server/raft_routes.h"
 #include "node/server/rekey.h"
 #include "node/server/replication/enable.h"
+#include "node/server/replication/filter_routes.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"
 #include "node/server/rotation.h"
@@ -278,6 +279,16 @@ const struct route host_routes[] = {
      .help = "Makes this performance secondary follow another primary."},
     {.pattern = "replication/performance/secondary/disable", .write = repl_secondary_disable,
      .flags = ROUTE_ANY_ROLE, .help = "Ends performance replication on this secondary."},
+    {.pattern = "replication/performance/primary/paths-filter/:id", .read = filter_route_read,
+     .write = filter_route_write, .del = filter_route_delete, .fields = filter_route_fields,
+     .help = "What goes to a performance secondary, by mounts and namespaces."},
+    {.pattern = "replication/performance/primary/dynamic-filter/:id", .read = filter_route_dynamic,
+     .help = "What its paths filter holds back from a performance secondary."},
+    {.pattern = "replication/performance/secondary/dynamic-filter/:id",
+     .read = filter_route_dynamic_here, .help = "What is known here of what is held back."},
+    {.pattern = "replication/performance/primary/mount-filter/:id", .read = filter_route_former,
+     .write = filter_route_former, .del = filter_route_former,
+     .help = "Replaced by paths-filter."},
     {.pattern = "replication/status", .read = replication_status,
      .flags = ROUTE_HOST | ROUTE_OPEN | ROUTE_ACTIVE | ROUTE_ANY_ROLE,
      .help = "Both kinds of replication of this cluster."},

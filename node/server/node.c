@@ -29,6 +29,7 @@
 #include "node/server/rekey.h"
 #include "node/server/renewal.h"
 #include "node/server/replication.h"
+#include "node/server/replication/filter.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/auto.h"
 #include "node/server/status.h"
@@ -368,7 +369,8 @@ static cf_status start(struct node *node, struct cf_error *err)
         .context = node,
         .routes = host_routes,
         .forward = cluster_forward,
-        .replicated = node_replication_reached};
+        .replicated = node_replication_reached,
+        .check_move = filter_check_move};
     node->core = core_new(&core, registry_engines, &the_proposer, &host);
     core_set_keyring_loader(node->core, seal_load_keyring, node);
     CF_TRY(node_audit_start(node, err));

@@ -8,7 +8,6 @@
 #include "node/core/sys/sys_int.h"
 
 #define MOUNT_PATH_MAX 512
-#define GUARD_NAME AREA_CONFIG "mount-table"
 
 static const char unsupported[] = "1 error occurred:\n\t* unsupported operation\n\n";
 
@@ -84,7 +83,7 @@ cf_status mount_table_guard(struct request *rq, uint8_t class, struct cf_error *
 {
     static const uint8_t classes[] = {CLASS_REPLICATED, CLASS_CLUSTER};
     for (size_t i = 0; i < CF_LENGTH(classes); i++) {
-        struct key key = {classes[i], rq->ns, CF_SLICE(GUARD_NAME)};
+        struct key key = {classes[i], rq->ns, CF_SLICE(MOUNT_TABLE_GUARD)};
         struct cf_slice value;
         cf_status status = txn_get(rq->txn, key, &value, err);
         if (status != CF_OK && status != CF_NOT_FOUND) {

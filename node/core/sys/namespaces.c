@@ -7,7 +7,6 @@
 #include "node/core/token.h"
 #include "node/crypto/hash.h"
 
-#define GUARD_NAME AREA_CONFIG "namespaces"
 #define NAME_MAX_SIZE ((size_t)128)
 #define PATH_MAX_SIZE ((size_t)1024)
 #define METADATA_MAX ((size_t)64)
@@ -83,7 +82,7 @@ static struct cf_slice path_below(struct request *rq, struct cf_slice name)
 static cf_status take_guard(struct request *rq, bool takes_number, uint32_t *ret_number,
                             struct cf_error *err)
 {
-    struct key key = {CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(GUARD_NAME)};
+    struct key key = {CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(NAMESPACE_TABLE_GUARD)};
     struct json *record = json_object_new(rq->arena);
     struct cf_slice bytes;
     int64_t next = 1;

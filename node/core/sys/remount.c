@@ -1,6 +1,7 @@
 /* node/core/sys/remount.c: moving a mount. Data, uuid and accessor stay: only the entry's path
  * changes, in one write set, so the migration is over when it is answered. */
 #include "node/base/memory.h"
+#include "node/core/core.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/sys/sys_int.h"
 
@@ -92,6 +93,9 @@ cf_status sys_remount(struct request *rq, struct cf_error *err)
     struct mount *to = arena_new_object(rq->arena, struct mount);
     struct cf_slice path;
     CF_TRY(find_paths(rq, &from, &path, err));
+    if (!from->is_local) {
+        CF_TRY(core_check_move(rq, from->path, path, err));
+    }
     txn_note_read(rq->txn, from->entry_hash);
     *to = *from;
     to->path = path;

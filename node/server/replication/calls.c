@@ -319,6 +319,7 @@ void node_replication_forward(struct node *node, struct request *rq)
 
 struct serving {
     struct node_replication *replication;
+    char id[REPL_ID_SIZE]; /* of the secondary */
     struct repl_reply *reply;
     struct request rq;
     struct token_entry caller;
@@ -419,10 +420,23 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     return CF_OK;
 }
 
+/* What does not go to that secondary is not there for its clients, also where its own state lags. */
+static bool is_hidden(struct serving *serving)
+{
+    struct view *view = core_view(serving->replication->node->core);
+    bool hidden = view != NULL && view->keyring != NULL && view->namespaces != NULL &&
+                  filter_hides(view, cf_slice_str(serving->id), serving->rq.path);
+    view_unref(view);
+    if (hidden) {
+        cf_ignore(request_absent(&serving->rq.error), "this is the answer");
+    }
+    return hidden;
+}
+
 static void submit(void *arg)
 {
     struct serving *serving = arg;
-    if (!once_admits(serving->replication->node, &serving->rq)) {
+    if (!once_admits(serving->replication->node, &serving->rq) || is_hidden(serving)) {
         served(&serving->rq);
         return;
     }
@@ -434,7 +448,6 @@ void calls_serve(void *ctx, enum repl_kind kind, const char *id, struct cf_slice
 {
     struct node_replication *replication = ctx;
     struct cf_error err = {0};
-    (void)id;
     if (kind != REPL_PERFORMANCE || replication->role != ROLE_ALONE_OR_PRIMARY) {
         cf_fail(&err, CF_INVALID, "cluster is not a performance primary");
         repl_reply_fail(to, &err);
@@ -450,6 +463,7 @@ void calls_serve(void *ctx, enum repl_kind kind, const char *id, struct cf_slice
     struct serving *serving = cf_new(struct serving);
     serving->replication = replication;
     serving->reply = to;
+    (void)snprintf(serving->id, sizeof(serving->id), "%s", id);
     serving->rq.arena = arena_new(8192);
     serving->rq.random = core_random();
     serving->rq.post = on_worker;

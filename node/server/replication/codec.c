@@ -11,8 +11,8 @@ bool codec_ships(enum repl_kind kind, uint8_t class)
 
 /* ---- batches ---- */
 
-static struct op *ops_for(struct codec_batch *batch, const struct op *ops, size_t count,
-                          size_t *ret_count)
+static const struct op *ops_for(struct codec_batch *batch, uint64_t index, const struct op *ops,
+                                size_t count, size_t *ret_count)
 {
     struct op *kept = arena_alloc_raw(batch->arena, count * sizeof(*kept));
     *ret_count = 0;
@@ -21,7 +21,7 @@ static struct op *ops_for(struct codec_batch *batch, const struct op *ops, size_
             kept[(*ret_count)++] = ops[i];
         }
     }
-    return kept;
+    return filter_ops(batch->filter, batch->arena, index, kept, ret_count);
 }
 
 static void add_entry(struct codec_batch *batch, const struct source_entry *entry)
@@ -44,7 +44,7 @@ static void add_ops(struct codec_batch *batch, uint64_t term, uint64_t index, in
                     const struct op *ops, size_t count)
 {
     struct source_entry entry = {.term = term, .index = index, .stamp_ns = stamp_ns};
-    entry.ops = ops_for(batch, ops, count, &entry.op_count);
+    entry.ops = ops_for(batch, index, ops, count, &entry.op_count);
     if (entry.op_count != 0) {
         add_entry(batch, &entry);
     }
@@ -214,8 +214,9 @@ static void add_page_op(struct paging *paging, struct arena *arena, struct key k
 }
 
 /* One class from the stored key `from` on; false when the page is full before its end. */
-static cf_status page_class(const struct view *view, uint8_t class, struct cf_slice from,
-                            size_t max_bytes, struct paging *paging, struct arena *arena,
+static cf_status page_class(const struct view *view, uint8_t class, const struct filter *filter,
+                            struct cf_slice from, size_t max_bytes,
+                            struct paging *paging, struct arena *arena,
                             bool *is_full, struct cf_error *err)
 {
     uint8_t lower[5] = {class}, upper[5] = {class};
@@ -230,24 +231,33 @@ static cf_status page_class(const struct view *view, uint8_t class, struct cf_sl
     CF_OWNED(kv_iterator) iterator =
         kv_iterator_new((struct kv_view){view->db, view->snapshot}, view->state, range);
     *is_full = false;
-    for (kv_seek_first(iterator); kv_valid(iterator); kv_next(iterator)) {
+    kv_seek_first(iterator);
+    while (kv_valid(iterator)) {
         struct key key;
         uint32_t ignored;
         struct cf_slice value = kv_bytes(iterator);
         if (!key_decode(kv_key(iterator), &key, &ignored) || value.size < VALUE_HEADER_SIZE) {
             return cf_fail(err, CF_CORRUPT, "internal error");
         }
+        if (!filter_passes(filter, key)) {
+            CF_BUF(behind) = {0};
+            filter_skip(filter, key, generation, &behind);
+            kv_seek(iterator, cf_buf_slice(&behind));
+            continue;
+        }
         add_page_op(paging, arena, key, cf_slice_from(value, VALUE_HEADER_SIZE));
         if (paging->bytes >= max_bytes) {
             *is_full = true;
             return CF_OK;
         }
+        kv_next(iterator);
     }
     return kv_iterator_check(iterator, err);
 }
 
-cf_status codec_page(const struct view *view, enum repl_kind kind, struct cf_slice cursor,
-                     size_t max_bytes, struct cf_buf *page, struct cf_buf *next, uint64_t *keys,
+cf_status codec_page(const struct view *view, enum repl_kind kind, const struct filter *filter,
+                     struct cf_slice cursor, size_t max_bytes,
+                     struct cf_buf *page, struct cf_buf *next, uint64_t *keys,
                      bool *done, struct cf_error *err)
 {
     CF_OWNED(arena) arena = arena_new(max_bytes / 4);
@@ -265,7 +275,7 @@ cf_status codec_page(const struct view *view, enum repl_kind kind, struct cf_sli
         if (cursor.size != 0 && cursor.data[0] != class) {
             continue; /* that class is behind us */
         }
-        CF_TRY(page_class(view, class, cursor, max_bytes, &paging, arena, &is_full, err));
+        CF_TRY(page_class(view, class, filter, cursor, max_bytes, &paging, arena, &is_full, err));
         cursor = CF_SLICE_EMPTY;
         if (is_full) {
             /* The next page begins right behind the last key. */

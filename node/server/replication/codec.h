@@ -5,6 +5,7 @@
 #include "node/core/command.h"
 #include "node/core/view.h"
 #include "node/core/window.h"
+#include "node/server/replication/filter.h"
 #include "replication/core/position.h"
 
 /* Does this class go to a secondary of that kind? Class own never does. */
@@ -14,6 +15,7 @@ bool codec_ships(enum repl_kind kind, uint8_t class);
 struct codec_batch {
     struct arena *arena;
     enum repl_kind kind;
+    struct filter_pass *filter; /* of whom it is for; NULL: none */
     struct source_entry *entries;
     size_t count, room, op_count;
 };
@@ -37,11 +39,13 @@ CF_CHECKED cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, c
                                    size_t own_count, struct arena *arena, struct cf_buf *to,
                                    struct window_claim **claim, struct cf_error *err);
 
-/* The page of a snapshot at `cursor` (empty: the first): a STAGE command without its generation. A page
+/* The page of a snapshot at `cursor` (empty: the first), of what the filter (NULL: none) lets through: a STAGE command
+ * without its generation. A page
  * ends with the first key that reaches max_bytes: at least one, unless there is none left. CF_INVALID for
  * a cursor that no page gave. */
-CF_CHECKED cf_status codec_page(const struct view *view, enum repl_kind kind, struct cf_slice cursor,
-                                size_t max_bytes, struct cf_buf *page, struct cf_buf *next,
+CF_CHECKED cf_status codec_page(const struct view *view, enum repl_kind kind,
+                                const struct filter *filter, struct cf_slice cursor, size_t max_bytes,
+                                struct cf_buf *page, struct cf_buf *next,
                                 uint64_t *keys, bool *done, struct cf_error *err);
 /* A page as a log entry of that generation. */
 CF_CHECKED cf_status codec_stage(enum repl_kind kind, struct cf_slice page, uint32_t generation,

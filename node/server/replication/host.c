@@ -359,7 +359,8 @@ static bool host_position_known(void *ctx, enum repl_kind kind, const char *id,
 {
     struct node_replication *replication = ctx;
     uint64_t start, above;
-    if (find_start(replication, position, &start, &above, NULL) != CF_OK) {
+    if (find_start(replication, position, &start, &above, NULL) != CF_OK ||
+        !repl_filter_streams(replication, kind, id, start)) {
         return false;
     }
     activate(replication, kind, id);
@@ -416,24 +417,34 @@ static cf_status host_read_batch(void *ctx, enum repl_kind kind, const char *id,
 {
     struct node_replication *replication = ctx;
     struct raft_log_run run;
-    uint64_t start, above;
-    (void)id;
+    struct filter_pass pass = {0};
+    uint64_t start, above, seen;
     CF_TRY(find_start(replication, from, &start, &above, err));
     ret->to = *from;
     ret->entries = 0;
     ret->keyring_version = keyring_version(replication);
     CF_TRY(raft_driver_log_read(raft_of(replication), start, max_bytes, &run, err));
-    if (run.count == 0) {
-        raft_log_run_done(&run);
-        return CF_OK;
+    struct filter *filter = NULL;
+    cf_status status = repl_filter_of(replication, kind, id, &filter, &seen, err);
+    if (status == CF_OK && !filter_can_stream(filter, start)) {
+        status = cf_fail(err, CF_NOT_FOUND, "the paths filter lets more through than it did there");
     }
+    /* A filter knows nothing of what is newer than its view. */
+    bool is_newer = run.count != 0 && run.entries[run.count - 1]->index > seen;
+    if (status != CF_OK || run.count == 0 || is_newer) {
+        raft_log_run_done(&run);
+        return status;
+    }
+    pass.filter = filter;
     CF_OWNED(arena) arena = arena_new(64 * 1024);
-    struct codec_batch batch = {.arena = arena, .kind = kind};
+    struct codec_batch batch = {
+        .arena = arena, .kind = kind, .filter = filter != NULL ? &pass : NULL};
     ret->to.epoch = repl_lineage_current(&replication->lineage);
-    cf_status status = add_run(&batch, &run, above, ret, err);
+    status = add_run(&batch, &run, above, ret, err);
     if (status == CF_OK) {
         status = codec_encode(&batch, &ret->bytes, err);
     }
+    filter_pass_done(&pass);
     raft_log_run_done(&run);
     return status;
 }
@@ -456,8 +467,9 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
     struct node_replication *replication = ctx;
     struct repl_open_snapshot *place = find_snapshot(replication, 0);
     struct view *view = core_view(replication->node->core);
-    (void)id;
+    struct filter *filter = NULL;
     if (place == NULL || view == NULL || view->keyring == NULL ||
+        repl_filter_of(replication, kind, id, &filter, NULL, err) != CF_OK ||
         !repl_own_position(replication, view->index, &ret->position)) {
         view_unref(view);
         return cf_fail(err, CF_BUSY, "no copy can be served now: try again");
@@ -467,7 +479,7 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
     uint8_t from[1] = {kind == REPL_DR ? CLASS_CLUSTER : CLASS_REPLICATED};
     uint8_t to[1] = {CLASS_REPLICATED + 1};
     ret->bytes = kv_approximate_size(view->state, cf_slice_of(from, 1), cf_slice_of(to, 1));
-    *place = (struct repl_open_snapshot){ret->id, view};
+    *place = (struct repl_open_snapshot){ret->id, view, filter != NULL ? filter_ref(filter) : NULL};
     return CF_OK;
 }
 
@@ -478,10 +490,10 @@ static cf_status host_snapshot_read(void *ctx, enum repl_kind kind, uint64_t id,
 {
     struct node_replication *replication = ctx;
     struct repl_open_snapshot *snapshot = id != 0 ? find_snapshot(replication, id) : NULL;
-    if (snapshot == NULL) {
+    if (snapshot == NULL || !repl_filter_stands(replication, snapshot->filter)) {
         return cf_fail(err, CF_NOT_FOUND, "that copy is gone");
     }
-    return codec_page(snapshot->view, kind, cursor, max_bytes, page, next, keys, done, err);
+    return codec_page(snapshot->view, kind, snapshot->filter, cursor, max_bytes, page, next, keys, done, err);
 }
 
 static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
@@ -490,6 +502,7 @@ static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
     struct repl_open_snapshot *snapshot = id != 0 ? find_snapshot(replication, id) : NULL;
     (void)kind;
     if (snapshot != NULL) {
+        filter_unref(snapshot->filter);
         view_unref(snapshot->view);
         *snapshot = (struct repl_open_snapshot){0};
     }
@@ -498,6 +511,7 @@ static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
 void repl_snapshots_close(struct node_replication *replication)
 {
     for (size_t i = 0; i < REPL_SNAPSHOTS_MAX; i++) {
+        filter_unref(replication->snapshots[i].filter);
         view_unref(replication->snapshots[i].view);
         replication->snapshots[i] = (struct repl_open_snapshot){0};
     }

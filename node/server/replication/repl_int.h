@@ -5,6 +5,7 @@
 #include "node/format/encode.h"
 #include "node/server/node.h"
 #include "node/server/replication.h"
+#include "node/server/replication/filter.h"
 #include "node/server/replication/reader.h"
 #include "node/server/replication/set.h"
 #include "replication/driver/driver.h"
@@ -34,6 +35,7 @@ struct repl_side {
 struct repl_open_snapshot {
     uint64_t id;
     struct view *view;
+    struct filter *filter; /* NULL: of a DR secondary */
 };
 
 struct node_replication {
@@ -53,6 +55,7 @@ struct node_replication {
     _Atomic bool advance_posted, refresh_posted;
     _Atomic(const char *) modes[REPL_KIND_COUNT];
     struct root_cache *roots;
+    struct cf_map *filters; /* by id of the secondary, as last looked at */
 };
 
 struct root_cache;
@@ -62,6 +65,17 @@ struct repl_host repl_host_table(struct node_replication *replication);
 bool repl_own_position(struct node_replication *replication, uint64_t index,
                        struct repl_position *ret);
 void repl_snapshots_close(struct node_replication *replication);
+/* filter_host.c: the filter of a secondary by the newest view, NULL for the DR kind; borrowed until the next call.
+ * *ret_index (may be NULL): of that view. Main loop. */
+CF_CHECKED cf_status repl_filter_of(struct node_replication *replication, enum repl_kind kind,
+                                    const char *id, struct filter **ret, uint64_t *ret_index,
+                                    struct cf_error *err);
+/* Can a stream to that secondary begin with the entry at `start` of our log? */
+bool repl_filter_streams(struct node_replication *replication, enum repl_kind kind, const char *id,
+                         uint64_t start);
+/* Is the filter still the secondary's? */
+bool repl_filter_stands(struct node_replication *replication, const struct filter *filter);
+void repl_filters_free(struct node_replication *replication);
 /* calls.c */
 void calls_serve(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
                      uint64_t deadline_us, struct repl_reply *reply);

@@ -90,6 +90,7 @@ void node_replication_free(struct node_replication *replication)
     if (replication != NULL) {
         cf_buf_done(&replication->proof);
         root_cache_free(replication->roots);
+        repl_filters_free(replication);
         cf_free(replication);
     }
 }

@@ -3,6 +3,8 @@
 #include "repl_world.h"
 
 #include "node/base/memory.h"
+#include "node/server/replication/filter.h"
+#include "node/server/replication/filter_routes.h"
 #include "node/server/replication/routes.h"
 #include "node/server/rotation.h"
 #include "node/server/versions.h"
@@ -43,6 +45,12 @@ static const struct route routes[] = {
     {.pattern = "replication/performance/secondary/disable",
      .write = repl_secondary_disable,
      .flags = ROUTE_ANY_ROLE},
+    {.pattern = "replication/performance/primary/paths-filter/:id",
+     .read = filter_route_read,
+     .write = filter_route_write,
+     .del = filter_route_delete,
+     .fields = filter_route_fields},
+    {.pattern = "replication/performance/primary/dynamic-filter/:id", .read = filter_route_dynamic},
     {.pattern = "rotate/config",
      .read = rotation_read_config,
      .write = rotation_write_config,
@@ -58,7 +66,8 @@ void world_begin(void)
     world_node = cf_new(struct node);
     world_node->config = &config;
     (void)pthread_mutex_init(&world_node->seal_lock, NULL);
-    struct core_host host = {.context = world_node, .routes = routes};
+    struct core_host host = {
+        .context = world_node, .routes = routes, .check_move = filter_check_move};
     world = fixture_new_with(&host);
     world_node->core = fixture_core(world);
 }

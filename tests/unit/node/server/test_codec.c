@@ -287,7 +287,7 @@ static void walk_pages(const struct state *from, enum repl_kind kind, size_t max
         CF_BUF(entry) = {0};
         struct command command;
         uint64_t keys = 99;
-        ck_ok(codec_page(&from->view, kind, cf_buf_slice(&cursor), max_bytes, &page, &next, &keys,
+        ck_ok(codec_page(&from->view, kind, NULL, cf_buf_slice(&cursor), max_bytes, &page, &next, &keys,
                          &done, NULL));
         ck_ok(codec_stage(kind, cf_buf_slice(&page), 77, &entry, NULL));
         ck_ok(command_decode(arena_copy(arena, cf_buf_slice(&entry)), arena, &command, NULL));
@@ -396,7 +396,7 @@ static cf_status page_at(const struct state *from, enum repl_kind kind, struct k
     CF_BUF(next) = {0};
     bool done;
     key_encode(&cursor, key, generation);
-    return codec_page(&from->view, kind, cf_buf_slice(&cursor), 1 << 20, &page, &next, keys, &done,
+    return codec_page(&from->view, kind, NULL, cf_buf_slice(&cursor), 1 << 20, &page, &next, keys, &done,
                       NULL);
 }
 
