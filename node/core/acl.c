@@ -298,6 +298,14 @@ bool acl_allows(const struct acl *acl, const struct acl_request *request)
     return !writes || rule_accepts_body(rule, request->body);
 }
 
+bool acl_tells_creation(const struct acl *acl, struct cf_slice path)
+{
+    const unsigned both = CAPABILITY_CREATE | CAPABILITY_UPDATE;
+    const struct rule *rule = acl->is_root ? NULL : acl_find(acl, path, false);
+    return rule != NULL && (rule->capabilities & CAPABILITY_DENY) == 0 &&
+           (rule->capabilities & both) != 0 && (rule->capabilities & both) != both;
+}
+
 unsigned acl_capabilities(const struct acl *acl, struct cf_slice path)
 {
     const struct rule *rule = acl_find(acl, path, true);

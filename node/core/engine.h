@@ -49,7 +49,8 @@ struct route {
     unsigned flags;
     const struct field *fields; /* ends with FIELD_END; NULL: any parameter is fine */
     const char *help;
-    /* For create or update (only where the mount can tell): does the entry exist? NULL: update. */
+    /* For create or update (only where the mount can tell): does the entry exist? NULL: update. Asked
+     * only where a policy or an audit device tells the two apart: a handler finds out by itself. */
     cf_status (*exists)(struct request *rq, bool *ret, struct cf_error *err);
 };
 #define ROUTE_END                                                                                  \

@@ -510,8 +510,9 @@ static cf_status prepare(struct run *run, bool *hand_on)
     if (rq->mount != NULL) {
         txn_note_read(rq->txn, rq->mount->entry_hash);
     }
-    CF_TRY(step_operation(rq, err));
-    CF_TRY(step_policy(rq, &run->acl, err));
+    CF_TRY(step_acl(rq, &run->acl, err));
+    CF_TRY(step_operation(rq, run->acl, err));
+    CF_TRY(step_policy(rq, run->acl, err));
     if (rq->mount == NULL) { /* behind the policy: who may not look is not told what is mounted */
         return cf_fail(err, CF_NOT_FOUND, "no handler for route \"%.*s\". route entry not found.",
                        CF_SHOW(rq->path));

@@ -18,10 +18,15 @@ void step_route(struct request *rq);
 CF_CHECKED cf_status step_quota(struct request *rq, struct cf_error *err);
 /* Fills in rq->caller (NULL on open paths that got no good token). CF_DENIED. */
 CF_CHECKED cf_status step_authenticate(struct request *rq, struct cf_error *err);
-/* Create or update is the mount's to say. */
-CF_CHECKED cf_status step_operation(struct request *rq, struct cf_error *err);
-/* *acl holds a reference; the one it held before is let go. CF_DENIED. */
-CF_CHECKED cf_status step_policy(struct request *rq, struct acl **acl, struct cf_error *err);
+/* What the caller may do; NULL where that is not asked. *acl holds a reference; the one it held before
+ * is let go. CF_DENIED. */
+CF_CHECKED cf_status step_acl(struct request *rq, struct acl **acl, struct cf_error *err);
+/* Create or update is the mount's to say. Where it makes no difference, it is not asked: update. */
+CF_CHECKED cf_status step_operation(struct request *rq, const struct acl *acl,
+                                    struct cf_error *err);
+/* acl: from step_acl(). CF_DENIED. */
+CF_CHECKED cf_status step_policy(const struct request *rq, const struct acl *acl,
+                                 struct cf_error *err);
 /* CF_OK when there is a handler for the operation. */
 CF_CHECKED cf_status step_handler(const struct request *rq, struct cf_error *err);
 /* After a handler's success: warnings, the token of a login, response wrapping. */

@@ -60,6 +60,8 @@ struct acl_request {
 };
 /* Whether the request is allowed. For root everything is. */
 bool acl_allows(const struct acl *acl, const struct acl_request *request);
+/* Whether it makes a difference to acl_allows() if a write to the path creates or updates. */
+bool acl_tells_creation(const struct acl *acl, struct cf_slice path);
 /* Bits of enum capability on the path; CAPABILITY_DENY alone for nothing. Root: see acl_is_root. */
 unsigned acl_capabilities(const struct acl *acl, struct cf_slice path);
 /* Whether any rule that is not a pure deny touches the path or something below it (ui/mounts). */

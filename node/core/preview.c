@@ -17,8 +17,8 @@ bool core_would_allow(struct core *core, struct request *rq)
         }
         allowed = is_found && rq->mount != NULL && step_cluster(rq, &err) == CF_OK &&
                   step_open_namespace(rq, &err) == CF_OK &&
-                  step_authenticate(rq, &err) == CF_OK && step_policy(rq, &acl, &err) == CF_OK &&
-                  step_handler(rq, &err) == CF_OK;
+                  step_authenticate(rq, &err) == CF_OK && step_acl(rq, &acl, &err) == CF_OK &&
+                  step_policy(rq, acl, &err) == CF_OK && step_handler(rq, &err) == CF_OK;
         txn_release(rq->txn);
     }
     acl_unref(acl);

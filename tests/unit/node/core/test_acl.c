@@ -108,6 +108,29 @@ START_TEST(list_with_and_without_slash)
 }
 END_TEST
 
+/* Whether something is there need not be looked up where the answer would be the same. */
+START_TEST(who_tells_creation_from_change)
+{
+    struct acl *acl = one("path \"s/both\" { capabilities = [\"create\", \"update\"] }\n"
+                          "path \"s/new\" { capabilities = [\"create\", \"read\"] }\n"
+                          "path \"s/old\" { capabilities = [\"update\"] }\n"
+                          "path \"s/read\" { capabilities = [\"read\"] }\n"
+                          "path \"s/no\" { capabilities = [\"deny\"] }\n");
+    static const char *const all[] = {"s/both", "s/new", "s/old", "s/read", "s/no", "s/none"};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        ck_assert_int_eq(acl_tells_creation(acl, cf_slice_str(all[i])),
+                         allows(acl, OPERATION_CREATE, all[i]) !=
+                             allows(acl, OPERATION_UPDATE, all[i]));
+    }
+    ck_assert(acl_tells_creation(acl, CF_SLICE("s/new")));
+    ck_assert(acl_tells_creation(acl, CF_SLICE("s/old")));
+    acl_unref(acl);
+    ck_ok(acl_new(NULL, 0, true, NULL, &acl, &err));
+    ck_assert(!acl_tells_creation(acl, CF_SLICE("s/new")));
+    acl_unref(acl);
+}
+END_TEST
+
 START_TEST(sudo_and_help)
 {
     struct acl *acl = one("path \"sys/auth/a\" { capabilities = [\"update\"] }\n"
@@ -363,6 +386,7 @@ int main(void)
                                   plus_is_one_segment,
                                   a_wildcard_further_right_wins,
                                   list_with_and_without_slash,
+                                  who_tells_creation_from_change,
                                   sudo_and_help,
                                   wrapping_bounds,
                                   allowed_and_denied_parameters,

@@ -147,6 +147,37 @@ START_TEST(a_loser_waits_for_the_entry)
 }
 END_TEST
 
+/* ---- create or update ---- */
+
+/* A write that replaces whatever is there reads nothing of it, so nothing comes in between. */
+START_TEST(a_write_reads_only_what_decides)
+{
+    char token[64];
+    set_up();
+    ck_call(204, "POST", "sys/policies/acl/new",
+            "{\"policy\":\"path \\\"s/*\\\" { capabilities = [\\\"create\\\"] }\"}");
+    bench_token(b, "{\"policies\":[\"p\"],\"ttl\":\"1h\"}", token);
+    unsigned before = b->conflicts;
+    START_HELD(both, token, "POST", "s/one", "{\"x\":\"late\"}");
+    ck_call(204, "POST", "s/one", "{\"x\":\"early\"}");
+    bench_release(b, 0);
+    ck_ended(both, 204);
+    ck_assert_uint_eq(b->conflicts, before);
+    ck_assert_str_eq(secret("s/one", "data.x"), "late");
+
+    /* Who may only create may not replace what came first. */
+    bench_token(b, "{\"policies\":[\"new\"],\"ttl\":\"1h\"}", token);
+    START_HELD(create, token, "POST", "s/two", "{\"x\":\"late\"}");
+    ck_call(204, "POST", "s/two", "{\"x\":\"early\"}");
+    bench_release(b, 0);
+    ck_ended(create, 403);
+    ck_assert_uint_eq(b->conflicts, before + 1);
+    ck_assert_str_eq(secret("s/two", "data.x"), "early");
+    ck_as(token, 204, "POST", "s/three", "{\"x\":\"1\"}");
+    ck_as(token, 403, "POST", "s/three", "{\"x\":\"2\"}");
+}
+END_TEST
+
 /* ---- what is taken away is gone ---- */
 
 /* Holds a write of `token`, does the other request as root, and lets the write go on. */
@@ -763,6 +794,7 @@ int main(void)
                                   check_and_set,
                                   unrelated_requests_do_not_disturb,
                                   a_loser_waits_for_the_entry,
+                                  a_write_reads_only_what_decides,
                                   no_write_after_a_revocation,
                                   no_write_after_a_change_of_policy,
                                   no_write_after_an_unmount,
