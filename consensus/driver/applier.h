@@ -85,6 +85,14 @@ struct applier {
      * runs without any command (index alone moves on). */
     void (*applied)(void *context, uint64_t index, uint64_t term);
 
+    /* Whoever keeps a sum over the state while applying saves the driver a scan of all of it each time the
+     * nodes are compared. capture: applier, between two runs: the sum at exactly this index will be asked
+     * for; must be quick. sum: the digest's own thread, for the last index that was captured: what digest.c
+     * describes, over all keys past the reserved ones. Not CF_OK: the driver scans. Both or neither NULL. */
+    void (*capture)(void *context, uint64_t index);
+    cf_status (*sum)(void *context, uint64_t index, uint64_t *ret_sum, uint64_t *ret_records,
+                     struct cf_error *err);
+
     /* The state is this family from here on, at exactly (index, term); take a reference to keep it.
      * For RAFT_STATE_STARTED on the thread inside raft_driver_start, else on the applier. */
     void (*state_changed)(void *context, struct kv_family *state, uint64_t index, uint64_t term,

@@ -114,6 +114,7 @@ struct digest {
     struct raft_worker *worker;
     struct raft_job job;
     struct kv *kv;
+    const struct applier *applier;
     atomic_bool stop;
     bool result_ok;
     struct digest_sum result;

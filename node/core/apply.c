@@ -73,6 +73,10 @@ static void put_op(struct core *core, struct kv_batch *batch, const struct op *o
         break;
     }
     }
+    if (core->state.is_noting) {
+        touched_add(&core->state.next_touched,
+                    op->kind == OP_DELETE_PREFIX ? TOUCHED_PREFIX : TOUCHED_KEY, cf_buf_slice(&key));
+    }
     if (is_staged) {
         return;
     }
@@ -129,6 +133,7 @@ static void apply_switch(struct core *core, struct kv_batch *batch, const struct
     put_ops(core, batch, command->ops, command->op_count, index);
     cache_changed_all(core->cache, index);
     core->state.next_dirty = DIRTY_ALL;
+    core->state.next_touched.is_all = true;
 }
 
 cf_status core_apply(struct core *core, uint64_t index, struct cf_slice payload,
@@ -192,6 +197,11 @@ void core_applied(struct core *core, uint64_t index)
         stale_mounts_add(&core->state.stale, core->state.next_stale.ns[i]);
     }
     core->state.next_stale = (struct stale_mounts){0};
+    if (core->state.is_noting) {
+        touched_move(&core->state.touched, &core->state.next_touched);
+        atomic_store_explicit(&core->touched_bytes, core->state.touched.keys.size,
+                              memory_order_relaxed);
+    }
     core_publish(core);
     pthread_mutex_unlock(&core->state_lock);
     uint64_t timed = atomic_load_explicit(&core->timed_index, memory_order_relaxed);

@@ -65,6 +65,8 @@ void core_free(struct core *core)
     audit_table_unref(core->state.audit);
     settings_unref(core->state.settings);
     kv_family_unref(core->state.family);
+    touched_done(&core->state.touched);
+    touched_done(&core->state.next_touched);
     arena_free(core->state.scratch);
     cache_free(core->cache);
     audit_broker_free(core->audit);

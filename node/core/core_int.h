@@ -11,6 +11,7 @@
 #include "node/core/namespace.h"
 #include "node/core/settings.h"
 #include "node/core/stamp.h"
+#include "node/core/touched.h"
 #include "node/core/window.h"
 
 struct acl;
@@ -57,6 +58,8 @@ struct state {
     uint8_t salt[32];
     unsigned dirty; /* enum dirty */
     struct arena *scratch; /* of one apply */
+    bool is_noting; /* somebody keeps a sum over the state: touched.h */
+    struct touched touched, next_touched; /* next: of the batch that is being applied */
 };
 
 /* Reserved keys of the state family, beside the driver's "\0applied". */
@@ -137,6 +140,7 @@ struct core {
     struct expirer *expirer;
     _Atomic int role_now; /* enum cluster_role of the newest view, for the append */
     _Atomic uint64_t entries; /* log entries that requests made */
+    _Atomic size_t touched_bytes; /* of state.touched, as of the last batch */
 };
 
 /* publish.c: rebuilds what is dirty and makes a view of state.index. state_lock is held. */

@@ -317,6 +317,9 @@ cf_status core_state_changed(struct core *core, struct kv *db, struct kv_family 
         state->now = state->next;
         state->next_dirty = 0;
         state->dirty = DIRTY_ALL;
+        touched_done(&state->next_touched);
+        touched_done(&state->touched);
+        state->touched.is_all = true;
         cache_changed_all(core->cache, index);
         core_publish(core);
     }

@@ -30,6 +30,7 @@
 #include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/replication/filter.h"
+#include "node/server/replication/tree.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/auto.h"
 #include "node/server/status.h"
@@ -379,6 +380,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     node->snapshot_timer = auto_new(node);
     node->ceremony = ceremony_new();
     node->rekey = rekey_new();
+    node->tree = state_tree_new(node->core);
     node->replication = node_replication_new(node);
     CF_TRY(cluster_new(node, &node->cluster, err));
     CF_TRY(cluster_open(node, err));
@@ -426,6 +428,7 @@ static void destroy(struct node *node)
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
         tls_server_free(node->tls[i]);
     }
+    state_tree_free(node->tree);
     core_free(node->core);
     node_audit_free(node);
     auto_seal_free(node->auto_seal);

@@ -46,6 +46,7 @@ struct node {
     struct ceremony *ceremony;
     struct rekey *rekey; /* rekey.h */
     struct node_replication *replication;
+    struct state_tree *tree; /* replication/tree.h; any thread */
     struct node_audit *audit;    /* audit.h */
     struct init_operation *init; /* sys/init under way */
     struct ticker *_Atomic ticker; /* tick.h */

@@ -8,6 +8,7 @@
 #include "node/core/command.h"
 #include "node/server/cluster.h"
 #include "node/server/replication.h"
+#include "node/server/replication/tree.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/snapshot.h"
 #include "node/server/tick.h"
@@ -174,9 +175,23 @@ static void applied(void *context, uint64_t index, uint64_t term)
     (void)term;
     core_applied(node->core, index);
     node_replication_applied(node, index);
+    state_tree_nudge(node->tree);
     if (atomic_load_explicit(&node->wants_unseal, memory_order_relaxed)) {
         loop_post(node->loop, try_unseal, node);
     }
+}
+
+/* ---- the sum of the state, from the tree that is kept ---- */
+
+static void capture(void *context, uint64_t index)
+{
+    state_tree_capture(((struct node *)context)->tree, index);
+}
+
+static cf_status sum(void *context, uint64_t index, uint64_t *ret_sum, uint64_t *ret_records,
+                     struct cf_error *err)
+{
+    return state_tree_sum(((struct node *)context)->tree, index, ret_sum, ret_records, err);
 }
 
 static void state_changed(void *context, struct kv_family *state, uint64_t index, uint64_t term,
@@ -225,6 +240,8 @@ struct applier proposals_applier(struct node *node)
                             .level = level,
                             .apply = apply,
                             .applied = applied,
+                            .capture = capture,
+                            .sum = sum,
                             .state_changed = state_changed,
                             .role = role,
                             .became_leader = became_leader};

@@ -54,11 +54,8 @@ struct node_replication {
     _Atomic uint64_t advanced;
     _Atomic bool advance_posted, refresh_posted;
     _Atomic(const char *) modes[REPL_KIND_COUNT];
-    struct root_cache *roots;
     struct cf_map *filters; /* by id of the secondary, as last looked at */
 };
-
-struct root_cache;
 
 struct repl_host repl_host_table(struct node_replication *replication);
 /* host.c: position of an index of our own log. */

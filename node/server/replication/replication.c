@@ -13,7 +13,6 @@
 #include "node/crypto/x509.h"
 #include "node/server/cluster.h"
 #include "node/server/replication/repl_int.h"
-#include "node/server/replication/root.h"
 
 #define SERVER_LIFE_S ((int64_t)365 * 86400)
 
@@ -41,7 +40,6 @@ struct node_replication *node_replication_new(struct node *node)
 {
     struct node_replication *replication = cf_new(struct node_replication);
     replication->node = node;
-    replication->roots = root_cache_new();
     cf_list_init(&replication->waiting);
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         atomic_init(&replication->modes[i], "disabled");
@@ -89,7 +87,6 @@ void node_replication_free(struct node_replication *replication)
 {
     if (replication != NULL) {
         cf_buf_done(&replication->proof);
-        root_cache_free(replication->roots);
         repl_filters_free(replication);
         cf_free(replication);
     }

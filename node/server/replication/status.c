@@ -10,7 +10,7 @@
 #include "node/base/memory.h"
 #include "node/format/timefmt.h"
 #include "node/server/replication/repl_int.h"
-#include "node/server/replication/root.h"
+#include "node/server/replication/tree.h"
 #include "node/server/replication/routes.h"
 
 #define PEERS_MAX 64
@@ -272,7 +272,7 @@ static void describe_run(void *arg)
     core_host_done(rq, CF_OK);
 }
 
-/* On a worker: the hash reads all of the data. */
+/* On a worker: the tree may have to catch up. */
 static void hash_run(void *arg)
 {
     struct asking *asking = arg;
@@ -280,8 +280,8 @@ static void hash_run(void *arg)
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         bool asked = !asking->one || asking->kind == (enum repl_kind)i;
         if (asked && strcmp(atomic_load(&replication->modes[i]), "disabled") != 0) {
-            cf_ignore(root_of(replication->roots, asking->rq->view, (enum repl_kind)i,
-                              asking->roots[i], NULL) != CF_OK,
+            cf_ignore(state_tree_root(asking->node->tree, (enum repl_kind)i, asking->roots[i],
+                                      NULL) != CF_OK,
                       "shown as empty");
         }
     }

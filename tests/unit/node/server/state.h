@@ -4,6 +4,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/view.h"
+#include "node/server/replication/tree.h"
 #include "tests/lib/test.h"
 
 struct state {
@@ -64,6 +65,20 @@ static inline void state_delete(struct state *state, struct key key)
     kv_batch_delete(batch, state->view.state, cf_buf_slice(&stored));
     ck_ok(kv_commit(state->kv, batch, KV_NO_WAL, NULL));
     state_view(state);
+}
+
+/* The root of a kind, by reading everything. */
+static inline void state_root(const struct state *state, enum repl_kind kind,
+                              char ret[ROOT_TEXT_SIZE])
+{
+    struct repl_tree *tree = cf_new(struct repl_tree);
+    const struct view *view = &state->view;
+    struct state_moment moment = {
+        .db = view->db, .family = view->state, .snapshot = view->snapshot, .index = view->index};
+    memcpy(moment.generation, view->generation, sizeof(moment.generation));
+    ck_ok(state_tree_read(&moment, kind, tree, NULL));
+    tree_root_text(tree, ret);
+    cf_free(tree);
 }
 
 #define KEY(class, ns, name) ((struct key){(class), (ns), CF_SLICE(name)})

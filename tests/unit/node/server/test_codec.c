@@ -2,7 +2,6 @@
 #include "node/server/replication/codec.h"
 
 #include "node/base/memory.h"
-#include "node/server/replication/root.h"
 #include "state.h"
 
 #define OP(op, class, name, value)                                                                 \
@@ -328,12 +327,8 @@ static size_t ck_class(const struct walk *walk, size_t at, uint8_t class)
 static void ck_same_root(const struct state *a, const struct state *b, enum repl_kind kind)
 {
     char ra[ROOT_TEXT_SIZE], rb[ROOT_TEXT_SIZE];
-    struct root_cache *cache = root_cache_new();
-    ck_ok(root_of(cache, &a->view, kind, ra, NULL));
-    root_cache_free(cache);
-    cache = root_cache_new();
-    ck_ok(root_of(cache, &b->view, kind, rb, NULL));
-    root_cache_free(cache);
+    state_root(a, kind, ra);
+    state_root(b, kind, rb);
     ck_assert_str_eq(ra, rb);
 }
 

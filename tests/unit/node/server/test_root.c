@@ -1,6 +1,4 @@
 /* tests/unit/node/server/test_root.c: merkle_root is equal exactly when the shipped data is. */
-#include "node/server/replication/root.h"
-
 #include "state.h"
 
 struct roots {
@@ -10,13 +8,11 @@ struct roots {
 static struct roots roots_of(const struct state *state)
 {
     struct roots roots;
-    struct root_cache *cache = root_cache_new();
     for (enum repl_kind kind = 0; kind < REPL_KIND_COUNT; kind++) {
-        ck_ok(root_of(cache, &state->view, kind, roots.text[kind], NULL));
+        state_root(state, kind, roots.text[kind]);
         ck_assert_uint_eq(strlen(roots.text[kind]), ROOT_TEXT_SIZE - 1);
         ck_assert_uint_eq(strspn(roots.text[kind], "0123456789abcdef"), ROOT_TEXT_SIZE - 1);
     }
-    root_cache_free(cache);
     return roots;
 }
 
@@ -111,29 +107,4 @@ START_TEST(boundaries)
 }
 END_TEST
 
-START_TEST(kept_until_the_index_moves)
-{
-    struct state state;
-    char first[ROOT_TEXT_SIZE], second[ROOT_TEXT_SIZE];
-    struct root_cache *cache = root_cache_new();
-    state_begin(&state, 1, 1);
-    state_fill(&state);
-    ck_ok(root_of(cache, &state.view, REPL_DR, first, NULL));
-    uint64_t index = state.view.index;
-    state_put(&state, KEY(CLASS_CLUSTER, 0, "more"), CF_SLICE(""));
-    state.view.index = index; /* as if nothing had been applied: not scanned again */
-    ck_ok(root_of(cache, &state.view, REPL_DR, second, NULL));
-    ck_assert_str_eq(first, second);
-    ck_ok(root_of(cache, &state.view, REPL_PERFORMANCE, second,
-                  NULL)); /* the other kind is its own */
-    ck_assert_str_ne(first, second);
-    state.view.index++;
-    ck_ok(root_of(cache, &state.view, REPL_DR, second, NULL));
-    ck_assert_str_ne(first, second);
-    root_cache_free(cache);
-    state_end(&state);
-}
-END_TEST
-
-TEST_MAIN("node/server/replication/root", equal_data, differences, boundaries,
-          kept_until_the_index_moves)
+TEST_MAIN("node/server/replication/root", equal_data, differences, boundaries)
