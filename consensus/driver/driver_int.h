@@ -425,6 +425,8 @@ void status_clock(struct raft_driver *driver, uint64_t peer, int64_t wall_ns);
 void snap_send_start(struct raft_driver *driver, const struct raft_snap_send *want);
 void snap_send_frame(struct raft_driver *driver, const struct raft_frame *frame);
 void snap_send_tick(struct raft_driver *driver, uint64_t now_us);
+/* The link to the peer is lost, and what was on it. */
+void snap_send_broken(struct raft_driver *driver, uint64_t peer);
 void snap_send_drop_all(struct raft_driver *driver); /* leadership is over */
 /* Lowest index that a transfer needs the log from; UINT64_MAX. */
 uint64_t snap_send_floor(const struct raft_driver *driver);

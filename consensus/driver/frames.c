@@ -226,6 +226,7 @@ static void on_lost_peer(void *arg)
     struct raft_driver *driver = lost->driver;
     if (!driver->stopping) {
         raft_on_unreachable(driver->raft, loop_now_us(), lost->peer);
+        snap_send_broken(driver, lost->peer);
         driver_pump(driver);
     }
     cf_free(lost);

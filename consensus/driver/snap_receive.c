@@ -170,8 +170,9 @@ static void on_offer(struct raft_driver *driver, const struct raft_frame *frame)
     if (status == CF_OK && receive != NULL && receive->from == frame->msg.from &&
         receive->id == frame->snap.id) {
         receive->from_term = frame->msg.term;
-        if (receive->phase == RECEIVE_RECEIVING) {
-            answer(receive, RAFT_FRAME_SNAP_OFFER_R, CF_OK); /* go on from here */
+        /* Go on from here; but what waits for the disk need not come again, and the sender asks again. */
+        if (receive->phase == RECEIVE_RECEIVING && receive->queued == receive->written) {
+            answer(receive, RAFT_FRAME_SNAP_OFFER_R, CF_OK);
         }
         return;
     }

@@ -5,7 +5,7 @@
  * not answered is sent again from where the follower says it is.
  *
  *   OFFERED --accepted--> SENDING --all chunks answered--> DONE --follower switched--> gone
- *      ^----- silence: offered again, the follower says where to go on -----'
+ *      ^----- silence, or a lost link: offered again, the follower says where to go on -----'
  */
 #include <string.h>
 
@@ -35,6 +35,7 @@ struct snap_send {
     enum send_phase phase;
     bool reading, dead;      /* dead: freed when the job comes back */
     bool at_end;             /* no record is left */
+    bool broken;             /* chunks may be lost: nothing leaves until the follower says where it is */
     uint64_t made, answered; /* chunks that left, that the follower has */
     struct snap_sum *sums;   /* of each chunk */
     size_t sums_capacity;
@@ -172,7 +173,7 @@ static void make_chunk(struct raft_job *job)
 
 static void next_chunk(struct snap_send *send)
 {
-    bool wanted = send->phase == SEND_SENDING && !send->reading && !send->has_chunk &&
+    bool wanted = send->phase == SEND_SENDING && !send->broken && !send->reading && !send->has_chunk &&
                   (!send->at_end || send->resume) && send->made - send->answered < WINDOW_CHUNKS;
     if (!wanted || send->driver->stopping) {
         return;
@@ -207,7 +208,7 @@ static void apply_restart(struct snap_send *send)
 /* Sends the chunk that is ready; a full queue keeps it for the next tick. */
 static void push_chunk(struct snap_send *send, uint64_t now_us)
 {
-    if (send->reading || send->phase != SEND_SENDING) {
+    if (send->reading || send->broken || send->phase != SEND_SENDING) {
         return;
     }
     apply_restart(send);
@@ -314,6 +315,7 @@ static void on_offer_answer(struct snap_send *send, const struct raft_snap_field
         return; /* busy: the next offer may find it otherwise */
     }
     send->progress_us = loop_now_us();
+    send->broken = false;
     if (send->phase == SEND_OFFERED || snap->seq < send->made || send->has_chunk) {
         /* From where the follower is: behind the last key that it has. */
         send->restart = true;
@@ -381,6 +383,17 @@ static void observe_writes(struct raft_driver *driver)
     }
 }
 
+void snap_send_broken(struct raft_driver *driver, uint64_t peer)
+{
+    for (size_t i = 0; i < SNAP_SENDS_MAX; i++) {
+        struct snap_send *send = driver->sends[i];
+        if (send != NULL && send->peer == peer && send->phase == SEND_SENDING) {
+            send->broken = true;
+            send->last_sent_us = 0; /* offered with the next tick */
+        }
+    }
+}
+
 void snap_send_tick(struct raft_driver *driver, uint64_t now_us)
 {
     observe_writes(driver);
@@ -395,6 +408,10 @@ void snap_send_tick(struct raft_driver *driver, uint64_t now_us)
             end_send(send, true, false);
         } else if (send->phase == SEND_OFFERED && silent > RETRY_US) {
             send_offer(send, now_us);
+        } else if (send->broken) {
+            if (silent > RETRY_US) {
+                send_offer(send, now_us);
+            }
         } else if (send->phase == SEND_SENDING && send->has_chunk) {
             push_chunk(send, now_us);
         } else if (send->phase == SEND_SENDING && silent <= SILENCE_US) {
