@@ -181,3 +181,19 @@ cf_status token_has_sudo(struct request *rq, struct cf_slice path, bool *ret, st
     acl_unref(acl);
     return CF_OK;
 }
+
+cf_status token_allows(struct request *rq, const struct token_entry *entry, struct cf_slice path,
+                       enum operation operation, bool needs_sudo, bool *ret, struct cf_error *err)
+{
+    struct acl *acl;
+    *ret = false;
+    if (!request_policy_path(rq, entry, path, &path)) {
+        return CF_OK;
+    }
+    CF_TRY(authorize_acl(rq->txn, rq->arena, entry, &acl, err));
+    struct acl_request question = {
+        .path = path, .operation = operation, .body = rq->body, .needs_sudo = needs_sudo};
+    *ret = acl_allows(acl, &question);
+    acl_unref(acl);
+    return CF_OK;
+}

@@ -25,6 +25,8 @@ enum route_flags {
     ROUTE_DR_TOKEN = 1 << 10,
     /* Open to callers without a token where the listener says so: ceremonies of key holders, metrics. */
     ROUTE_CEREMONY = 1 << 11,
+    /* With ROUTE_ANY_ROLE: while a cluster is being filled or was superseded, but not on a DR secondary. */
+    ROUTE_NOT_DR = 1 << 12,
 };
 
 enum field_type { FIELD_STRING, FIELD_INT, FIELD_BOOL, FIELD_DURATION, FIELD_LIST, FIELD_MAP, FIELD_ANY };

@@ -31,7 +31,7 @@ cf_status step_cluster(struct request *rq, struct cf_error *err)
     case ROLE_PERFORMANCE_SECONDARY:
         return CF_OK;
     case ROLE_DR_SECONDARY:
-        if (may_pass || takes_dr_token(rq)) {
+        if (takes_dr_token(rq) || (may_pass && (rq->route->flags & ROUTE_NOT_DR) == 0)) {
             return CF_OK;
         }
         return cf_fail(err, CF_INVALID, "path disabled in replication DR secondary mode");

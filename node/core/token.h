@@ -61,6 +61,11 @@ bool token_is_in_reach(const struct request *rq, const struct token_entry *entry
 CF_CHECKED cf_status token_has_sudo(struct request *rq, struct cf_slice path, bool *ret,
                                     struct cf_error *err);
 
+/* Whether the policies of a token allow the operation on exactly that path, with sudo where it is asked for. */
+CF_CHECKED cf_status token_allows(struct request *rq, const struct token_entry *entry,
+                                  struct cf_slice path, enum operation operation, bool needs_sudo,
+                                  bool *ret, struct cf_error *err);
+
 /* What a new token is made of. id empty: drawn at random. */
 struct token_spec {
     struct cf_slice id;

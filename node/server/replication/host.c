@@ -188,6 +188,56 @@ static bool host_may_serve(void *ctx, enum repl_kind kind, char *redirect)
 
 /* ---- the registry ---- */
 
+struct secondary_note {
+    enum set_kind kind;
+    char id[REPL_ID_SIZE];
+};
+
+static cf_status write_active(struct request *rq, void *context, struct cf_error *err)
+{
+    struct secondary_note *note = context;
+    struct set_secondary secondary;
+    CF_TRY(set_read_secondary(rq, note->kind, cf_slice_str(note->id), &secondary, err));
+    if (cf_slice_is(secondary.state, "pending")) {
+        secondary.state = CF_SLICE("active");
+        secondary.key = CF_SLICE_EMPTY; /* nobody needs it from here any more */
+        set_write_secondary(rq, note->kind, &secondary);
+    }
+    return CF_OK;
+}
+
+static void noted(void *context, cf_status status, uint64_t index,
+                           const struct cf_error *err)
+{
+    (void)status; /* tried again with the next connection */
+    (void)index;
+    (void)err;
+    cf_free(context);
+}
+
+/* A sealed token has reached its owner: its time no longer matters. */
+static cf_status write_used(struct request *rq, void *context, struct cf_error *err)
+{
+    struct secondary_note *note = context;
+    struct set_secondary secondary;
+    CF_TRY(set_read_secondary(rq, note->kind, cf_slice_str(note->id), &secondary, err));
+    if (cf_slice_is(secondary.bound_to, SET_SEALED)) {
+        secondary.bound_to = CF_SLICE(SET_SEALED_USED);
+        set_write_secondary(rq, note->kind, &secondary);
+    }
+    return CF_OK;
+}
+
+static void note_secondary(struct node_replication *replication, enum repl_kind kind, const char *id,
+                           cf_status (*write)(struct request *, void *, struct cf_error *))
+{
+    struct secondary_note *note = cf_new(struct secondary_note);
+    note->kind = repl_set_kind(kind);
+    (void)snprintf(note->id, sizeof(note->id), "%s", id);
+    struct system_work work = {write, noted, note};
+    system_submit(replication->node->core, &work);
+}
+
 static cf_status host_authorise(void *ctx, enum repl_kind kind, const char *id,
                                 const uint8_t fingerprint[32], struct cf_error *err)
 {
@@ -196,6 +246,7 @@ static cf_status host_authorise(void *ctx, enum repl_kind kind, const char *id,
     struct set_secondary secondary;
     struct x509_info info;
     cf_status status = CF_UNAVAILABLE;
+    bool uses_sealed = false;
     if (!reader_begin(&reader, replication->node)) {
         status = cf_fail(err, CF_UNAVAILABLE, "this node is sealed");
     } else if (set_read_secondary(&reader.rq, repl_set_kind(kind), cf_slice_str(id), &secondary,
@@ -207,48 +258,26 @@ static cf_status host_authorise(void *ctx, enum repl_kind kind, const char *id,
                memcmp(info.fingerprint, fingerprint, sizeof(info.fingerprint)) != 0) {
         status = cf_fail(err, CF_DENIED, "the certificate of \"%s\" was replaced by a newer token",
                          id);
+    } else if (cf_slice_is(secondary.bound_to, SET_SEALED) &&
+               request_now_ns(&reader.rq) >= secondary.expires_ns) {
+        status = cf_fail(err, CF_DENIED, "the token of \"%s\" was not used in time: revoke it and make a "
+                                         "new one",
+                         id);
     } else {
         status = CF_OK;
+        uses_sealed = cf_slice_is(secondary.bound_to, SET_SEALED);
     }
     reader_end(&reader);
-    return status;
-}
-
-struct activation {
-    enum set_kind kind;
-    char id[REPL_ID_SIZE];
-};
-
-static cf_status write_active(struct request *rq, void *context, struct cf_error *err)
-{
-    struct activation *activation = context;
-    struct set_secondary secondary;
-    CF_TRY(set_read_secondary(rq, activation->kind, cf_slice_str(activation->id), &secondary, err));
-    if (cf_slice_is(secondary.state, "pending")) {
-        secondary.state = CF_SLICE("active");
-        secondary.key = CF_SLICE_EMPTY; /* nobody needs it from here any more */
-        set_write_secondary(rq, activation->kind, &secondary);
+    if (uses_sealed) {
+        note_secondary(replication, kind, id, write_used);
     }
-    return CF_OK;
-}
-
-static void active_written(void *context, cf_status status, uint64_t index,
-                           const struct cf_error *err)
-{
-    (void)status; /* tried again with the next connection */
-    (void)index;
-    (void)err;
-    cf_free(context);
+    return status;
 }
 
 /* Its copy is verified: the token is used up. */
 static void activate(struct node_replication *replication, enum repl_kind kind, const char *id)
 {
-    struct activation *activation = cf_new(struct activation);
-    activation->kind = repl_set_kind(kind);
-    (void)snprintf(activation->id, sizeof(activation->id), "%s", id);
-    struct system_work work = {write_active, active_written, activation};
-    system_submit(replication->node->core, &work);
+    note_secondary(replication, kind, id, write_active);
 }
 
 /* ---- positions ---- */

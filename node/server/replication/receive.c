@@ -428,6 +428,11 @@ static cf_status write_keyring(struct request *rq, void *context, struct cf_erro
         txn_put_plain(rq->txn, SEAL_KEY_KEYRING, cf_buf_slice(&wrapped));
     }
     txn_put(rq->txn, LINE_KEY, cf_slice_of(line.bytes, sizeof(line.bytes)));
+    struct cf_slice enrolled;
+    if (set_read_bytes(rq, set_enroll_key(repl_set_kind(work->kind)), &enrolled, NULL) == CF_OK) {
+        /* A primary was reached: the key that a token may have been sealed to has done its work. */
+        txn_delete(rq->txn, set_enroll_key(repl_set_kind(work->kind)));
+    }
     return CF_OK;
 }
 

@@ -77,6 +77,13 @@ struct key set_proof_key(void)
     return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "proof")};
 }
 
+struct key set_enroll_key(enum set_kind kind)
+{
+    return (struct key){CLASS_OWN, NAMESPACE_ROOT,
+                        kind == SET_PERFORMANCE ? CF_SLICE(AREA_REPL "enroll-performance")
+                                                : CF_SLICE(AREA_REPL "enroll-dr")};
+}
+
 struct key set_former_key(void)
 {
     return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "former")};
@@ -192,11 +199,33 @@ void set_write_secondary(struct request *rq, enum set_kind kind,
     write_record(rq, record_key(rq, kind, "secondary/", secondary->id), record);
 }
 
+void set_delete_secondary(struct request *rq, enum set_kind kind, struct cf_slice id)
+{
+    txn_delete(rq->txn, record_key(rq, kind, "secondary/", id));
+}
+
 cf_status set_list_secondaries(struct request *rq, enum set_kind kind, struct txn_names *ret,
                                struct cf_error *err)
 {
     return txn_scan(rq->txn, record_key(rq, kind, "secondary/", CF_SLICE_EMPTY), CF_SLICE_EMPTY, 0,
                     ret, err);
+}
+
+/* ---- what was given up ---- */
+
+void set_write_ended(struct request *rq, enum set_kind kind, const char *as)
+{
+    struct json *record = json_object_new(rq->arena);
+    json_set_text(rq->arena, record, "as", as);
+    write_record(rq, record_key(rq, kind, "ended", CF_SLICE_EMPTY), record);
+}
+
+bool set_has_ended(struct request *rq, enum set_kind kind, const char *as)
+{
+    struct json *record;
+    struct key key = record_key(rq, kind, "ended", CF_SLICE_EMPTY);
+    return read_record(rq, key, &record, NULL) == CF_OK &&
+           cf_slice_is(json_get_string(record, "as"), as);
 }
 
 /* ---- link ---- */
@@ -212,6 +241,7 @@ cf_status set_read_link(struct request *rq, enum set_kind kind, struct set_link 
                              .cert = json_get_string(record, "cert"),
                              .ca = json_get_string(record, "ca"),
                              .state = json_get_string(record, "state"),
+                             .jti = json_get_string(record, "jti"),
                              .address_count = json_count(addresses),
                              .started_ns = get_int(record, "started")};
     ret->addresses = arena_alloc(rq->arena, (ret->address_count + 1) * sizeof(struct cf_slice));
@@ -234,6 +264,7 @@ void set_write_link(struct request *rq, enum set_kind kind, const struct set_lin
     json_set_string(rq->arena, record, "cert", link->cert);
     json_set_string(rq->arena, record, "ca", link->ca);
     json_set_string(rq->arena, record, "state", link->state);
+    json_set_string(rq->arena, record, "jti", link->jti);
     json_set(rq->arena, record, "addresses", addresses);
     json_set_int(rq->arena, record, "started", link->started_ns);
     set_bytes(rq, record, "key", link->key);

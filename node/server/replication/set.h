@@ -23,6 +23,8 @@ struct set_primary {
 struct set_secondary {
     struct cf_slice id;
     struct cf_slice state; /* "pending", "active", "revoked" */
+    /* bound_to: the cluster that redeemed the token; SET_SEALED: the token was sealed to a public key and
+     * nobody came yet; SET_SEALED_USED: its owner did. */
     struct cf_slice jti, bound_to;
     struct cf_slice cert, key; /* the client pair; gone once it is active */
     int64_t created_ns, expires_ns;
@@ -32,11 +34,15 @@ struct set_link {
     struct cf_slice set_id, secondary_id, cert, ca;
     struct cf_slice key;     /* PKCS#8 DER */
     struct cf_slice box_key; /* X25519 private key: keyrings are sealed to it */
-    struct cf_slice state;   /* "bootstrapping", "secondary", "detached" */
+    struct cf_slice state;   /* "bootstrapping", "secondary", "detached", "promoted" */
+    struct cf_slice jti;     /* of the token that it came with: the same token again changes nothing */
     struct cf_slice *addresses;
     size_t address_count;
     int64_t started_ns;
 };
+
+#define SET_SEALED "(sealed)"
+#define SET_SEALED_USED "(sealed, used)"
 
 /* Each read: CF_NOT_FOUND when there is none. Memory is the request's arena. */
 CF_CHECKED cf_status set_read_primary(struct request *rq, enum set_kind kind,
@@ -48,6 +54,8 @@ CF_CHECKED cf_status set_read_secondary(struct request *rq, enum set_kind kind, 
                                         struct set_secondary *ret, struct cf_error *err);
 void set_write_secondary(struct request *rq, enum set_kind kind,
                          const struct set_secondary *secondary);
+/* Its entry goes. */
+void set_delete_secondary(struct request *rq, enum set_kind kind, struct cf_slice id);
 /* Ids of the registry. */
 CF_CHECKED cf_status set_list_secondaries(struct request *rq, enum set_kind kind,
                                           struct txn_names *ret, struct cf_error *err);
@@ -56,6 +64,11 @@ CF_CHECKED cf_status set_read_link(struct request *rq, enum set_kind kind, struc
                                    struct cf_error *err);
 void set_write_link(struct request *rq, enum set_kind kind, const struct set_link *link);
 void set_delete_link(struct request *rq, enum set_kind kind);
+
+/* That a role of the kind was given up here (false: that one is held again, or was never), so that the call
+ * that did it may be repeated. `as`: "primary" or "secondary". */
+void set_write_ended(struct request *rq, enum set_kind kind, const char *as);
+bool set_has_ended(struct request *rq, enum set_kind kind, const char *as);
 
 /* Role and line of this cluster (the record that views carry). */
 void set_write_role(struct request *rq, enum cluster_role role, const struct line_id *line);
@@ -73,6 +86,8 @@ struct key set_jwt_key(void);
 struct key set_proof_key(void);
 /* Addresses of the primary that this cluster followed before it was promoted (JSON list). */
 struct key set_former_key(void);
+/* The private half of what secondary/generate-public-key gave out, until a primary was reached with it. */
+struct key set_enroll_key(enum set_kind kind);
 /* Everything of a kind: definition, registry, link. */
 struct key set_prefix(enum set_kind kind);
 

@@ -3,9 +3,12 @@
 #include "repl_world.h"
 
 #include "node/base/memory.h"
+#include "node/server/replication/enable.h"
 #include "node/server/replication/filter.h"
 #include "node/server/replication/filter_routes.h"
+#include "node/server/replication/promote.h"
 #include "node/server/replication/routes.h"
+#include "node/server/replication/status.h"
 #include "node/server/rotation.h"
 #include "node/server/versions.h"
 
@@ -19,38 +22,19 @@ static cf_status run_current(struct request *rq, struct cf_error *err)
     return current(rq, err);
 }
 
-/* As in node/server/host.c. */
+/* As in node/server/host.c; a promotion asks no link, there is none. */
 static const struct route routes[] = {
     {.pattern = "test-run", .write = run_current, .flags = ROUTE_ANY_ROLE},
     {.pattern = "replication/dr/secondary/promote",
      .write = repl_secondary_promote,
      .flags = ROUTE_OPEN | ROUTE_ANY_ROLE},
-    {.pattern = "replication/dr/secondary/disable",
-     .write = repl_secondary_disable,
-     .flags = ROUTE_SUDO | ROUTE_ANY_ROLE | ROUTE_DR_TOKEN},
-    {.pattern = "replication/dr/secondary/operation-token/delete",
-     .write = repl_operation_token_delete,
-     .flags = ROUTE_OPEN | ROUTE_ANY_ROLE},
-    {.pattern = "replication/:kind/primary/redeem", .write = repl_redeem, .flags = ROUTE_OPEN},
-    {.pattern = "replication/:kind/primary/secondary-token",
-     .write = repl_secondary_token,
-     .flags = ROUTE_SUDO},
-    {.pattern = "replication/:kind/primary/enable", .write = repl_primary_enable},
-    {.pattern = "replication/:kind/primary/disable", .write = repl_primary_disable},
-    {.pattern = "replication/:kind/primary/demote", .write = repl_primary_demote},
-    {.pattern = "replication/:kind/primary/revoke-secondary", .write = repl_revoke_secondary},
     {.pattern = "replication/performance/secondary/promote",
      .write = repl_secondary_promote,
-     .flags = ROUTE_ANY_ROLE},
-    {.pattern = "replication/performance/secondary/disable",
-     .write = repl_secondary_disable,
-     .flags = ROUTE_ANY_ROLE},
-    {.pattern = "replication/performance/primary/paths-filter/:id",
-     .read = filter_route_read,
-     .write = filter_route_write,
-     .del = filter_route_delete,
-     .fields = filter_route_fields},
-    {.pattern = "replication/performance/primary/dynamic-filter/:id", .read = filter_route_dynamic},
+     .flags = ROUTE_ANY_ROLE | ROUTE_NOT_DR},
+    {.pattern = "replication/secondary/promote",
+     .write = repl_secondary_promote,
+     .flags = ROUTE_ANY_ROLE | ROUTE_NOT_DR},
+#include "node/server/replication/routes.def"
     {.pattern = "rotate/config",
      .read = rotation_read_config,
      .write = rotation_write_config,
