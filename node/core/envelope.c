@@ -115,7 +115,7 @@ static void write_wrap(struct json_out *out, const struct wrap_info *wrap)
     json_out_string(out, wrap->token);
     json_out_key(out, "ttl");
     json_out_int(out, wrap->ttl_s);
-    if (wrap->wrapped_accessor.size != 0) {
+    if (wrap->wrapped_accessor.size != 0 || wrap->is_activation) {
         json_out_key(out, "wrapped_accessor");
         json_out_string(out, wrap->wrapped_accessor);
     }

@@ -75,6 +75,7 @@ struct auth_result {
 struct wrap_info {
     struct cf_slice token, accessor, wrapped_accessor, creation_path;
     int64_t ttl_s, creation_ns;
+    bool is_activation; /* a secondary token: clients know it with an empty wrapped_accessor */
 };
 
 struct response {

@@ -15,6 +15,7 @@
 #include "node/base/memory.h"
 #include "node/core/system.h"
 #include "node/crypto/box.h"
+#include "node/crypto/hash.h"
 #include "node/format/encode.h"
 #include "node/server/node.h"
 #include "node/server/outgoing.h"
@@ -34,6 +35,7 @@ struct enabling {
     bool is_update; /* update-primary: the data stays and is compared */
     bool is_sealed; /* the token is the package */
     struct cf_slice token;
+    struct cf_slice token_id; /* its digest: what a link remembers of it */
     struct token_claims claims;
     struct outgoing_target target;
     struct dry_run dry;
@@ -84,7 +86,7 @@ static cf_status redeem(struct enabling *enabling, struct cf_error *err)
     CF_TRY(encode_base64_decode(&sealed, json_get_string(data, "package"), err));
     CF_TRY(package_open(rq->arena, secret_slice(private_key), cf_buf_slice(&sealed), &package, err));
     enabling->link = package.link;
-    enabling->link.jti = enabling->claims.jti;
+    enabling->link.token_id = enabling->token_id;
     enabling->link.box_key = arena_copy(rq->arena, secret_slice(private_key));
     return CF_OK;
 }
@@ -119,9 +121,9 @@ static cf_status open_sealed(struct enabling *enabling, struct cf_error *err)
                        CF_SHOW(package.link.secondary_id));
     }
     enabling->link = package.link;
+    enabling->link.token_id = enabling->token_id;
     enabling->link.box_key = arena_copy(rq->arena, private_key);
-    enabling->claims = (struct token_claims){.jti = package.jti,
-                                             .id = package.link.secondary_id,
+    enabling->claims = (struct token_claims){.id = package.link.secondary_id,
                                              .kind = package.kind,
                                              .expires_s = package.expires_ns / 1000000000};
     return CF_OK;
@@ -130,11 +132,11 @@ static cf_status open_sealed(struct enabling *enabling, struct cf_error *err)
 /* ---- the entry ---- */
 
 /* The call was made before, with this token, and has worked. */
-static bool is_here(struct request *rq, enum set_kind kind, struct cf_slice jti)
+static bool is_here(struct request *rq, enum set_kind kind, struct cf_slice token_id)
 {
     struct set_link link;
-    return set_read_link(rq, kind, &link, NULL) == CF_OK && link.jti.size != 0 &&
-           cf_slice_eq(link.jti, jti) && !cf_slice_is(link.state, "promoted") &&
+    return set_read_link(rq, kind, &link, NULL) == CF_OK && link.token_id.size != 0 &&
+           cf_slice_eq(link.token_id, token_id) && !cf_slice_is(link.state, "promoted") &&
            !cf_slice_is(link.state, "detached");
 }
 
@@ -173,7 +175,7 @@ static cf_status write_link(struct request *rq, void *context, struct cf_error *
     enum set_kind kind = enabling->kind;
     repl_act_for(rq, enabling->rq);
     link.started_ns = request_now_ns(rq);
-    if (is_here(rq, kind, link.jti)) {
+    if (is_here(rq, kind, link.token_id)) {
         return CF_OK;
     }
     if (enabling->is_update) {
@@ -338,11 +340,21 @@ static cf_status read_target(struct enabling *enabling, struct cf_error *err)
     return CF_OK;
 }
 
+static cf_status identify_token(struct enabling *enabling, struct cf_error *err)
+{
+    uint8_t digest[32];
+    CF_BUF(text) = {0};
+    CF_TRY(request_string(enabling->rq, "token", &enabling->token, err));
+    hash_sha256(enabling->token, digest);
+    encode_hex(&text, cf_slice_of(digest, sizeof(digest)));
+    enabling->token_id = arena_copy(enabling->rq->arena, cf_buf_slice(&text));
+    return CF_OK;
+}
+
 static cf_status read_token(struct enabling *enabling, struct cf_error *err)
 {
     struct request *rq = enabling->rq;
     enum set_kind kind = enabling->kind;
-    CF_TRY(request_string(rq, "token", &enabling->token, err));
     if (enabling->token.size == 0) {
         return cf_fail(err, CF_INVALID, "missing token: make one on the primary with "
                                         "sys/replication/%s/primary/secondary-token",
@@ -368,8 +380,8 @@ static cf_status begin(struct request *rq, enum set_kind kind, bool is_update, s
     enabling->kind = kind;
     enabling->is_update = is_update;
     CF_TRY(dry_run_begin(&enabling->dry, rq, err));
-    CF_TRY(read_token(enabling, err));
-    if (is_here(rq, kind, enabling->claims.jti)) {
+    CF_TRY(identify_token(enabling, err));
+    if (is_here(rq, kind, enabling->token_id)) {
         CF_TRY(repl_already(rq, "follows the primary of this token"));
         core_host_done(rq, CF_OK);
         return CF_OK;
@@ -377,6 +389,7 @@ static cf_status begin(struct request *rq, enum set_kind kind, bool is_update, s
     if (!is_update) {
         CF_TRY(check_free(rq, kind, err));
     }
+    CF_TRY(read_token(enabling, err));
     CF_TRY(read_target(enabling, err));
     if (enabling->dry.wanted) {
         core_work(rq->core, dry_on_worker, enabling);

@@ -47,7 +47,6 @@ cf_status package_seal(struct request *rq, enum set_kind kind, const struct set_
     json_set_text(rq->arena, package, "kind", set_names[kind]);
     json_set_string(rq->arena, package, "set_id", set->id);
     json_set_string(rq->arena, package, "id", secondary->id);
-    json_set_string(rq->arena, package, "jti", secondary->jti);
     json_set_int(rq->arena, package, "expires", secondary->expires_ns);
     json_set_string(rq->arena, package, "ca", set->ca);
     json_set_string(rq->arena, package, "cert", secondary->cert);
@@ -67,7 +66,6 @@ static cf_status read_link(struct arena *arena, const struct json *json, struct 
     const struct json *addresses = json_get(json, "addresses");
     *link = (struct set_link){.set_id = json_get_string(json, "set_id"),
                               .secondary_id = json_get_string(json, "id"),
-                              .jti = json_get_string(json, "jti"),
                               .ca = json_get_string(json, "ca"),
                               .cert = json_get_string(json, "cert")};
     CF_TRY(encode_base64_decode(&key, json_get_string(json, "key"), err));
@@ -91,7 +89,7 @@ cf_status package_open(struct arena *arena, struct cf_slice private_key, struct 
         return cf_fail(err, CF_INVALID, "the package was sealed to another key than this cluster's");
     }
     CF_TRY(json_parse(arena, cf_buf_slice(&opened), NULL, &json, err));
-    *ret = (struct package){.jti = json_get_string(json, "jti")};
+    *ret = (struct package){0};
     CF_TRY(read_link(arena, json, &ret->link, err));
     const struct set_link *link = &ret->link;
     cf_ignore(!json_int64(json_get(json, "expires"), &ret->expires_ns), "a primary of before: no end");

@@ -146,6 +146,7 @@ cf_status repl_secondary_token(struct request *rq, struct cf_error *err)
     wrap->creation_path = rq->path;
     wrap->creation_ns = now;
     wrap->ttl_s = ttl;
+    wrap->is_activation = true;
     rq->response.wrap = wrap;
     return CF_OK;
 }

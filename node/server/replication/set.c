@@ -241,7 +241,7 @@ cf_status set_read_link(struct request *rq, enum set_kind kind, struct set_link 
                              .cert = json_get_string(record, "cert"),
                              .ca = json_get_string(record, "ca"),
                              .state = json_get_string(record, "state"),
-                             .jti = json_get_string(record, "jti"),
+                             .token_id = json_get_string(record, "token_id"),
                              .address_count = json_count(addresses),
                              .started_ns = get_int(record, "started")};
     ret->addresses = arena_alloc(rq->arena, (ret->address_count + 1) * sizeof(struct cf_slice));
@@ -264,7 +264,7 @@ void set_write_link(struct request *rq, enum set_kind kind, const struct set_lin
     json_set_string(rq->arena, record, "cert", link->cert);
     json_set_string(rq->arena, record, "ca", link->ca);
     json_set_string(rq->arena, record, "state", link->state);
-    json_set_string(rq->arena, record, "jti", link->jti);
+    json_set_string(rq->arena, record, "token_id", link->token_id);
     json_set(rq->arena, record, "addresses", addresses);
     json_set_int(rq->arena, record, "started", link->started_ns);
     set_bytes(rq, record, "key", link->key);

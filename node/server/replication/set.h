@@ -35,7 +35,7 @@ struct set_link {
     struct cf_slice key;     /* PKCS#8 DER */
     struct cf_slice box_key; /* X25519 private key: keyrings are sealed to it */
     struct cf_slice state;   /* "bootstrapping", "secondary", "detached", "promoted" */
-    struct cf_slice jti;     /* of the token that it came with: the same token again changes nothing */
+    struct cf_slice token_id; /* digest of the token that it came with: the same one again changes nothing */
     struct cf_slice *addresses;
     size_t address_count;
     int64_t started_ns;
