@@ -187,12 +187,56 @@ def check(top):
             m = MACHINE.search(line)
             if m:
                 bad.append("%s:%d: a path of one machine: %s" % (path, n, m.group(0)))
+    more, worse = check_leaves(top, files)
+    checks, bad = checks + more, bad + worse
     for folder in sorted(folders):
         checks += 1
         # Small leaves (one engine, one method) may be told of in the README.md above.
         if not any(os.path.exists(os.path.join(top, d, "README.md"))
                    for d in (folder, os.path.dirname(folder)) if d and d not in ("node",)):
             bad.append("%s: no README.md" % folder)
+    return checks, bad
+
+
+# Adding an engine touches its folder and one line (node/README.md): the folder, the list, who names one of them
+# elsewhere. And the smallest shows how little that is.
+LISTS = {"node/engines": ("engines.def", "ENGINE"), "node/auth": ("auth.def", "AUTH"),
+         "node/audit": ("audit.def", "AUDIT")}
+SMALLEST_MAX = 150  # lines of the smallest secrets engine, all of its files of code
+
+
+def check_leaves(top, files):
+    checks, bad, sizes = 0, [], []
+    texts = {}
+    for path in files:
+        if path.startswith("node/") and path.endswith((".c", ".h", ".build")):
+            with open(os.path.join(top, path), errors="replace") as f:
+                texts[path] = f.read()
+    for group, (table, macro) in LISTS.items():
+        if not os.path.exists(os.path.join(top, group, table)):
+            continue
+        with open(os.path.join(top, group, table)) as f:
+            names = re.findall(r"^%s\((\w+)\)$" % macro, f.read(), re.M)
+        folders = {path[len(group) + 1:].split("/")[0] for path in files
+                   if path.startswith(group + "/") and path.count("/") > 2}
+        checks += 1
+        for name in sorted(folders.symmetric_difference(names)):
+            bad.append("%s: %s is in %s and not in the other" % (group, name, table if name in names else "the tree"))
+        for name in names:
+            own = "%s/%s/" % (group, name)
+            symbol = re.compile(r"\b%s_%s\b" % (macro.lower(), name))
+            checks += 1
+            for path, text in texts.items():
+                if not path.startswith(own) and (symbol.search(text) or '"%s' % own in text):
+                    bad.append("%s: names %s, which only its folder and %s may" % (path, own, table))
+            if group == "node/engines":
+                sizes.append((sum(text.count("\n") for path, text in texts.items()
+                                  if path.startswith(own) and path.endswith((".c", ".h"))), name))
+    if sizes:
+        checks += 1
+        if min(sizes)[0] >= SMALLEST_MAX:
+            bad.append("node/engines: the smallest, %s, has %d lines: below %d is what one can be"
+                       % (min(sizes)[1], min(sizes)[0], SMALLEST_MAX))
     return checks, bad
 
 
@@ -217,17 +261,24 @@ def self_test():
         ("word", "node/core/a.c", "/* TO" "DO later */\n", [], 1),
         ("path", "node/core/a.c", "/* see /wo" "rk/main/x */\n", [], 1),
         ("no readme", "tools/a.c", "int a;\n", [], 1),
+        ("unlisted engine", "node/engines/engines.def", "ENGINE(kv)\n",
+         ["node/engines/kv/kv.c", "node/engines/pki/pki.c"], 1),
+        ("engine named elsewhere", "node/core/a.c", '&engine_kv;\n',
+         ["node/engines/engines.def=ENGINE(kv)\n", "node/engines/kv/kv.c"], 1),
+        ("no small engine", "node/engines/kv/kv.c", "int a;\n" * 150,
+         ["node/engines/engines.def=ENGINE(kv)\n"], 1),
     ]
     passed = failed = 0
     for name, path, text, headers, want in cases:
         with tempfile.TemporaryDirectory() as top:
             for extra in headers + [path]:
+                extra, _, content = extra.partition("=")
                 full = os.path.join(top, extra)
                 os.makedirs(os.path.dirname(full), exist_ok=True)
                 if name != "no readme":
                     open(os.path.join(os.path.dirname(full), "README.md"), "w").close()
                 with open(full, "w") as f:
-                    f.write(text if extra == path else "")
+                    f.write(text if extra == path else content)
             _, bad = check(top)
         if len(bad) == want:
             passed += 1

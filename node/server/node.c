@@ -12,7 +12,9 @@
 #include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/core/sys/sys.h"
 #include "node/format/encode.h"
+#include "node/http/api.h"
 #include "node/http/parser.h"
 #include "node/server/audit.h"
 #include "node/server/auto_seal.h"
@@ -70,6 +72,29 @@ const char *node_cluster_name(const struct node *node)
 
 /* ---- routes that answer in every state ---- */
 
+/* ?help=1 on what is answered without the frame: what it is for, from the tables that the OpenAPI document has it
+ * from. */
+static bool answer_help(struct http_exchange *x, struct cf_slice path)
+{
+    const struct route *const tables[] = {sys_node_routes, host_routes};
+    struct cf_slice query = http_query(x);
+    if (http_method(x) != HTTP_GET || (!cf_slice_is(query, "help=1") && !cf_slice_is(query, "help=true"))) {
+        return false;
+    }
+    for (size_t i = 0; i < CF_LENGTH(tables); i++) {
+        for (const struct route *route = tables[i]; route->pattern != NULL; route++) {
+            bool is_ours = tables[i] == sys_node_routes || (route->flags & ROUTE_CEREMONY) != 0;
+            if (is_ours && cf_slice_is(cf_slice_from(path, strlen("sys/")), route->pattern)) {
+                struct json *body = json_object_new(http_arena(x));
+                json_set_text(http_arena(x), body, "help", route->help);
+                api_answer_json(x, 200, body);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static bool node_route(void *context, struct http_exchange *x, struct cf_slice path)
 {
     static const struct {
@@ -82,6 +107,9 @@ static bool node_route(void *context, struct http_exchange *x, struct cf_slice p
     };
     struct node *node = context;
     bool is_sys = cf_slice_starts(path, CF_SLICE("sys/"));
+    if (is_sys && answer_help(x, path)) {
+        return true;
+    }
     for (size_t i = 0; is_sys && i < CF_LENGTH(routes); i++) {
         if (cf_slice_is(path, routes[i].path)) {
             if (http_method(x) == HTTP_HEAD && routes[i].handle != status_handle_health) {

@@ -74,9 +74,21 @@ def single(t, world):
         suite_sys.initial(t, client)
         suite_sys.audit(t, client, world.dir)
         suite_sys.snapshots(t, client, world.dir)
+    with t.scenario("OpenAPI"):
+        openapi(t, client)
     suite.root_generation(t, client, cluster)
     with t.scenario("rekeying"):
         suite_sys.rekeying(t, client, cluster)
+
+
+def openapi(t, client):
+    """The document is one that tools take: looked at with the schema of OpenAPI 3.0 itself."""
+    from openapi_spec_validator import OpenAPIV30SpecValidator
+    with t.check("sys/internal/specs/openapi is a valid document"):
+        document = client.adapter.get("/v1/sys/internal/specs/openapi")
+        assert len(document["paths"]) > 150, len(document["paths"])
+        errors = [str(e)[:300] for e in OpenAPIV30SpecValidator(document).iter_errors()]
+        assert not errors, errors[:5]
 
 
 def three(t, world):

@@ -2,6 +2,7 @@
 """One node: set-up, restarts, kill -9, signals, and every way of starting it wrong."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -304,6 +305,33 @@ def listener(t, world):
     world.end(cluster)
 
 
+def helped(t, world):
+    """The OpenAPI document of a whole node, and help for every path in it."""
+    cluster = world.cluster("helped", nodes=1).up()
+    node = cluster.nodes[0]
+    node.write("sys/mounts/v1", {"type": "kv"})
+    node.write("sys/mounts/v2", {"type": "kv", "options": {"version": "2"}})
+    for method in ("approle", "cert", "userpass"):
+        node.write("sys/auth/" + method, {"type": method})
+    document = node.call("GET", "sys/internal/specs/openapi")
+    env = dict(os.environ, VAULT_ADDR=node.addr, VAULT_TOKEN=cluster.root, HOME=world.dir)
+    with t.check("the document has every mount and what the node itself answers"):
+        for path in ("/sys/health", "/sys/init", "/sys/rotate/root/init", "/sys/storage/raft/snapshot",
+                     "/v1/{path}", "/v2/data/{path}", "/auth/approle/login", "/identity/entity",
+                     "/cubbyhole/{path}", "/auth/token/create", "/sys/replication/status"):
+            true(path in document["paths"], path)
+        true(len(document["paths"]) > 250, len(document["paths"]))
+    with t.check("coffer path-help tells of every path"):
+        bare = []
+        for path in document["paths"]:
+            run = subprocess.run([binary(), "path-help", re.sub(r"\{\w+\}", "x", path[1:])], env=env,
+                                 capture_output=True, text=True)
+            if run.returncode != 0 or len(run.stdout.strip()) < 6:
+                bare.append((path, run.returncode, run.stdout, run.stderr))
+        equal(bare, [])
+    world.end(cluster)
+
+
 def diagnose(t, world):
     """operator diagnose: what it finds, as text and as JSON, and that it leaves nothing behind."""
     cluster = world.cluster("diagnose", nodes=1, seal="static", tls=world.certificates("diagnose"))
@@ -385,7 +413,7 @@ def main():
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
-        for scenario in (shamir, unattended, wrong_starts, requests, listener, diagnose, dev):
+        for scenario in (shamir, unattended, wrong_starts, requests, listener, helped, diagnose, dev):
             if opts.only in scenario.__name__:
                 with t.scenario(scenario.__name__):
                     scenario(t, world)

@@ -165,7 +165,7 @@ static enum operation operation_of(const char *name)
         enum operation operation;
     } names[] = {{"GET", OPERATION_READ},     {"LIST", OPERATION_LIST},   {"SCAN", OPERATION_SCAN},
                  {"POST", OPERATION_UPDATE},  {"PUT", OPERATION_UPDATE},  {"PATCH", OPERATION_PATCH},
-                 {"DELETE", OPERATION_DELETE}};
+                 {"DELETE", OPERATION_DELETE}, {"HELP", OPERATION_HELP}};
     for (size_t i = 0; i < CF_LENGTH(names); i++) {
         if (strcmp(names[i].name, name) == 0) {
             return names[i].operation;

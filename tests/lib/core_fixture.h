@@ -20,7 +20,7 @@ const char *fixture_root(const struct fixture *fixture);
 struct core *fixture_core(struct fixture *fixture);
 uint64_t fixture_index(const struct fixture *fixture); /* log entries so far */
 
-/* Sends a request. operation: GET LIST SCAN POST PUT PATCH DELETE. path below /v1/, with ?query if any.
+/* Sends a request. operation: GET LIST SCAN POST PUT PATCH DELETE, HELP for ?help=1. path below /v1/, with ?query if any.
  * body: JSON text or NULL. token NULL: the root token; "": none. Returns the HTTP status. The answer is
  * parsed into *ret (may be NULL; NULL is stored when there is no body) and lives until the next call. */
 int fixture_call(struct fixture *fixture, const char *token, const char *operation,

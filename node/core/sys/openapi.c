@@ -1,5 +1,6 @@
 /* node/core/sys/openapi.c: an OpenAPI 3 document of every mount, made from the route tables. */
 #include "node/core/core_int.h"
+#include "node/core/sys/sys.h"
 #include "node/core/sys/sys_int.h"
 
 static cf_status never(struct request *rq, struct cf_error *err)
@@ -8,9 +9,7 @@ static cf_status never(struct request *rq, struct cf_error *err)
     return cf_fail(err, CF_INTERNAL, "this path is answered by the node itself");
 }
 
-/* What the node answers before there is a view, so that it stands in no table: for the document
- * only. */
-static const struct route node_routes[] = {
+const struct route sys_node_routes[] = {
     {.pattern = "health", .read = never, .flags = ROUTE_OPEN, .help = "The state of this node."},
     {.pattern = "init",
      .read = never,
@@ -23,16 +22,6 @@ static const struct route node_routes[] = {
      .flags = ROUTE_OPEN,
      .help = "The state of the seal."},
     {.pattern = "unseal", .write = never, .flags = ROUTE_OPEN, .help = "Takes a share of the key."},
-    {.pattern = "generate-root/attempt",
-     .read = never,
-     .write = never,
-     .del = never,
-     .flags = ROUTE_OPEN,
-     .help = "Begins, shows and cancels the making of a root token."},
-    {.pattern = "generate-root/update",
-     .write = never,
-     .flags = ROUTE_OPEN,
-     .help = "Takes a share for the making of a root token."},
     {.pattern = "storage/raft/join",
      .write = never,
      .flags = ROUTE_OPEN,
@@ -60,14 +49,24 @@ static struct json *schema_of(struct arena *arena, enum field_type type, const c
     return schema;
 }
 
-static struct json *path_parameter(struct arena *arena, struct cf_slice name)
+static struct json *parameter(struct arena *arena, struct cf_slice name, const char *in,
+                              bool is_required, struct json *schema)
 {
-    struct json *parameter = json_object_new(arena);
-    json_set_string(arena, parameter, "name", name);
-    json_set_text(arena, parameter, "in", "path");
-    json_set_bool(arena, parameter, "required", true);
-    json_set(arena, parameter, "schema", schema_of(arena, FIELD_STRING, NULL));
-    return parameter;
+    struct json *one = json_object_new(arena);
+    json_set_string(arena, one, "name", name);
+    json_set_text(arena, one, "in", in);
+    json_set_bool(arena, one, "required", is_required);
+    json_set(arena, one, "schema", schema);
+    return one;
+}
+
+/* A mount's path as it stands in URLs; braces would begin a parameter. */
+static void add_mount(struct cf_buf *path, struct cf_slice mount)
+{
+    for (size_t i = 0; i < mount.size; i++) {
+        bool is_brace = mount.data[i] == '{' || mount.data[i] == '}';
+        cf_buf_addf(path, is_brace ? "%%%02X" : "%c", (unsigned)mount.data[i]);
+    }
 }
 
 /* "a/:b/:c..." below a mount as "/mount/a/{b}/{c}", and the parameters that it names. */
@@ -76,13 +75,14 @@ static struct cf_slice path_of(struct arena *arena, struct cf_slice mount, const
 {
     CF_BUF(path) = {0};
     cf_buf_add_byte(&path, '/');
-    cf_buf_add_slice(&path, mount);
+    add_mount(&path, mount);
     while (*pattern != '\0') {
         size_t size = strcspn(pattern, "/");
         if (pattern[0] == ':') {
             struct cf_slice name = cf_slice_of(pattern + 1, strcspn(pattern + 1, "./"));
             cf_buf_addf(&path, "{%.*s}", CF_SHOW(name));
-            json_array_add(arena, parameters, path_parameter(arena, name));
+            json_array_add(arena, parameters,
+                           parameter(arena, name, "path", true, schema_of(arena, FIELD_STRING, NULL)));
         } else {
             cf_buf_add(&path, pattern, size);
         }
@@ -95,7 +95,7 @@ static struct cf_slice path_of(struct arena *arena, struct cf_slice mount, const
     return arena_copy(arena, cf_buf_slice(&path));
 }
 
-static struct json *body_of(struct arena *arena, const struct route *route)
+static struct json *body_of(struct arena *arena, const struct route *route, const char *type)
 {
     struct json *properties = json_object_new(arena), *schema = json_object_new(arena);
     struct json *media = json_object_new(arena), *content = json_object_new(arena);
@@ -106,7 +106,7 @@ static struct json *body_of(struct arena *arena, const struct route *route)
     json_set_text(arena, schema, "type", "object");
     json_set(arena, schema, "properties", properties);
     json_set(arena, media, "schema", schema);
-    json_set(arena, content, "application/json", media);
+    json_set(arena, content, type, media);
     json_set(arena, body, "content", content);
     return body;
 }
@@ -119,24 +119,89 @@ static struct json *responses(struct arena *arena, const char *status, const cha
     return all;
 }
 
-static void add_operation(struct arena *arena, struct json *item, const char *method,
-                          const struct route *route, bool has_body)
+/* "get-sys-policies-acl-name": what generated clients call it. The path makes it unique: '_' stands for what is
+ * no letter, digit or '-', but "/", which is '.', and braces stay out of it by a sign of their own. */
+static struct cf_slice operation_id(struct arena *arena, const char *method, struct cf_slice path)
 {
-    struct json *operation = json_object_new(arena);
-    if (route->help != NULL) {
-        json_set_text(arena, operation, "summary", route->help);
+    CF_BUF(id) = {0};
+    cf_buf_add_str(&id, method);
+    for (size_t i = 0; i < path.size; i++) {
+        uint8_t byte = path.data[i];
+        bool is_plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+                        (byte >= '0' && byte <= '9') || byte == '-';
+        if (is_plain) {
+            cf_buf_add_byte(&id, byte);
+        } else if (byte == '/') {
+            cf_buf_add_byte(&id, '.');
+        } else if (byte == '{') {
+            cf_buf_add_byte(&id, '_');
+        } else if (byte != '}') {
+            cf_buf_addf(&id, "_%02x", (unsigned)byte);
+        }
     }
-    if (has_body) {
-        json_set(arena, operation, "requestBody", body_of(arena, route));
-    }
-    json_set(arena, operation, "responses", responses(arena, "200", "OK"));
-    json_set(arena, item, method, operation);
+    return arena_copy(arena, cf_buf_slice(&id));
 }
 
-static struct json *path_item(struct arena *arena, const struct route *route,
-                              struct json *parameters)
+struct item {
+    struct arena *arena;
+    struct json *json;
+    const struct route *route;
+    struct cf_slice path, mount;
+};
+
+/* body_type: the content type of its body; NULL: it has none. */
+static struct json *add_operation(const struct item *item, const char *method, const char *body_type)
+{
+    struct arena *arena = item->arena;
+    struct json *operation = json_object_new(arena), *tags = json_array_new(arena);
+    struct cf_slice tag = item->mount;
+    tag.size -= tag.size != 0 ? 1 : 0;
+    json_array_add(arena, tags, json_from_string(arena, tag));
+    json_set_string(arena, operation, "operationId", operation_id(arena, method, item->path));
+    json_set(arena, operation, "tags", tags);
+    if (item->route->help != NULL) {
+        json_set_text(arena, operation, "summary", item->route->help);
+    }
+    if (body_type != NULL) {
+        json_set(arena, operation, "requestBody", body_of(arena, item->route, body_type));
+    }
+    json_set(arena, operation, "responses", responses(arena, "200", "OK"));
+    json_set(arena, item->json, method, operation);
+    return operation;
+}
+
+/* GET reads, or lists and scans when the query says so. */
+static void add_get(const struct item *item)
+{
+    struct arena *arena = item->arena;
+    const struct route *route = item->route;
+    const struct {
+        const char *name;
+        bool is_there;
+    } forms[] = {{"list", route->list != NULL}, {"scan", route->scan != NULL}};
+    struct json *parameters = json_array_new(arena);
+    struct json *operation = add_operation(item, "get", NULL);
+    for (size_t i = 0; i < CF_LENGTH(forms); i++) {
+        if (!forms[i].is_there) {
+            continue;
+        }
+        struct json *schema = schema_of(arena, FIELD_STRING, NULL), *values = json_array_new(arena);
+        json_array_add(arena, values, json_from_text(arena, "true"));
+        json_set(arena, schema, "enum", values);
+        bool is_only = route->read == NULL && (route->list == NULL || route->scan == NULL);
+        json_array_add(arena, parameters,
+                       parameter(arena, cf_slice_str(forms[i].name), "query", is_only, schema));
+    }
+    if (json_count(parameters) != 0) {
+        json_set(arena, operation, "parameters", parameters);
+    }
+}
+
+static struct json *path_item(struct arena *arena, const struct route *route, struct cf_slice mount,
+                              struct cf_slice path, struct json *parameters)
 {
     struct json *item = json_object_new(arena);
+    const struct item about = {arena, item, route, path, mount};
     if (route->help != NULL) {
         json_set_text(arena, item, "description", route->help);
     }
@@ -149,17 +214,17 @@ static struct json *path_item(struct arena *arena, const struct route *route,
     if ((route->flags & ROUTE_OPEN) != 0) {
         json_set_bool(arena, item, "x-vault-unauthenticated", true);
     }
-    if (route->read != NULL || route->list != NULL) {
-        add_operation(arena, item, "get", route, false);
+    if (route->read != NULL || route->list != NULL || route->scan != NULL) {
+        add_get(&about);
     }
     if (route->write != NULL) {
-        add_operation(arena, item, "post", route, true);
+        (void)add_operation(&about, "post", "application/json");
     }
     if (route->patch != NULL) {
-        add_operation(arena, item, "patch", route, true);
+        (void)add_operation(&about, "patch", "application/merge-patch+json");
     }
     if (route->del != NULL) {
-        add_operation(arena, item, "delete", route, false);
+        (void)add_operation(&about, "delete", NULL);
     }
     return item;
 }
@@ -171,7 +236,7 @@ static void add_routes(struct arena *arena, struct json *paths, struct cf_slice 
         struct json *parameters = json_array_new(arena);
         struct cf_slice path = path_of(arena, mount, routes->pattern, parameters);
         if (json_get_slice(paths, path) == NULL) { /* the first match serves it */
-            json_object_set(arena, paths, path, path_item(arena, routes, parameters));
+            json_object_set(arena, paths, path, path_item(arena, routes, mount, path, parameters));
         }
     }
 }
@@ -188,7 +253,7 @@ cf_status sys_openapi(struct request *rq, struct cf_error *err)
                   "below /v1; the token goes into X-Vault-Token.");
     json_set_text(arena, info, "version", COFFER_VERSION);
     add_routes(arena, paths, CF_SLICE("sys/"), rq->core->host.routes);
-    add_routes(arena, paths, CF_SLICE("sys/"), node_routes);
+    add_routes(arena, paths, CF_SLICE("sys/"), sys_node_routes);
     for (size_t i = 0; i < table->count; i++) {
         const struct mount *mount = table->mounts[i];
         add_routes(arena, paths, mount->path,

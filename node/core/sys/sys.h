@@ -6,5 +6,8 @@
 #include "node/core/engine.h"
 
 extern const struct engine_ops engine_system;
+/* What the host answers in every state of the node, sealed or not, without the frame: for the OpenAPI document and
+ * for help alone, the handlers are never called. Ends with ROUTE_END. */
+extern const struct route sys_node_routes[];
 
 #endif

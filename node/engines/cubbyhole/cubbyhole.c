@@ -108,7 +108,7 @@ static cf_status cubby_delete(struct request *rq, struct cf_error *err)
 }
 
 /* The folder with its closing slash, and the page that was asked for. */
-static cf_status list_folder(struct request *rq, bool recurse, struct cf_error *err)
+static cf_status cubby_list(struct request *rq, struct cf_error *err)
 {
     struct key prefix;
     struct txn_names names;
@@ -121,32 +121,21 @@ static cf_status list_folder(struct request *rq, bool recurse, struct cf_error *
     CF_TRY(request_string(rq, "after", &after, err));
     CF_TRY(request_int(rq, "limit", 0, &limit, err));
     CF_TRY(cubby_key(rq, folder, &prefix, err));
-    CF_TRY((recurse ? txn_scan : txn_list)(reader(rq), prefix, after, limit > 0 ? (size_t)limit : 0,
-                                           &names, err));
+    bool recurses = rq->operation == OPERATION_SCAN;
+    size_t most = limit > 0 ? (size_t)limit : 0;
+    CF_TRY((recurses ? txn_scan : txn_list)(reader(rq), prefix, after, most, &names, err));
     return response_keys(rq, &names, err);
-}
-
-static cf_status cubby_list(struct request *rq, struct cf_error *err)
-{
-    return list_folder(rq, false, err);
-}
-
-static cf_status cubby_scan(struct request *rq, struct cf_error *err)
-{
-    return list_folder(rq, true, err);
 }
 
 static const struct route cubbyhole_routes[] = {
     {.pattern = ":path...",
      .read = cubby_read,
      .list = cubby_list,
-     .scan = cubby_scan,
+     .scan = cubby_list,
      .write = cubby_write,
      .del = cubby_delete,
      .exists = cubby_exists,
-     .help =
-         "Pass-through storage of the calling token: any object can be written, is seen by that "
-         "token alone and goes with it."},
+     .help = "Storage of the calling token: any object, seen by that token alone and gone with it."},
     ROUTE_END,
 };
 
