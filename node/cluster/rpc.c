@@ -41,11 +41,30 @@ static void keep_alive(struct rpc_link *link, uint64_t now, int64_t now_s)
     uint64_t silent = now > link->heard_us ? now - link->heard_us : 0;
     if (link->cert_not_after_s + RPC_EXPIRED_GRACE_S < now_s) {
         rpc_link_close(link, "the peer's certificate has expired");
-    } else if (silent > RPC_DEAD_US) {
-        rpc_link_close(link, "nothing was heard for 15 seconds");
-    } else if (silent > RPC_PING_US && !link->pinging) {
+    } else if (silent > link->dead_us) {
+        char why[64];
+        (void)snprintf(why, sizeof(why), "nothing was heard for %.1f seconds",
+                       (double)silent / 1000000);
+        rpc_link_close(link, why);
+    } else if (silent > link->dead_us / 3 && !link->pinging) {
         link->pinging = true;
-        (void)rpc_calls_start(link, RPC_PING, CF_SLICE_EMPTY, now + RPC_DEAD_US, on_pong, link);
+        (void)rpc_calls_start(link, RPC_PING, CF_SLICE_EMPTY, now + link->dead_us, on_pong, link);
+    }
+}
+
+/* Whoever did not listen has no right to call others silent: a process that was stopped, or a loop
+ * that was held up, has what they said still before it. */
+static void forgive(struct rpc *rpc, uint64_t now)
+{
+    uint64_t late = rpc->ticked_us != 0 && now > rpc->ticked_us + RPC_TICK_US
+                        ? now - rpc->ticked_us - RPC_TICK_US
+                        : 0;
+    rpc->ticked_us = now;
+    if (late < RPC_TICK_US) {
+        return;
+    }
+    cf_list_for (at, &rpc->links) {
+        cf_container(at, struct rpc_link, in_rpc)->heard_us += late;
     }
 }
 
@@ -54,6 +73,7 @@ static void on_tick(void *arg)
     struct rpc *rpc = arg;
     uint64_t now = loop_now_us();
     int64_t now_s = cf_wall_ns(cf_host_clock()) / 1000000000;
+    forgive(rpc, now);
     cf_list_for_safe (at, &rpc->links) {
         struct rpc_link *link = cf_container(at, struct rpc_link, in_rpc);
         if (link->state == LINK_UP && !link->closing) {

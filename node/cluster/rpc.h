@@ -98,6 +98,9 @@ struct rpc_serving {
     void (*up)(void *ctx, struct rpc_link *link);
     void (*down)(void *ctx, struct rpc_link *link, const struct cf_error *why);
     void *ctx;
+    /* A peer that says nothing for so long, although it was asked after a third of it, is taken for
+     * dead; 0: 15 s. A peer whose process is stopped keeps its connections: only this finds it. */
+    uint64_t dead_us;
 };
 /* Adds or replaces (a renewed certificate); existing links stay. */
 CF_CHECKED cf_status rpc_serve(struct rpc *rpc, const struct rpc_serving *serving,
@@ -179,6 +182,13 @@ struct rpc_client_config {
     unsigned traffic;           /* bits (1 << RPC_LATENCY) | (1 << RPC_BULK); 0: latency only */
     size_t queue_max;           /* bytes a link; 0: RPC_QUEUE_MAX_DEFAULT */
     uint64_t backoff_min_us, backoff_max_us; /* 0: 100 ms, 3 s */
+    uint64_t dead_us;  /* as in struct rpc_serving */
+    /* One attempt may take so long, to the end of the hello, and twice as long with each round that
+     * fails, up to 10 s; 0: 10 s from the start. */
+    uint64_t hello_us;
+    /* Requests wait for a connection through one round of the addresses at most; once a round has
+     * failed, they end at once (CF_UNAVAILABLE) until there is one again. */
+    bool is_impatient;
     /* May be NULL; as in struct rpc_serving. */
     void (*up)(void *ctx, struct rpc_link *link);
     void (*down)(void *ctx, struct rpc_link *link, const struct cf_error *why);

@@ -29,6 +29,7 @@ struct lane {
     struct rpc_client *client;
     enum rpc_traffic traffic;
     bool used;
+    unsigned rounds_failed; /* since it was up */
     enum lane_state state;
     struct rpc_link *link;
     struct loop_timer *timer;
@@ -99,6 +100,7 @@ static void attempt_failed(struct lane *lane, const struct cf_error *why)
     client->rpc->counters.dial_failed++;
     client->resolving++;
     if (round_over) {
+        lane->rounds_failed++;
         rest(lane);
         fail_waiting(lane, &err);
     }
@@ -113,6 +115,16 @@ static void attempt_failed(struct lane *lane, const struct cf_error *why)
     }
 }
 
+/* Whoever is only slow is given more time with each round: else it would never be reached. */
+static uint64_t attempt_us(const struct lane *lane)
+{
+    uint64_t us = lane->client->config.hello_us;
+    for (unsigned i = 0; i < lane->rounds_failed && us < RPC_HELLO_US; i++) {
+        us *= 2;
+    }
+    return us < RPC_HELLO_US ? us : RPC_HELLO_US;
+}
+
 static void dial(struct lane *lane, const struct net_address *to)
 {
     struct rpc_client *client = lane->client;
@@ -121,11 +133,12 @@ static void dial(struct lane *lane, const struct net_address *to)
     link->client = client;
     link->who = client->config.who;
     link->queue_max = client->config.queue_max;
+    link->dead_us = client->config.dead_us;
     link->peer.traffic = lane->traffic;
     net_text(to, link->peer.address);
     link->stream = stream_dial(client->rpc->loop, to, client->context, rpc_link_ops(), link);
     stream_read_marks(link->stream, FRAME_HEADER_SIZE, RPC_READ_HIGH);
-    stream_deadline(link->stream, loop_now_us() + RPC_HELLO_US, "TLS handshake and hello");
+    stream_deadline(link->stream, loop_now_us() + attempt_us(lane), "TLS handshake and hello");
     lane->state = LANE_CONNECTING;
     lane->link = link;
 }
@@ -193,6 +206,7 @@ void rpc_client_link_up(struct rpc_client *client, struct rpc_link *link)
 {
     struct lane *lane = &client->lanes[link->peer.traffic];
     lane->state = LANE_UP;
+    lane->rounds_failed = 0;
     client->err = (struct cf_error){0};
     while (!cf_list_empty(&lane->waiting)) {
         rpc_calls_move(cf_container(lane->waiting.next, struct rpc_pending, in_owner), link);
@@ -292,6 +306,8 @@ static void set_defaults(struct rpc_client_config *config)
 {
     config->traffic = config->traffic != 0 ? config->traffic : 1u << RPC_LATENCY;
     config->queue_max = config->queue_max != 0 ? config->queue_max : RPC_QUEUE_MAX_DEFAULT;
+    config->dead_us = config->dead_us != 0 ? config->dead_us : RPC_DEAD_US;
+    config->hello_us = config->hello_us != 0 ? config->hello_us : RPC_HELLO_US;
     config->backoff_min_us = config->backoff_min_us != 0 ? config->backoff_min_us : BACKOFF_MIN_US;
     config->backoff_max_us = config->backoff_max_us != 0 ? config->backoff_max_us : BACKOFF_MAX_US;
 }
@@ -383,6 +399,9 @@ cf_status rpc_client_call(struct rpc_client *client, enum rpc_traffic traffic, e
     struct lane *lane = &client->lanes[traffic];
     if (lane->state == LANE_UP) {
         return rpc_link_call(lane->link, id, request, deadline_us, fn, arg, ret, err);
+    }
+    if (lane->rounds_failed > 0 && client->config.is_impatient) {
+        return not_connected(client, err);
     }
     bool fresh = lane->used && client->err.status == CF_OK && client->address_count > 0;
     if (lane->state == LANE_RESTING && !fresh) {

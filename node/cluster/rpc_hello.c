@@ -216,6 +216,9 @@ void rpc_hello_opened(struct rpc_link *link)
         } else {
             link->serving->refs++;
             link->who = link->serving->is.who;
+            if (link->serving->is.dead_us != 0) {
+                link->dead_us = link->serving->is.dead_us;
+            }
         }
     }
     if (status != CF_OK) {

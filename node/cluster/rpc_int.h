@@ -29,9 +29,8 @@ enum {
     RPC_EXPIRED_GRACE_S = 300, /* a session outlives its certificate by so much */
 };
 #define RPC_HELLO_US ((uint64_t)10000000) /* from accept or dial to the end of the hello */
-#define RPC_TICK_US ((uint64_t)1000000)
-#define RPC_PING_US ((uint64_t)5000000)  /* nothing heard: ask */
-#define RPC_DEAD_US ((uint64_t)15000000) /* nothing heard: close */
+#define RPC_TICK_US ((uint64_t)250000)
+#define RPC_DEAD_US ((uint64_t)15000000) /* nothing heard: close, unless its owner wants it sooner */
 
 struct serving {
     unsigned refs;
@@ -57,6 +56,7 @@ struct rpc {
     struct cf_list pending;   /* all requests under way, for their deadlines */
     uint64_t next_deadline_us;
     struct loop_timer *deadline_timer, *tick_timer;
+    uint64_t ticked_us;
     uint64_t logged_at_us;
     unsigned logged, log_dropped;
     struct rpc_counters counters;
@@ -78,6 +78,7 @@ struct rpc_link {
     uint64_t written;   /* bytes given to the stream */
     uint64_t next_call; /* ids of our requests */
     uint64_t heard_us, up_us;
+    uint64_t dead_us; /* silent for so long: closed; asked after a third of it */
     uint64_t heard_bytes; /* of the stream, at the last tick */
     bool pinging, paused;
     size_t low, queue_max;

@@ -14,6 +14,7 @@ struct rpc_link *rpc_link_new(struct rpc *rpc)
     link->by_call = cf_map_new();
     link->queue_max = RPC_QUEUE_MAX_DEFAULT;
     link->low = FRAME_HEADER_SIZE;
+    link->dead_us = RPC_DEAD_US;
     link->heard_us = loop_now_us();
     link->task = (struct loop_task){.fn = on_task, .arg = link};
     cf_list_init(&link->pending);

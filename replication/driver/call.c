@@ -43,6 +43,7 @@ static cf_status caller_new(struct repl_secondary *s, const char *preferred,
     struct rpc_client *client;
     config.failed = on_failed;
     config.ctx = s;
+    config.is_impatient = true;
     receive_dial_list(s, preferred, 0, &list);
     receive_slices(&list, slices);
     if (list.count == 0) {

@@ -20,7 +20,8 @@ enum { REPL_FEATURES = 1, REPL_PEERS_MAX = 1024 };
 #define REPL_TICK_US ((uint64_t)250000)
 #define REPL_HEARTBEAT_US ((uint64_t)1000000)
 #define REPL_ANSWER_US ((uint64_t)30000000) /* a hello, a snapshot, a page */
-#define REPL_SILENT_US ((uint64_t)15000000)
+#define REPL_SILENT_US ((uint64_t)2000000) /* a peer that says nothing for so long is taken for dead */
+#define REPL_DIAL_US ((uint64_t)1500000)   /* one attempt to connect, to the end of the hello */
 
 /* What a link is to us: rpc_link_user(). */
 enum channel_type { CHANNEL_ACCEPTED = 1, CHANNEL_STREAM, CHANNEL_CLAIM };

@@ -56,6 +56,8 @@ struct rpc_client_config receive_client_config(const struct repl_secondary *s)
         .expect = {.role = IDENTITY_PRIMARY},
         .backoff_min_us = SECONDARY_BACKOFF_MIN_MS * 1000,
         .backoff_max_us = SECONDARY_BACKOFF_MAX_MS * 1000,
+        .dead_us = REPL_SILENT_US,
+        .hello_us = REPL_DIAL_US,
     };
     (void)snprintf(config.expect.cluster, sizeof(config.expect.cluster), "%s", s->set_id);
     return config;
@@ -549,6 +551,6 @@ void receive_beat(void *arg)
     message_pack(&message.base, &bytes);
     s->heartbeat_sent_us = loop_now_us();
     cf_ignore(rpc_link_call(s->link, RPC_REPL_HEARTBEAT, cf_buf_slice(&bytes),
-                            loop_now_us() + REPL_SILENT_US, on_heartbeat, s, &s->heartbeat, NULL),
+                            loop_now_us() + REPL_ANSWER_US, on_heartbeat, s, &s->heartbeat, NULL),
               "a full or closed link says so itself");
 }

@@ -465,7 +465,8 @@ cf_status repl_primary_set_tls(struct repl_primary *primary, const struct node_t
                                   .authorise = authorise,
                                   .up = on_up,
                                   .down = on_down,
-                                  .ctx = slot};
+                                  .ctx = slot,
+                                  .dead_us = REPL_SILENT_US};
     return rpc_serve(primary->driver->rpc, &serving, err);
 }
 

@@ -389,7 +389,7 @@ static void send_heartbeat(struct repl_peer *peer)
     message_pack(&message.base, &bytes);
     peer->heartbeat_sent_us = loop_now_us();
     cf_ignore(rpc_link_call(peer->link, RPC_REPL_HEARTBEAT, cf_buf_slice(&bytes),
-                            loop_now_us() + REPL_SILENT_US, on_heartbeat, peer, &peer->heartbeat,
+                            loop_now_us() + REPL_ANSWER_US, on_heartbeat, peer, &peer->heartbeat,
                             NULL),
               "a full or closed link says so itself");
 }

@@ -2,6 +2,8 @@
  * loop. */
 #include "node/cluster/rpc.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "node/base/host.h"
@@ -129,7 +131,8 @@ static void set_up(void)
     ck_ok(rpc_listen(server, CF_SLICE("127.0.0.1:0"), &err_));
 }
 
-static void dial_as(const struct node_tls *tls, const char *expect_node, size_t queue_max)
+static struct rpc_client_config dial_config(const struct node_tls *tls, const char *expect_node,
+                                            size_t queue_max)
 {
     struct rpc_client_config config = {.alpn = TLS_ALPN_RAFT,
                                        .who = RPC_BY_RAFT,
@@ -140,9 +143,15 @@ static void dial_as(const struct node_tls *tls, const char *expect_node, size_t 
                                        .up = on_dial_up,
                                        .down = on_dial_down,
                                        .failed = on_failed};
-    struct cf_slice address = cf_slice_str(rpc_listen_address(server));
     (void)snprintf(config.expect.cluster, sizeof(config.expect.cluster), "c1");
     (void)snprintf(config.expect.id, sizeof(config.expect.id), "%s", expect_node);
+    return config;
+}
+
+static void dial_as(const struct node_tls *tls, const char *expect_node, size_t queue_max)
+{
+    struct rpc_client_config config = dial_config(tls, expect_node, queue_max);
+    struct cf_slice address = cf_slice_str(rpc_listen_address(server));
     ck_ok(rpc_client_new(other, &config, &address, 1, &client, &err_));
 }
 
@@ -376,6 +385,67 @@ START_TEST(nobody_listens)
         loop_run(loop);
     }
     ck_assert_uint_eq(done, 1);
+    tear_down();
+}
+END_TEST
+
+/* A process that was stopped keeps its connections, and the kernel even takes new ones for it. */
+START_TEST(a_silent_peer_is_found)
+{
+    set_up();
+    stop_on_down = true;
+    rpc_handle(server, RPC_PING, NULL, NULL);
+    struct cf_slice address = cf_slice_str(rpc_listen_address(server));
+    struct rpc_client_config config = dial_config(tls_a, "b", 0);
+    config.dead_us = 600000;
+    ck_ok(rpc_client_new(other, &config, &address, 1, &client, &err_));
+    start_counting(1);
+    call_number(1, 0);
+    loop_run(loop);
+    ck_assert_uint_eq(by_status[CF_UNSUPPORTED], 1);
+    rpc_link_pause(accepted, true);
+    uint64_t since_us = loop_now_us();
+    call_number(1, 0);
+    loop_run(loop);
+    ck_assert_uint_eq(dial_downs, 1);
+    ck_assert_uint_ge(loop_now_us() - since_us, 600000);
+    ck_assert_uint_lt(loop_now_us() - since_us, 14000000); /* not what others wait */
+    ck_assert_ptr_nonnull(strstr(rpc_client_error(client)->message, "nothing was heard for"));
+    ck_assert_uint_eq(by_status[CF_UNKNOWN_OUTCOME], 1);
+    tear_down();
+}
+END_TEST
+
+START_TEST(impatient_calls_end_at_once_after_a_round)
+{
+    set_up();
+    stop_on_fail = true;
+    int mute = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(at);
+    ck_assert_int_eq(bind(mute, (struct sockaddr *)&at, sizeof(at)), 0);
+    ck_assert_int_eq(listen(mute, 16), 0); /* nobody ever accepts */
+    ck_assert_int_eq(getsockname(mute, (struct sockaddr *)&at, &size), 0);
+    char text[32];
+    (void)snprintf(text, sizeof(text), "127.0.0.1:%u", ntohs(at.sin_port));
+    struct cf_slice address = cf_slice_str(text);
+    struct rpc_client_config config = dial_config(tls_a, "b", 0);
+    config.hello_us = 200000;
+    config.is_impatient = true;
+    ck_ok(rpc_client_new(other, &config, &address, 1, &client, &err_));
+    start_counting(MANY);
+    call_number(1, 0);
+    loop_run(loop);
+    ck_assert_uint_eq(by_status[CF_UNAVAILABLE], 1); /* after its round */
+    ck_assert_uint_eq(sent_count, 0);
+    for (int i = 0; i < 3; i++) { /* resting, and while the next round goes on */
+        ck_status(rpc_client_call(client, RPC_LATENCY, RPC_PING, CF_SLICE_EMPTY, 0, on_done, NULL,
+                                  NULL, NULL),
+                  CF_UNAVAILABLE);
+        loop_run(loop);
+    }
+    ck_assert_uint_eq(fails, 4);
+    close(mute);
     tear_down();
 }
 END_TEST
@@ -744,6 +814,7 @@ START_TEST(freed_inside_its_own_message)
 END_TEST
 
 TEST_MAIN("node/cluster/rpc", ten_thousand_calls, deadlines, peer_lost_in_the_middle,
-          nobody_listens, full_queue, one_way_both_ways, who_may_not, not_to_itself,
+          nobody_listens, a_silent_peer_is_found,
+          impatient_calls_end_at_once_after_a_round, full_queue, one_way_both_ways, who_may_not, not_to_itself,
           served_by_nobody, revoked_at_once, rude_peers_are_closed, by_name_and_by_class, renewal,
           freed_inside_its_own_message)
