@@ -49,8 +49,8 @@ static void take_soft_state(struct raft_driver *driver, const struct raft_ready 
     if (!ready->soft_changed) {
         return;
     }
-    if (ready->soft.term != driver->soft.term) {
-        driver->floor_leader = UINT64_MAX;
+    if (ready->soft.role == RAFT_LEADER && driver->soft.role != RAFT_LEADER) {
+        retention_leads(driver);
     }
     driver->soft = ready->soft;
     atomic_store(&driver->term, ready->soft.term);

@@ -150,7 +150,7 @@ struct raft_driver_status {
     uint32_t feature_level, level, state_level;
     uint64_t disk_stalls; /* how often leadership was given up for it */
     uint64_t queue_entries, queue_bytes; /* proposals that wait for the loop */
-    uint64_t log_bytes;
+    uint64_t log_bytes, log_bytes_max;
     struct raft_counters counters;
     uint64_t frames_refused, proposals, writes, syncs, write_us_max, oldest_write_us;
     bool snapshot_receiving;
@@ -219,9 +219,12 @@ void raft_driver_set_sealed(struct raft_driver *driver, bool sealed);
  */
 
 /* The log is not cut above index, as long as it is below its hard cap. 0: keep everything that is
- * there; UINT64_MAX (at the start): nobody needs it. On a leader it reaches all nodes with the
- * heartbeats. */
+ * there; UINT64_MAX (at the start): nobody needs it. For a leader, whose heartbeats carry it to all
+ * nodes; a node that becomes leader goes on with the floor that it was told last. On another node it
+ * holds until its leader is heard. */
 void raft_driver_set_floor(struct raft_driver *driver, uint64_t index);
+/* What holds now. Loop. */
+uint64_t raft_driver_floor(const struct raft_driver *driver);
 
 struct raft_log_run {
     struct raft_entry **entries; /* referenced */

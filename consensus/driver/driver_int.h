@@ -403,6 +403,9 @@ void retention_tick(struct raft_driver *driver, uint64_t now_us);
 void retention_stop(struct raft_driver *driver);
 struct raft_log_reader retention_reader(struct raft_driver *driver);
 uint64_t retention_floor(const struct raft_driver *driver);
+/* This node leads from now on; a heartbeat of the leader named its floor. */
+void retention_leads(struct raft_driver *driver);
+void retention_told(struct raft_driver *driver, uint64_t floor);
 
 /* change.c */
 void change_applied(struct raft_driver *driver, uint64_t applied);

@@ -183,7 +183,7 @@ static void take_frame(struct raft_driver *driver, const struct raft_frame *fram
         }
         if (frame->kind == RAFT_MSG_HEARTBEAT && frame->msg.from == driver->soft.leader &&
             frame->msg.term == driver->soft.term) {
-            driver->floor_leader = frame->floor;
+            retention_told(driver, frame->floor);
         }
         if (frame->kind == RAFT_MSG_APPEND && frame->msg.entry_count > 0 &&
             !health_takes_entries(driver, entry_bytes(&frame->msg))) {

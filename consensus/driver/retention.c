@@ -122,6 +122,21 @@ uint64_t retention_floor(const struct raft_driver *driver)
     return leads || own < driver->floor_leader ? own : driver->floor_leader;
 }
 
+/* What held until now holds on, until somebody here says more: a new leader knows no secondary. */
+void retention_leads(struct raft_driver *driver)
+{
+    uint64_t own = atomic_load(&driver->floor);
+    atomic_store(&driver->floor, own < driver->floor_leader ? own : driver->floor_leader);
+    driver->floor_leader = UINT64_MAX;
+}
+
+/* The leader's word replaces ours, of an earlier leadership or of the start. */
+void retention_told(struct raft_driver *driver, uint64_t floor)
+{
+    driver->floor_leader = floor;
+    atomic_store(&driver->floor, UINT64_MAX);
+}
+
 /* The index up to which the log may go now; 0 when it is not worth it. */
 static uint64_t cut_index(struct raft_driver *driver, const struct raft_status *status)
 {
@@ -355,6 +370,11 @@ cf_status driver_entries(struct raft_driver *driver, uint64_t from, uint64_t to,
 void raft_driver_set_floor(struct raft_driver *driver, uint64_t index)
 {
     atomic_store(&driver->floor, index);
+}
+
+uint64_t raft_driver_floor(const struct raft_driver *driver)
+{
+    return retention_floor(driver);
 }
 
 cf_status raft_driver_log_read(struct raft_driver *driver, uint64_t from, size_t max_bytes,

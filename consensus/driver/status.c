@@ -140,6 +140,7 @@ void status_publish(struct raft_driver *driver)
         .state_level = (uint32_t)atomic_load(&driver->state_level),
         .crc_failures = atomic_load(&driver->crc_failures),
         .log_bytes = driver->log_bytes,
+        .log_bytes_max = driver->options.log_bytes_max,
         .frames_refused = driver->frames_refused,
         .proposals = atomic_load(&driver->proposals),
         .writes = atomic_load(&driver->writer.writes),

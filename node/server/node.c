@@ -222,6 +222,7 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
     core_set_cluster_id(node->core, id);
     core_set_log_end(node->core, UINT64_MAX);
     CF_TRY(raft_driver_start(&options, &node->driver, err));
+    raft_driver_set_floor(node->driver, 0); /* all that is there, until secondaries are known about */
     pulse_start(node);
     atomic_store(&node->driver_shared, node->driver);
     atomic_store(&node->is_initialized, true);

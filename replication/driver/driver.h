@@ -5,7 +5,8 @@
  * replication/core; what touches consensus, state and requests is behind struct repl_host.
  *
  *     repl_driver      one a node; has the handlers of the REPL_ messages
- *     repl_primary     serves one kind: any unsealed node of a primary, for as long as it is one
+ *     repl_primary     serves one kind: any unsealed node of a primary, for as long as it is one;
+ *                      which node serves whom: replication/core/place.h
  *     repl_secondary   follows a primary: the active node of a secondary (and, for calls only, any)
  *     repl_claimant    tells a former primary that it was replaced, until it knows
  *
@@ -71,6 +72,18 @@ struct repl_snapshot {
     uint64_t keyring_version;
 };
 
+/* Who of our cluster may serve a secondary. Addresses are of cluster ports. */
+#define REPL_STANDBYS_MAX 8
+struct repl_places {
+    bool is_active;                 /* this node leads */
+    bool may_serve;                 /* unsealed, a primary, in contact with its leader */
+    char active[REPL_ADDRESS_SIZE]; /* of the active node, when it is another one; "": unknown */
+    /* As an active node knows them: standbys that could serve, and up to where they have the log. */
+    size_t standby_count;
+    uint64_t holds_to[REPL_STANDBYS_MAX];
+    char standbys[REPL_STANDBYS_MAX][REPL_ADDRESS_SIZE];
+};
+
 struct repl_host {
     void *ctx;
 
@@ -105,9 +118,10 @@ struct repl_host {
      * reach the secondary. */
     cf_status (*authorise)(void *ctx, enum repl_kind kind, const char *id,
                            const uint8_t fingerprint[32], struct cf_error *err);
-    /* May this node serve a stream (unsealed, primary, in contact with its leader)? False:
-     * *redirect (REPL_ADDRESS_SIZE) becomes the cluster address of who may, or "". */
-    bool (*may_serve)(void *ctx, enum repl_kind kind, char *redirect);
+    /* `ret` is zeroed. */
+    void (*places)(void *ctx, enum repl_kind kind, struct repl_places *ret);
+    /* A secondary came, went, or began to stream: what repl_primary_status() says has changed. */
+    void (*peer_changed)(void *ctx, enum repl_kind kind);
     /* Our last applied position of this kind, in our epoch, and its stamp. */
     void (*applied)(void *ctx, enum repl_kind kind, struct repl_position *ret, int64_t *stamp_ns);
     /* Do we hold exactly that entry (of our epoch, or of an earlier one that we translate), with
@@ -201,16 +215,11 @@ CF_DEFINE_OWNED(repl_primary);
 /* A renewed certificate. */
 CF_CHECKED cf_status repl_primary_set_tls(struct repl_primary *primary, const struct node_tls *tls,
                                           struct cf_error *err);
-/* Cuts a secondary's links at once (revoked; NULL id: all, e.g. when may_serve became false). The
+/* Cuts a secondary's links at once (revoked; NULL id: all). The
  * registration is the host's: make authorise refuse first. Returns how many links there were. */
 size_t repl_primary_close(struct repl_primary *primary, const char *id, const char *why);
 /* Keys changed: each secondary gets the keyring before any later batch. */
 void repl_primary_keyring_changed(struct repl_primary *primary);
-/* The lowest index of our log that a registered secondary still needs: 0 until each was heard since
- * this node began to serve. UINT64_MAX when there are none. Caps of size and time are the host's.
- */
-uint64_t repl_primary_floor(const struct repl_primary *primary, const char *const *registered,
-                            size_t count);
 /* Has that secondary acknowledged (its majority holds) our index? */
 bool repl_primary_shipped(const struct repl_primary *primary, const char *id, uint64_t index);
 
@@ -220,12 +229,15 @@ struct repl_peer_status {
     bool connected;
     const char *state;         /* "stream-wals", "merkle-sync", "idle"; static */
     int64_t since_ns;          /* wall time of the last change of `connected` */
+    uint64_t connected_us;     /* loop_now_us() when it was connected last */
     int64_t last_heartbeat_ns; /* wall time; 0: never */
     int64_t last_heartbeat_duration_ms, clock_skew_ms;
     int64_t canary_age_ms; /* age of the newest entry that the other side has, as of the last ack */
     struct repl_position position; /* acknowledged */
     uint64_t lag_entries, lag_bytes, lag_ms;
+    uint64_t needs;           /* lowest index of our log that it still needs; 0: unknown */
     uint64_t bootstrap_bytes; /* sent of the current bootstrap */
+    struct repl_address_list addresses; /* of its nodes */
     char error[256];          /* why the last link ended; "" when none */
 };
 /* Those heard of, in order of appearance; returns how many there are (max or more). */

@@ -11,6 +11,7 @@
 #include "node/base/memory.h"
 #include "proto/message.h"
 #include "proto/repl.pb-c.h"
+#include "replication/core/place.h"
 #include "replication/core/primary.h"
 #include "replication/core/secondary.h"
 #include "replication/driver/driver.h"
@@ -59,6 +60,7 @@ struct repl_peer {
     struct cf_buf public_key;
     uint64_t keyring_version; /* that it was sent */
     bool keyring_due;
+    uint64_t sent_away_us; /* to a standby, by this node; 0: never */
     bool read_waits; /* for the link's queue, or for the next pass */
     struct repl_position read_from;
     int64_t flight_stamp_ns;
@@ -79,6 +81,7 @@ struct repl_primary {
     struct loop_task task; /* reads and sends what waits */
     bool task_queued, freed;
     uint64_t applied_index;
+    uint64_t fit_since_us; /* a standby that could serve; 0: there is none */
 };
 
 /* ---- wire.c */
@@ -122,6 +125,7 @@ void repl_serve_claim(struct repl_slot *slot, struct rpc_link *link, struct cf_s
                       struct rpc_call *call);
 void repl_serve_call(struct repl_slot *slot, struct rpc_link *link, struct cf_slice request,
                      struct rpc_call *call);
+void repl_peer_changed(struct repl_peer *peer);
 /* The stream's link of a peer is no longer: closes it when it is still up. */
 void repl_peer_drop(struct repl_peer *peer, const char *why);
 

@@ -5,6 +5,8 @@
 #include "node/base/log.h"
 #include "replication/driver/driver_int.h"
 
+#define CAME_BACK_US ((uint64_t)600 * 1000000)
+
 struct repl_reply {
     struct rpc_call *call;
 };
@@ -41,6 +43,12 @@ static struct repl_peer *peer_of(struct repl_primary *primary, const char *id)
     return peer;
 }
 
+void repl_peer_changed(struct repl_peer *peer)
+{
+    const struct repl_host *host = &peer->primary->driver->host;
+    host->peer_changed(host->ctx, peer->primary->kind);
+}
+
 /* The stream ends here; its link, if it is still up, carries nothing any more. */
 static void detach(struct repl_peer *peer, const char *why)
 {
@@ -59,8 +67,10 @@ static void detach(struct repl_peer *peer, const char *why)
     peer->snapshot_used_us = loop_now_us();
     cf_ignore(primary_step(&peer->core, &lost, &update, NULL), "losing a link can't fail");
     peer->status.connected = false;
+    peer->status.connected_us = loop_now_us();
     peer->status.since_ns = repl_wall_ns(peer->primary->driver);
     (void)snprintf(peer->status.error, sizeof(peer->status.error), "%s", why);
+    repl_peer_changed(peer);
 }
 
 void repl_peer_drop(struct repl_peer *peer, const char *why)
@@ -234,6 +244,13 @@ static void answer_hello(const struct repl_slot *slot, struct rpc_call *call,
     repl_answer(call, &answer.base);
 }
 
+static bool knows(const struct repl_slot *slot, const struct hello *hello, const char *id)
+{
+    const struct repl_host *host = &slot->driver->host;
+    return hello->position.index != 0 && repl_lineage_includes(&hello->own, &hello->position) &&
+           host->position_known(host->ctx, slot->kind, id, &hello->position);
+}
+
 /* A secondary that may be here, on a node that may serve. */
 static void greet(struct repl_slot *slot, struct rpc_link *link, struct hello *hello,
                   struct rpc_call *call)
@@ -257,8 +274,7 @@ static void greet(struct repl_slot *slot, struct rpc_link *link, struct hello *h
         .position = hello->position,
         .index = applied.index,
     };
-    ev.known = hello->position.index != 0 && repl_lineage_includes(&hello->own, &ev.position) &&
-               host->position_known(host->ctx, slot->kind, peer->id, &ev.position);
+    ev.known = knows(slot, hello, peer->id);
     cf_ignore(primary_step(&peer->core, &ev, &update, &err), "the verdict and its text are sent");
     fence_or_alarm(slot, &update, hello, peer->id);
     peer->keyring_due = false;
@@ -275,6 +291,7 @@ static void greet(struct repl_slot *slot, struct rpc_link *link, struct hello *h
             : update.verdict == REPL_BOOTSTRAP ? "needs a snapshot"
                                                : err.message);
     answer_hello(slot, call, update.verdict, err.message, "", hello);
+    repl_peer_changed(peer);
     if (update.close) {
         detach(peer, err.message); /* the secondary closes when it has read the answer */
     }
@@ -288,15 +305,74 @@ static void hello_done(struct hello *hello)
     cf_free(hello);
 }
 
+static uint64_t draw_of(const char *id)
+{
+    uint64_t draw = 14695981039346656037u; /* FNV-1a */
+    for (; *id != '\0'; id++) {
+        draw = (draw ^ (uint8_t)*id) * 1099511628211u;
+    }
+    return draw;
+}
+
+static struct place_question place_question(const struct repl_primary *primary,
+                                            const struct repl_places *places, const char *id)
+{
+    const struct repl_peer *peer = find_peer(primary, id);
+    return (struct place_question){
+        .is_active = places->is_active,
+        .may_serve = places->may_serve,
+        .active_known = places->active[0] != '\0',
+        .was_sent = peer != NULL && peer->sent_away_us != 0 &&
+                    loop_now_us() - peer->sent_away_us < (uint64_t)PLACE_SENT_MS * 1000,
+        .draw = draw_of(id),
+        .holds_to = places->holds_to,
+        .count = places->standby_count,
+    };
+}
+
+/* Here, or where the answer is to send it ("" and false: nobody may). */
+static bool placed_here(struct repl_slot *slot, const struct repl_places *places,
+                        const struct hello *hello, const char *id, char redirect[REPL_ADDRESS_SIZE])
+{
+    struct place_question question = place_question(slot->primary, places, id);
+    struct repl_epoch current = repl_lineage_current(&hello->own);
+    size_t standby = 0;
+    question.holds = hello->position.index == 0 || knows(slot, hello, id);
+    question.index = repl_epoch_equal(&current, &hello->position.epoch) ? hello->position.index : 0;
+    redirect[0] = '\0';
+    if (is_newer(&hello->own, &hello->theirs)) {
+        /* A node that may not serve still has to hear that it was replaced: where that can be
+         * committed, or here when nobody knows where. */
+        memcpy(redirect, places->active, REPL_ADDRESS_SIZE);
+        return places->is_active || redirect[0] == '\0';
+    }
+    switch (place_decide(&question, &standby)) {
+    case PLACE_HERE:
+        return true;
+    case PLACE_ACTIVE:
+        memcpy(redirect, places->active, REPL_ADDRESS_SIZE);
+        break;
+    case PLACE_STANDBY:
+        memcpy(redirect, places->standbys[standby], REPL_ADDRESS_SIZE);
+        peer_of(slot->primary, id)->sent_away_us = loop_now_us();
+        break;
+    case PLACE_NOWHERE:
+        break;
+    }
+    return false;
+}
+
 void repl_serve_hello(struct repl_slot *slot, struct rpc_link *link, struct cf_slice request,
                       struct rpc_call *call)
 {
     const struct repl_host *host = &slot->driver->host;
+    const char *id = rpc_link_peer(link)->identity.id;
     CF_OWNED(arena) arena = arena_new(4096);
     struct hello *hello = cf_new(struct hello); /* two lineages are large for a stack */
+    struct repl_places *places = arena_new_object(arena, struct repl_places);
     Coffer__Repl__Hello *message;
     struct cf_error err = {0};
-    char redirect[REPL_ADDRESS_SIZE] = "";
+    char redirect[REPL_ADDRESS_SIZE];
     cf_buf_init_secret(&hello->keyring, REPL_KEYRING_MAX);
     hello->proof.max = REPL_PROOF_MAX;
     if (message_unpack(coffer__repl__hello, request, arena, &message, &err) != CF_OK ||
@@ -306,14 +382,11 @@ void repl_serve_hello(struct repl_slot *slot, struct rpc_link *link, struct cf_s
         return;
     }
     host->lineage(host->ctx, slot->kind, &hello->own);
-    /* A primary that may not serve still has to hear that it was replaced: where that can be
-     * committed, or here when nobody knows where. */
-    bool newer = is_newer(&hello->own, &hello->theirs);
-    bool may = host->may_serve(host->ctx, slot->kind, redirect);
-    if (!may && (!newer || redirect[0] != '\0')) {
-        answer_hello(slot, call, REPL_REDIRECT, "another node serves", redirect, hello);
-    } else if (slot->primary->peer_count >= REPL_PEERS_MAX) {
+    host->places(host->ctx, slot->kind, places);
+    if (slot->primary->peer_count >= REPL_PEERS_MAX) {
         repl_refuse(call, CF_BUSY, "too many secondaries");
+    } else if (!placed_here(slot, places, hello, id, redirect)) {
+        answer_hello(slot, call, REPL_REDIRECT, "another node serves", redirect, hello);
     } else {
         greet(slot, link, hello, call);
     }
@@ -327,9 +400,11 @@ static void judge_claim(struct repl_slot *slot, const char *id, struct hello *he
 {
     const struct repl_host *host = &slot->driver->host;
     Coffer__Repl__ClaimAnswer answer = COFFER__REPL__CLAIM_ANSWER__INIT;
-    char text[256] = "", redirect[REPL_ADDRESS_SIZE] = "";
-    if (!host->may_serve(host->ctx, slot->kind, redirect) && redirect[0] != '\0') {
-        answer.redirect = message_bytes(cf_slice_str(redirect));
+    char text[256] = "";
+    struct repl_places places = {0};
+    host->places(host->ctx, slot->kind, &places);
+    if (!places.is_active && places.active[0] != '\0') {
+        answer.redirect = message_bytes(cf_slice_str(places.active));
         repl_answer(call, &answer.base);
         return;
     }
@@ -423,19 +498,42 @@ void repl_reply_not_leader(struct repl_reply *reply, const char *leader)
 
 /* ---- life ---- */
 
+/* What this node serves although a standby could: one at a time, so that they don't all dial at once. */
+static void move_one(struct repl_primary *primary, const struct repl_places *places)
+{
+    uint64_t now = loop_now_us();
+    primary->fit_since_us = places->standby_count == 0     ? 0
+                            : primary->fit_since_us != 0 ? primary->fit_since_us
+                                                         : now;
+    uint64_t fit_for_ms = primary->fit_since_us != 0 ? (now - primary->fit_since_us) / 1000 : 0;
+    cf_list_for_safe (at, &primary->peers) {
+        struct repl_peer *peer = cf_container(at, struct repl_peer, in_primary);
+        struct place_question question = place_question(primary, places, peer->id);
+        question.index = peer->core.acked.index;
+        /* Who was sent away and is here again has found that no standby will do. */
+        bool came_back = peer->sent_away_us != 0 && now - peer->sent_away_us < CAME_BACK_US;
+        if (peer->link != NULL && peer->core.state == PRIMARY_STREAMING && !came_back &&
+            place_moves(&question, fit_for_ms)) {
+            repl_peer_drop(peer, "a standby serves it from now on");
+            return;
+        }
+    }
+}
+
 static void on_timer(void *arg)
 {
     struct repl_primary *primary = arg;
     const struct repl_host *host = &primary->driver->host;
-    char redirect[REPL_ADDRESS_SIZE] = "";
-    bool may = host->may_serve(host->ctx, primary->kind, redirect);
+    struct repl_places places = {0};
+    host->places(host->ctx, primary->kind, &places);
     cf_list_for_safe (at, &primary->peers) {
         struct repl_peer *peer = cf_container(at, struct repl_peer, in_primary);
-        if (!may) {
+        if (!places.may_serve) {
             repl_peer_drop(peer, "this node may not serve a stream now");
         }
         repl_ship_tick(peer);
     }
+    move_one(primary, &places);
     loop_timer_set_in(primary->timer, REPL_TICK_US);
 }
 
@@ -536,18 +634,6 @@ void repl_primary_keyring_changed(struct repl_primary *primary)
     }
 }
 
-uint64_t repl_primary_floor(const struct repl_primary *primary, const char *const *registered,
-                            size_t count)
-{
-    uint64_t floor = UINT64_MAX;
-    for (size_t i = 0; i < count; i++) {
-        const struct repl_peer *peer = find_peer(primary, registered[i]);
-        uint64_t needs = peer != NULL ? primary_floor(&peer->core) : 0;
-        floor = needs < floor ? needs : floor;
-    }
-    return floor;
-}
-
 bool repl_primary_shipped(const struct repl_primary *primary, const char *id, uint64_t index)
 {
     const struct repl_peer *peer = find_peer(primary, id);
@@ -565,6 +651,7 @@ size_t repl_primary_status(const struct repl_primary *primary, struct repl_peer_
             struct primary_lag lag = primary_lag(&peer->core, repl_now_ms());
             struct repl_peer_status *to = &ret[count];
             *to = peer->status;
+            to->connected_us = to->connected ? loop_now_us() : to->connected_us;
             to->state = peer->core.state == PRIMARY_STREAMING       ? "stream-wals"
                         : peer->core.state == PRIMARY_BOOTSTRAPPING ? "merkle-sync"
                                                                     : "idle";
@@ -573,6 +660,8 @@ size_t repl_primary_status(const struct repl_primary *primary, struct repl_peer_
             to->lag_bytes = lag.bytes;
             to->lag_ms = lag.ms;
             to->canary_age_ms = (int64_t)lag.ms;
+            to->needs = primary_floor(&peer->core);
+            to->addresses = peer->addresses;
             to->bootstrap_bytes = peer->bootstrap_bytes;
         }
         count++;

@@ -179,6 +179,7 @@ void repl_ship_start(struct repl_peer *peer, struct cf_slice message)
         return;
     }
     step(peer, &ev, NULL);
+    repl_peer_changed(peer);
     repl_ship_schedule(peer->primary);
 }
 

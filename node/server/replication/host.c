@@ -169,21 +169,45 @@ static void host_peer_addresses(void *ctx, enum repl_kind kind, struct repl_addr
     *ret = replication->sides[REPL_DR].learned; /* where the primary may move to */
 }
 
-static bool host_may_serve(void *ctx, enum repl_kind kind, char *redirect)
+/* A standby whose leader is silent for so long may be the one that is cut off. */
+#define CONTACT_US ((uint64_t)5 * 1000000)
+#define FIT_US ((uint64_t)2 * 1000000)
+
+static void add_standbys(const struct raft_driver_status *status, struct repl_places *ret)
+{
+    uint64_t now = loop_now_us();
+    for (size_t i = 0; i < status->peer_count && ret->standby_count < REPL_STANDBYS_MAX; i++) {
+        const struct raft_peer_info *peer = &status->peers[i];
+        bool fit = peer->id != status->id && peer->match != 0 && peer->heard_us + FIT_US > now &&
+                   (peer->condition & (RAFT_SEALED | RAFT_STALLED | RAFT_RECOVERING)) == 0;
+        if (fit) {
+            ret->holds_to[ret->standby_count] = peer->match;
+            (void)snprintf(ret->standbys[ret->standby_count++], REPL_ADDRESS_SIZE, "%s",
+                           peer->address);
+        }
+    }
+}
+
+static void host_places(void *ctx, enum repl_kind kind, struct repl_places *ret)
 {
     struct node_replication *replication = ctx;
     struct node *node = replication->node;
-    redirect[0] = '\0';
-    if (!atomic_load(&node->is_sealed) && replication->sides[kind].is_primary &&
-        raft_driver_is_leader(node->driver)) {
-        return true;
-    }
-    CF_OWNED(arena) arena = arena_new(1024);
+    CF_OWNED(arena) arena = arena_new(16384);
+    struct raft_driver_status *status = arena_new_object(arena, struct raft_driver_status);
+    raft_driver_status(raft_of(replication), status);
+    ret->is_active = raft_driver_is_leader(node->driver);
+    replication->contact_us = ret->is_active
+                                  ? loop_now_us()
+                                  : cf_max(replication->contact_us, status->leader_heard_us);
+    bool in_contact = loop_now_us() - replication->contact_us < CONTACT_US;
+    ret->may_serve = !atomic_load(&node->is_sealed) && replication->sides[kind].is_primary &&
+                     replication->role != ROLE_FENCED && in_contact;
     struct cluster_peer leader;
-    if (cluster_leader(node, arena, &leader)) {
-        (void)snprintf(redirect, REPL_ADDRESS_SIZE, "%.*s", CF_SHOW(leader.cluster_addr));
+    if (ret->is_active) {
+        add_standbys(status, ret);
+    } else if (cluster_leader(node, arena, &leader)) {
+        (void)snprintf(ret->active, sizeof(ret->active), "%.*s", CF_SHOW(leader.cluster_addr));
     }
-    return false;
 }
 
 /* ---- the registry ---- */
@@ -201,6 +225,9 @@ static cf_status write_active(struct request *rq, void *context, struct cf_error
     if (cf_slice_is(secondary.state, "pending")) {
         secondary.state = CF_SLICE("active");
         secondary.key = CF_SLICE_EMPTY; /* nobody needs it from here any more */
+        if (cf_slice_is(secondary.bound_to, SET_SEALED)) { /* it came to a standby first */
+            secondary.bound_to = CF_SLICE(SET_SEALED_USED);
+        }
         set_write_secondary(rq, note->kind, &secondary);
     }
     return CF_OK;
@@ -275,8 +302,11 @@ static cf_status host_authorise(void *ctx, enum repl_kind kind, const char *id,
 }
 
 /* Its copy is verified: the token is used up. */
-static void activate(struct node_replication *replication, enum repl_kind kind, const char *id)
+void repl_activate(struct node_replication *replication, enum repl_kind kind, const char *id)
 {
+    if (!raft_driver_is_leader(raft_of(replication))) {
+        return; /* the active node does it when it hears of the stream */
+    }
     note_secondary(replication, kind, id, write_active);
 }
 
@@ -392,7 +422,7 @@ static bool host_position_known(void *ctx, enum repl_kind kind, const char *id,
         !repl_filter_streams(replication, kind, id, start)) {
         return false;
     }
-    activate(replication, kind, id);
+    repl_activate(replication, kind, id);
     return true;
 }
 
@@ -585,7 +615,8 @@ struct repl_host repl_host_table(struct node_replication *replication)
         .alarm = host_alarm,
         .own_addresses = host_own_addresses,
         .authorise = host_authorise,
-        .may_serve = host_may_serve,
+        .places = host_places,
+        .peer_changed = repl_report_soon,
         .applied = host_applied,
         .position_known = host_position_known,
         .read_batch = host_read_batch,

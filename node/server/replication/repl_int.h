@@ -28,8 +28,20 @@ struct repl_side {
     uint64_t appended_index;       /* the log index that it was given */
     bool is_broken;                /* one was refused: all behind it are, until the receiver begins anew */
     uint32_t stage_generation;
+    /* the primary's registry, without the revoked: ids, each with its end */
+    struct cf_buf registered;
+    size_t registered_count;
     /* what the other side's addresses are, as last kept */
     struct repl_address_list learned;
+};
+
+/* How much log is kept, and for whom; as of the last half second. */
+struct repl_retention {
+    uint64_t floor; /* UINT64_MAX: no secondary needs the log */
+    uint64_t log_bytes, log_bytes_max;
+    uint64_t hold_s;        /* how long the log is kept for a secondary that is away */
+    size_t unknown, overdue; /* secondaries not heard of yet; away for longer than hold_s */
+    bool alarm;             /* the log is near its cap, and a secondary is why */
 };
 
 struct repl_open_snapshot {
@@ -50,6 +62,14 @@ struct node_replication {
     enum cluster_role role;
     bool is_fencing;
     struct cf_list waiting; /* forwarded calls that wait for their position here */
+    struct cf_list rows; /* what standbys have reported of secondaries */
+    size_t row_count;
+    struct loop_timer *report_timer;
+    uint64_t contact_us;       /* with our leader, or leading */
+    uint64_t active_since_us;  /* 0: not active */
+    uint64_t floor_inherited;
+    bool serves;
+    struct repl_retention retention;
     _Atomic bool has_waiting, is_linked;
     _Atomic uint64_t advanced;
     _Atomic bool advance_posted, refresh_posted;
@@ -73,6 +93,18 @@ bool repl_filter_streams(struct node_replication *replication, enum repl_kind ki
 /* Is the filter still the secondary's? */
 bool repl_filter_stands(struct node_replication *replication, const struct filter *filter);
 void repl_filters_free(struct node_replication *replication);
+/* report.c: what all nodes of this cluster know of its secondaries. */
+void repl_report_start(struct node_replication *replication);
+void repl_report_stop(struct node_replication *replication);
+void repl_report_soon(void *ctx, enum repl_kind kind); /* struct repl_host's peer_changed */
+/* Leadership or role changed. */
+void repl_report_refresh(struct node_replication *replication, bool leads);
+/* Secondaries that were heard of, by whichever node, one row each; returns how many there are. On a standby: its
+ * own. Main loop. */
+size_t repl_secondaries(const struct node_replication *replication, enum repl_kind kind,
+                        struct repl_peer_status *ret, size_t max);
+/* host.c: in a pending registry entry of a secondary that streams, the token is used up. */
+void repl_activate(struct node_replication *replication, enum repl_kind kind, const char *id);
 /* calls.c */
 void calls_serve(void *ctx, enum repl_kind kind, const char *id, struct cf_slice bytes,
                      uint64_t deadline_us, struct repl_reply *reply);

@@ -41,6 +41,8 @@ struct node_replication *node_replication_new(struct node *node)
     struct node_replication *replication = cf_new(struct node_replication);
     replication->node = node;
     cf_list_init(&replication->waiting);
+    cf_list_init(&replication->rows);
+    replication->retention.floor = UINT64_MAX;
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         atomic_init(&replication->modes[i], "disabled");
     }
@@ -58,6 +60,7 @@ void node_replication_start(struct node *node)
                                         .random = core_random(),
                                         .host = &host};
     replication->driver = repl_driver_new(&config);
+    repl_report_start(replication);
     refresh(replication);
 }
 
@@ -79,6 +82,7 @@ void node_replication_stop(struct node *node)
 {
     struct node_replication *replication = node->replication;
     stop_links(replication);
+    repl_report_stop(replication);
     repl_driver_free(replication->driver);
     replication->driver = NULL;
 }
@@ -87,6 +91,9 @@ void node_replication_free(struct node_replication *replication)
 {
     if (replication != NULL) {
         cf_buf_done(&replication->proof);
+        for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+            cf_buf_done(&replication->sides[i].registered);
+        }
         repl_filters_free(replication);
         cf_free(replication);
     }
@@ -264,6 +271,8 @@ static void refresh_primary(struct node_replication *replication, enum repl_kind
         repl_primary_free(side->primary);
         side->primary = NULL;
     }
+    cf_buf_reset(&side->registered);
+    side->registered_count = 0;
     if (side->primary == NULL) {
         return;
     }
@@ -273,11 +282,18 @@ static void refresh_primary(struct node_replication *replication, enum repl_kind
               "tried again with the next change");
     for (size_t i = 0; i < ids.count; i++) {
         struct set_secondary secondary;
-        if (set_read_secondary(&reader->rq, repl_set_kind(kind), ids.names[i], &secondary, NULL) ==
-                CF_OK &&
-            cf_slice_is(secondary.state, "revoked")) {
+        if (set_read_secondary(&reader->rq, repl_set_kind(kind), ids.names[i], &secondary, NULL) !=
+            CF_OK) {
+            continue;
+        }
+        if (cf_slice_is(secondary.state, "revoked")) {
             (void)repl_primary_close(side->primary,
                                      arena_text(reader->rq.arena, ids.names[i]), "revoked");
+        } else {
+            cf_buf_add_byte(&side->registered, cf_slice_is(secondary.state, "active") ? 'a' : 'p');
+            cf_buf_add_slice(&side->registered, ids.names[i]);
+            cf_buf_add_byte(&side->registered, 0);
+            side->registered_count++;
         }
     }
 }
@@ -436,6 +452,7 @@ static void refresh(struct node_replication *replication)
         linked = linked || replication->sides[i].primary != NULL;
     }
     refresh_claimant(replication, &reader, leads);
+    repl_report_refresh(replication, leads);
     atomic_store(&replication->is_linked, linked);
     reader_end(&reader);
 }

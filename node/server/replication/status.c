@@ -92,7 +92,6 @@ static void add_secondaries(struct node_replication *replication, enum repl_kind
                             struct request *rq, struct json *object)
 {
     struct arena *arena = rq->arena;
-    struct repl_side *side = &replication->sides[kind];
     struct json *known = json_array_new(arena);
     struct json *heard = json_array_new(arena);
     struct txn_names ids = {0};
@@ -105,8 +104,7 @@ static void add_secondaries(struct node_replication *replication, enum repl_kind
         }
     }
     struct repl_peer_status *peers = arena_alloc(arena, PEERS_MAX * sizeof(*peers));
-    size_t count =
-        side->primary != NULL ? repl_primary_status(side->primary, peers, PEERS_MAX) : 0;
+    size_t count = repl_secondaries(replication, kind, peers, PEERS_MAX);
     for (size_t i = 0; i < cf_min(count, PEERS_MAX); i++) {
         struct json *peer = peer_json(arena, &peers[i]);
         json_set_text(arena, peer, "node_id", peers[i].id);
@@ -117,6 +115,22 @@ static void add_secondaries(struct node_replication *replication, enum repl_kind
     }
     json_set(arena, object, "known_secondaries", known);
     json_set(arena, object, "secondaries", heard);
+}
+
+/* How much log is kept, and for whom: before it is cut at its cap, an operator has to know. */
+static void add_retention(const struct node_replication *replication, struct arena *arena,
+                          struct json *object)
+{
+    const struct repl_retention *retention = &replication->retention;
+    uint64_t floor = retention->floor != UINT64_MAX ? retention->floor
+                                                    : atomic_load(&replication->advanced);
+    json_set_int(arena, object, "log_floor", (int64_t)floor);
+    json_set_int(arena, object, "log_bytes", (int64_t)retention->log_bytes);
+    json_set_int(arena, object, "log_bytes_max", (int64_t)retention->log_bytes_max);
+    json_set_int(arena, object, "log_hold_s", (int64_t)retention->hold_s);
+    json_set_bool(arena, object, "log_near_cap", retention->alarm);
+    json_set_int(arena, object, "secondaries_unheard", (int64_t)retention->unknown);
+    json_set_int(arena, object, "secondaries_overdue", (int64_t)retention->overdue);
 }
 
 static void add_primary(struct node_replication *replication, enum repl_kind kind,
@@ -135,6 +149,7 @@ static void add_primary(struct node_replication *replication, enum repl_kind kin
     json_set_int(arena, object, kind == REPL_DR ? "last_dr_wal" : "last_performance_wal",
                  (int64_t)index);
     json_set_text(arena, object, "merkle_root", root);
+    add_retention(replication, arena, object);
     add_secondaries(replication, kind, rq, object);
 }
 

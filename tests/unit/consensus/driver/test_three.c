@@ -267,7 +267,17 @@ START_TEST(secondary_keeps_its_log)
     for (int i = 0; i < 3; i++) {
         ck_assert_uint_le(raft_driver_log_first(c.nodes[i].driver), 101);
     }
-    raft_driver_set_floor(c.nodes[0].driver, UINT64_MAX);
+    /* Who leads next knows no secondary yet, and keeps what was kept. */
+    isolate(0, true);
+    wait_until(&c, leader_of(&c) != NULL && leader_of(&c) != &c.nodes[0]);
+    struct node *next = leader_of(&c);
+    put_many(next, "m", 200);
+    isolate(0, false);
+    same_everywhere("m199", "199");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_le(raft_driver_log_first(c.nodes[i].driver), 101);
+    }
+    raft_driver_set_floor(leader_of(&c)->driver, UINT64_MAX);
     for (int i = 0; i < 3; i++) {
         wait_until(&c, raft_driver_log_first(c.nodes[i].driver) > 300);
     }

@@ -141,12 +141,24 @@ static cf_status h_authorise(void *ctx, enum repl_kind kind, const char *id,
                ? cf_fail(err, CF_DENIED, "secondary \"%s\" is revoked", id)
                : CF_OK;
 }
-static bool h_may_serve(void *ctx, enum repl_kind kind, char *redirect)
+static void h_places(void *ctx, enum repl_kind kind, struct repl_places *ret)
 {
-    struct fake *fake = ctx;
+    const struct fake *fake = ctx;
     (void)kind;
-    snprintf(redirect, REPL_ADDRESS_SIZE, "%s", fake->redirect);
-    return fake->may_serve;
+    ret->is_active = fake->redirect[0] == '\0';
+    ret->may_serve = fake->may_serve;
+    snprintf(ret->active, sizeof(ret->active), "%s", fake->redirect);
+    if (fake->standby != NULL) {
+        ret->standby_count = 1;
+        ret->holds_to[0] = fake->standby->last;
+        snprintf(ret->standbys[0], sizeof(ret->standbys[0]), "%s", fake->standby->own_address);
+    }
+}
+
+static void h_peer_changed(void *ctx, enum repl_kind kind)
+{
+    (void)kind;
+    ((struct fake *)ctx)->peer_changes++;
 }
 
 static struct repl_position here(const struct fake *fake, uint64_t index)
@@ -366,7 +378,8 @@ static const struct repl_host table = {
     .own_addresses = h_own_addresses,
     .learned = h_learned,
     .authorise = h_authorise,
-    .may_serve = h_may_serve,
+    .places = h_places,
+    .peer_changed = h_peer_changed,
     .applied = h_applied,
     .position_known = h_position_known,
     .read_batch = h_read_batch,

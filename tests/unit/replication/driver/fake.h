@@ -31,9 +31,10 @@ struct fake {
     bool fail_proposals;
     /* both */
     char proof[32];
-    unsigned fences, alarms, calls;
+    unsigned fences, alarms, calls, peer_changes;
     char alarm[256], fenced_by[128], learned[REPL_ADDRESS_SIZE], learned_peer[REPL_ADDRESS_SIZE];
     bool revoked, may_serve, not_leader, open;
+    const struct fake *standby; /* of the same cluster, for an active node */
     char redirect[REPL_ADDRESS_SIZE], own_address[REPL_ADDRESS_SIZE];
     uint64_t snapshot_at, snapshots, pages;
     struct cf_buf snapshot;

@@ -62,11 +62,9 @@ START_TEST(bootstraps_and_streams)
 {
     struct repl_secondary_status status;
     struct repl_peer_status peer;
-    const char *ids[] = {"s1", "other"};
     set_up(REPL_DR);
     append_many(p, 20);
     fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
-    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 1), 0); /* never heard of */
     fake_until(caught_up, p);
     ck_assert_uint_eq(s->switches, 1);
     ck_assert_uint_gt(p->pages, 1);
@@ -89,9 +87,8 @@ START_TEST(bootstraps_and_streams)
     ck_assert_str_eq(peer.state, "stream-wals");
     ck_assert_uint_eq(peer.lag_entries, 0);
     ck_assert_uint_eq(peer.lag_ms, 0);
-    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 1), 320);
-    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 2), 0);
-    ck_assert_uint_eq(repl_primary_floor(p->primary, ids, 0), UINT64_MAX);
+    ck_assert_uint_eq(peer.needs, 320);
+    ck_assert_uint_ge(p->peer_changes, 3); /* came, had its copy, streams */
     ck_assert(repl_primary_shipped(p->primary, "s1", 320));
     ck_assert(!repl_primary_shipped(p->primary, "s1", 321));
     ck_assert(!repl_primary_shipped(p->primary, "other", 1));
@@ -179,6 +176,57 @@ START_TEST(redirects_to_who_may_serve)
     p->may_serve = true;
     append_many(p, 1);
     fake_until(caught_up, p);
+    tear_down();
+}
+END_TEST
+
+/* The nodes of one cluster have one log; in the fake it is appended to on each of them. */
+static void append_both(unsigned count)
+{
+    append_many(p, count);
+    append_many(p2, count);
+}
+static bool served_by_standby(const void *arg)
+{
+    (void)arg;
+    return caught_up(p2);
+}
+static bool served_by_active(const void *arg)
+{
+    (void)arg;
+    return caught_up(p);
+}
+
+/* The active node is relieved; and it serves itself what its standby does not hold. */
+START_TEST(a_standby_serves)
+{
+    struct repl_peer_status status[2];
+    set_up(REPL_DR);
+    p2 = fake_new(true);
+    fake_serve(p2, REPL_DR);
+    p->standby = p2;
+    snprintf(p2->redirect, sizeof(p2->redirect), "%s", p->own_address);
+    append_both(10);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(served_by_standby, NULL);
+    ck_assert_uint_eq(repl_primary_status(p->primary, status, 2), 1);
+    ck_assert(!status[0].connected);
+    ck_assert_uint_eq(s->switches, 1);
+    /* The standby comes back by snapshot: its log begins behind what the secondary has. */
+    ck_assert_uint_ge(repl_primary_close(p2->primary, NULL, "cut by the test"), 1);
+    append_both(10);
+    p2->compacted = 20;
+    fake_until(served_by_active, NULL);
+    ck_assert_uint_eq(s->switches, 1); /* from hand to hand, without another copy */
+    /* And the active node goes: the standby leads now. */
+    p->may_serve = false;
+    p->standby = NULL;
+    p2->redirect[0] = '\0';
+    snprintf(p->redirect, sizeof(p->redirect), "%s", p2->own_address);
+    fake_until(served_by_standby, NULL);
+    append_both(5);
+    fake_until(served_by_standby, NULL);
+    ck_assert_uint_eq(s->switches, 1);
     tear_down();
 }
 END_TEST
@@ -456,7 +504,7 @@ START_TEST(lists_of_addresses_are_bounded)
 END_TEST
 
 TEST_MAIN("replication/driver/driver", bootstraps_and_streams, filtered_entries_move_the_position,
-          resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve,
+          resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve, a_standby_serves,
           revoking_cuts_at_once, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
           follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
           claims_need_a_proof, claims_reach_the_active_node, unproved_primary_is_not_followed,

@@ -1,0 +1,47 @@
+/* replication/core/place.h
+ *
+ * Where the stream of a secondary is served: any node of the primary that holds its position will do, and
+ * standbys are preferred, because the active node has enough to do. Whether a position is gone is said
+ * by the active node alone: a standby that does not hold it (its log begins later, it came back by
+ * snapshot) sends the secondary there. Pure; thread: any.
+ *
+ *   standby --holds it--> here          active --a standby holds it--> there
+ *           --does not--> active node          --just sent it away, or none does--> here
+ */
+#ifndef COFFER_REPLICATION_PLACE_H
+#define COFFER_REPLICATION_PLACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    PLACE_SENT_MS = 10000,   /* sent to a standby so lately and back again: that one would not do */
+    PLACE_SETTLED_MS = 10000 /* a standby that was fit for so long takes over what the active serves */
+};
+
+enum place {
+    PLACE_HERE,
+    PLACE_ACTIVE,  /* the active node decides */
+    PLACE_STANDBY, /* *standby of the list */
+    PLACE_NOWHERE, /* nobody is known who may: try again */
+};
+
+struct place_question {
+    bool is_active;    /* this node leads its cluster */
+    bool may_serve;    /* unsealed, a primary, and in touch with its leader */
+    bool active_known; /* another node leads, and its address is known */
+    bool holds;        /* the position, or there is none yet */
+    uint64_t index;    /* of the position in our own log; 0: none, or of an earlier epoch */
+    bool was_sent;     /* by this node to a standby, within PLACE_SENT_MS */
+    uint64_t draw;     /* of the secondary: spreads them over the standbys */
+    /* Standbys that could serve, as an active node knows them: up to where each holds the log. */
+    const uint64_t *holds_to;
+    size_t count;
+};
+
+enum place place_decide(const struct place_question *question, size_t *standby);
+/* Should an active node let go of a stream, because a standby has been fit for so long? */
+bool place_moves(const struct place_question *question, uint64_t fit_for_ms);
+
+#endif
