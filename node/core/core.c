@@ -39,6 +39,7 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
     core->state.scratch = arena_new(64 * 1024);
     core->state.dirty = DIRTY_ALL;
     core->expirer = expirer_new(core);
+    core->revoker = revoker_new(core);
     return core;
 }
 
@@ -46,6 +47,7 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
 void core_stop(struct core *core)
 {
     expirer_stop(core->expirer);
+    revoker_stop(core->revoker);
     audit_release(core);
     work_pool_stop(core->pool);
     core_run_waits(core, WAITS_ALL);
@@ -57,6 +59,7 @@ void core_free(struct core *core)
         return;
     }
     core_stop(core);
+    revoker_free(core->revoker);
     expirer_free(core->expirer);
     work_pool_free(core->pool);
     view_unref(core->current);

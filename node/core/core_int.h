@@ -16,6 +16,7 @@
 
 struct acl;
 struct expirer;
+struct revoker;
 struct work_pool;
 
 enum dirty {
@@ -138,6 +139,7 @@ struct core {
     _Atomic bool has_quotas; /* as has_cors */
     struct limiter *_Atomic limiter; /* made with the first quota; NULL before */
     struct expirer *expirer;
+    struct revoker *revoker;
     _Atomic int role_now; /* enum cluster_role of the newest view, for the append */
     _Atomic uint64_t entries; /* log entries that requests made */
     _Atomic size_t touched_bytes; /* of state.touched, as of the last batch */
@@ -181,5 +183,16 @@ bool work_pool_add(struct work_pool *pool, void (*run)(void *), void *arg);
 struct expirer *expirer_new(struct core *core);
 void expirer_stop(struct expirer *expirer); /* ends its thread; twice is harmless */
 void expirer_free(struct expirer *expirer); /* stops it first */
+/* Its next round is at once. Any thread. */
+void expirer_wake(struct expirer *expirer);
+
+/* revoke.c */
+struct revoker *revoker_new(struct core *core);
+/* Waits for attempts that are under way; twice is harmless. The expiry thread has ended. */
+void revoker_stop(struct revoker *revoker);
+void revoker_free(struct revoker *revoker);
+/* The expiry thread, on the active node: hands out leases that are due, as far as there is room. */
+CF_CHECKED cf_status revoker_round(struct revoker *revoker, const struct view *view, struct arena *arena,
+                                   struct cf_error *err);
 
 #endif

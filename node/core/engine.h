@@ -60,6 +60,8 @@ struct route {
         .pattern = NULL                                                                            \
     }
 
+struct lease;
+
 enum engine_kind { ENGINE_SECRETS, ENGINE_AUTH };
 
 struct engine_ops {
@@ -83,6 +85,16 @@ struct engine_ops {
     /* The role or user that a login names, for rate limits by role: from the request alone. False: it is no
      * login. NULL: the method has no such notion. */
     bool (*login_role)(const struct request *rq, struct cf_slice *ret);
+    /* Of engines that lend secrets out (lease.h). A lease is renewed: refuses, or changes the lease's
+     * internal object and TTLs. Pure; NULL: allowed. */
+    cf_status (*lease_renew)(struct request *rq, struct lease *lease, struct cf_error *err);
+    /* Takes the secret back where it lives. On a thread of its own, where it may block; reads through rq->txn,
+     * and what it writes there is dropped. May be called again for what it has done already (a crash, an
+     * answer that was lost): that is a success. CF_UNSUPPORTED: it will never succeed, and is not tried
+     * again. NULL: there is nothing outside. */
+    cf_status (*lease_revoke)(struct request *rq, const struct lease *lease, struct cf_error *err);
+    /* Writes what the mount keeps of it, in the entry that removes the lease. Pure. May be NULL. */
+    cf_status (*lease_revoked)(struct request *rq, const struct lease *lease, struct cf_error *err);
     /* An auth method's say in a renewal (auth.internal as it was made). NULL: allowed. */
     cf_status (*renew)(struct request *rq, struct auth_result *auth, struct cf_error *err);
 };

@@ -9,6 +9,7 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/core_int.h"
+#include "node/core/lease.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/token.h"
 
@@ -25,7 +26,7 @@ struct expirer {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool running, stopping, is_started;
+    bool running, stopping, is_started, is_woken;
     unsigned rounds;
     /* of the proposal in flight */
     struct proposal proposal;
@@ -101,21 +102,20 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
             return status;
         }
     }
-    bool is_prefix = what.size > 1 && what.data[0] == LEASE_EXPIRE_PREFIX;
-    if (is_prefix || (what.size > 5 && what.data[0] == LEASE_EXPIRE_NS_PREFIX)) {
-        uint32_t ns = is_prefix ? NAMESPACE_ROOT : cf_get_u32(what.data + 1);
-        CF_TRY(lease_revoke_some(txn, arena, ns, cf_slice_from(what, is_prefix ? 1 : 5), DUE_MAX,
-                                 ret_left, err));
-        if (*ret_left) {
-            return CF_OK;
-        }
+    CF_BUF(name_buf) = {0};
+    cf_buf_add_str(&name_buf, AREA_EXPIRE);
+    cf_buf_add_slice(&name_buf, name);
+    struct key key = {CLASS_CLUSTER, NAMESPACE_ROOT, arena_copy(arena, cf_buf_slice(&name_buf))};
+    if (lease_is_prefix_entry(what)) {
+        CF_TRY(lease_revoke_entry(txn, arena, key, what, DUE_MAX, ret_left, err));
+    } else if (what.size != 0 && what.data[0] == LEASE_EXPIRE_TOKEN) {
+        CF_TRY(lease_end_of_token(txn, arena, cf_slice_from(what, 1), DUE_MAX, ret_left, err));
+    }
+    if (*ret_left) {
+        return CF_OK;
     }
     /* The index entry points at nothing that is due: it goes. */
-    CF_BUF(key) = {0};
-    cf_buf_add_str(&key, AREA_EXPIRE);
-    cf_buf_add_slice(&key, name);
-    struct cf_slice whole = cf_buf_slice(&key);
-    txn_delete(txn, (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, whole});
+    txn_delete(txn, key);
     return CF_OK;
 }
 
@@ -163,6 +163,9 @@ static bool round_of(struct expirer *expirer)
         struct due *due = arena_new_object(arena, struct due);
         txn_note_read(txn, core->role_hash);
         cf_status status = revoke_all(txn, arena, due, &more, &err);
+        if (status == CF_OK) {
+            status = revoker_round(core->revoker, view, arena, &err);
+        }
         if (status == CF_OK && (!txn_has_writes(txn) || expirer->rounds++ % RECORDS_EVERY == 0)) {
             status = once_drop_old(txn, &err);
         }
@@ -193,7 +196,9 @@ static void *expirer_main(void *arg)
             more = round_of(expirer);
             pthread_mutex_lock(&expirer->lock);
         }
-        if (!more && !expirer->stopping) {
+        if (expirer->is_woken) {
+            expirer->is_woken = false;
+        } else if (!more && !expirer->stopping) {
             struct timespec until;
             (void)clock_gettime(CLOCK_REALTIME, &until);
             until.tv_nsec += ROUND_MS * 1000000L;
@@ -230,6 +235,14 @@ void expirer_stop(struct expirer *expirer)
         expirer->is_started = false;
         expirer->stopping = false;
     }
+}
+
+void expirer_wake(struct expirer *expirer)
+{
+    pthread_mutex_lock(&expirer->lock);
+    expirer->is_woken = true;
+    pthread_cond_signal(&expirer->wake);
+    pthread_mutex_unlock(&expirer->lock);
 }
 
 void expirer_free(struct expirer *expirer)

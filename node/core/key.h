@@ -37,7 +37,7 @@ enum key_class {
 #define AREA_TOKEN "token/"         /* c: <32 raw bytes: HMAC of the token> -> token entry */
 #define AREA_ACCESSOR "accessor/"   /* c: <HMAC of the accessor> -> token key, accessor */
 #define AREA_CHILD "child/"         /* c: <parent token key><child token key> -> nothing */
-#define AREA_EXPIRE "expire/"       /* c: <8 bytes unix ms><token key or lease id> -> what to revoke */
+#define AREA_EXPIRE "expire/"       /* c: <8 bytes unix ms><mark, key> -> what to revoke */
 #define AREA_LEASE "lease/"         /* c: <lease id> -> lease */
 #define AREA_CUBBY "cubby/"         /* c: <token key>/<path> -> a token's cubbyhole */
 #define AREA_ROLE "tokenrole/"      /* r: token roles */
@@ -51,6 +51,9 @@ enum key_class {
 #define AREA_AUDIT "audit/"         /* r or c: dev/<uuid> -> audit device; r: headers; table: a guard */
 #define AREA_CLUSTER "cluster/"     /* o: internal CA; plain: autopilot, member/<id> (a sealed leader reads them) */
 #define AREA_FILTER "filter/" /* r: rule/<secondary>, wide/<secondary>: what goes there; to that one and to DR secondaries */
+#define AREA_LEASE_DUE "leasedue/"  /* c: <16 raw bytes of mount uuid><8 bytes unix ms><namespace 4><lease id> */
+#define AREA_LEASE_OF "leaseof/"    /* c: <token key><namespace 4><lease id>: what a token has to its name */
+#define AREA_LEASE_FAILED "leasefail/" /* c: <8 bytes unix ms: its end><lease id>: irrevocable */
 #define AREA_NOT_BEFORE "not-before" /* c, plain: 8 bytes unix ns; older batch tokens are void */
 
 struct key {

@@ -37,10 +37,16 @@ static cf_status clean_tainted(struct txn *txn, struct arena *arena, const struc
     const struct view *view = txn_view(txn);
     size_t mark = txn_mark(txn);
     bool more, has_local;
-    CF_TRY(lease_revoke_some(txn, arena, ns->number, CF_SLICE_EMPTY, LEASES_MAX, &more, err));
+    struct cf_slice after = CF_SLICE_EMPTY;
+    CF_TRY(lease_revoke_some(txn, arena, ns->number, CF_SLICE_EMPTY, &after, LEASES_MAX, false, &more, err));
     *ret_busy = more || txn_mark(txn) != mark;
     if (*ret_busy) {
         return CF_OK;
+    }
+    bool is_pending;
+    CF_TRY(lease_is_pending(txn, arena, ns->number, &is_pending, err));
+    if (is_pending) {
+        return CF_OK; /* mounts of it are taking secrets back: they need what is stored for that */
     }
     namespace_note_read(txn, ns);
     if (view->role == ROLE_ALONE_OR_PRIMARY) {

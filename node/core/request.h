@@ -84,7 +84,8 @@ struct response {
     struct auth_result *auth;
     struct wrap_info *wrap;
     struct warning *warnings; /* newest first; printed in order of addition */
-    struct cf_slice lease_id;
+    struct lease_ask *lease; /* the secret in the answer is lent out: node/core/lease.h */
+    struct cf_slice lease_id; /* the frame's, of that lease */
     int64_t lease_duration_s;
     bool renewable;
     bool data_at_top;   /* the members of data appear at top level as well (core-api 2) */

@@ -3,6 +3,7 @@
 #include "node/core/cidr.h"
 #include "node/core/envelope.h"
 #include "node/core/frame_int.h"
+#include "node/core/lease.h"
 #include "node/core/namespace.h"
 #include "node/core/policy.h"
 #include "node/core/route.h"
@@ -308,7 +309,7 @@ cf_status step_decorate(struct request *rq, struct cf_error *err)
 {
     struct response *rs = &rq->response;
     warn_unknown(rq);
-    if (rq->foreign != NULL) {
+    if (rq->foreign != NULL && rs->lease == NULL) {
         /* A token of this cluster would be none there, and the use of a credential would be spent for nothing. */
         return rs->auth == NULL || (rq->route->flags & ROUTE_LOGIN) == 0
                    ? CF_OK
@@ -318,6 +319,9 @@ cf_status step_decorate(struct request *rq, struct cf_error *err)
     }
     if (rs->auth != NULL && (rq->route->flags & ROUTE_LOGIN) != 0) {
         CF_TRY(token_from_login(rq, rs->auth, err));
+    }
+    if (rs->lease != NULL) {
+        CF_TRY(lease_create(rq, err));
     }
     bool has_content = rs->data != NULL || rs->auth != NULL || rs->raw.size != 0;
     if (rq->wrap_ttl_s > 0 && has_content && rs->wrap == NULL && !rs->no_envelope) {

@@ -1,12 +1,13 @@
 /* node/core/token_revoke.c: ending tokens and what hangs below them, in bounded write sets. */
 #include "node/base/memory.h"
+#include "node/core/lease.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/token_int.h"
 
 /* Tokens deeper than this below the one that is revoked are cut off and run out by themselves. */
 #define DEPTH_MAX ((size_t)32)
 /* What one token makes of writes, at most. */
-#define WRITES_OF_TOKEN ((size_t)6)
+#define WRITES_OF_TOKEN ((size_t)7)
 
 static cf_status remove_one(struct txn *txn, struct arena *arena, const struct token_entry *entry,
                             struct cf_error *err)
@@ -22,6 +23,7 @@ static cf_status remove_one(struct txn *txn, struct arena *arena, const struct t
     if (entry->has_parent) {
         txn_delete(txn, token_child_key(arena, entry));
     }
+    CF_TRY(lease_leave(txn, arena, entry, err));
     /* Everybody who reads the cubbyhole has read the record that goes with it (window.h). */
     txn_delete_prefix(txn,
                       token_area_key(arena, entry->ns, AREA_CUBBY, entry->key, CF_SLICE_EMPTY));

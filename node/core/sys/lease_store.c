@@ -2,6 +2,7 @@
 #include "node/core/sys/lease_store.h"
 
 #include "node/base/memory.h"
+#include "node/core/lease.h"
 
 #define TOKEN_MARK 'h'
 #define TAIL_SIZE (1 + 1 + 2 * TOKEN_KEY_SIZE) /* "/h" and the digits */
@@ -68,12 +69,20 @@ cf_status lease_find_token(struct txn *txn, struct arena *arena, uint32_t ns, st
 }
 
 static cf_status revoke_one(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice id,
-                            struct cf_error *err)
+                            bool forced, struct cf_error *err)
 {
     uint8_t key[TOKEN_KEY_SIZE];
     const struct token_entry *entry;
-    cf_status status = CF_NOT_FOUND;
-    if (token_key_in(id, key)) {
+    struct lease *lease;
+    cf_status status = lease_find(txn, arena, ns, id, &lease, err);
+    if (status == CF_OK) {
+        /* An irrevocable one is tried again when somebody asks for just that. */
+        if (forced || lease->due_ns != 0) {
+            lease_end(txn, arena, lease, forced);
+        }
+        return CF_OK;
+    }
+    if (status == CF_NOT_FOUND && token_key_in(id, key)) {
         status = token_by_key(txn, arena, ns, key, &entry, err);
     }
     if (status == CF_NOT_FOUND) {
@@ -85,36 +94,96 @@ static cf_status revoke_one(struct txn *txn, struct arena *arena, uint32_t ns, s
     return token_revoke(txn, arena, entry, true, err);
 }
 
-cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns,
-                            struct cf_slice prefix, size_t max, bool *ret_more, struct cf_error *err)
+cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,
+                            struct cf_slice *after, size_t max, bool forced, bool *ret_more,
+                            struct cf_error *err)
 {
-    struct txn_names names;
-    CF_TRY(txn_scan(txn, lease_key(arena, ns, prefix), CF_SLICE_EMPTY, max + 1, &names, err));
-    *ret_more = names.count > max;
-    for (size_t i = 0; i < names.count && i < max; i++) {
-        struct cf_slice id =
-            cf_slice_str(arena_printf(arena, "%.*s%.*s", CF_SHOW(prefix), CF_SHOW(names.names[i])));
-        CF_TRY(revoke_one(txn, arena, ns, id, err));
+    size_t changed = 0;
+    *ret_more = true;
+    while (changed < max) {
+        struct txn_names names;
+        size_t room = max - changed;
+        CF_TRY(txn_scan(txn, lease_key(arena, ns, prefix), *after, room + 1, &names, err));
+        for (size_t i = 0; i < names.count && i < room; i++) {
+            size_t mark = txn_mark(txn);
+            struct cf_slice id = cf_slice_str(
+                arena_printf(arena, "%.*s%.*s", CF_SHOW(prefix), CF_SHOW(names.names[i])));
+            CF_TRY(revoke_one(txn, arena, ns, id, forced, err));
+            changed += txn_mark(txn) != mark;
+            *after = names.names[i];
+        }
+        if (names.count <= room) {
+            *ret_more = false;
+            break;
+        }
     }
     return CF_OK;
 }
 
-cf_status lease_revoke_prefix(struct txn *txn, struct arena *arena, uint32_t ns,
-                              struct cf_slice prefix, struct cf_error *err)
+cf_status lease_revoke_prefix(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,
+                              bool forced, struct cf_error *err)
 {
     bool more;
-    CF_TRY(lease_revoke_some(txn, arena, ns, prefix, LEASE_REVOKE_MAX, &more, err));
+    struct cf_slice after = CF_SLICE_EMPTY;
+    CF_TRY(lease_revoke_some(txn, arena, ns, prefix, &after, LEASE_REVOKE_MAX, forced, &more, err));
     if (more) {
         CF_BUF(name) = {0};
+        bool has_ns = ns != NAMESPACE_ROOT || forced;
         cf_buf_add_str(&name, AREA_EXPIRE);
         cf_buf_add_u64(&name, (uint64_t)(view_now_ns(txn_view(txn)) / 1000000));
-        cf_buf_add_byte(&name, ns == NAMESPACE_ROOT ? LEASE_EXPIRE_PREFIX : LEASE_EXPIRE_NS_PREFIX);
-        if (ns != NAMESPACE_ROOT) {
+        cf_buf_add_byte(&name, forced   ? LEASE_EXPIRE_FORCED
+                               : has_ns ? LEASE_EXPIRE_NS_PREFIX
+                                        : LEASE_EXPIRE_PREFIX);
+        if (has_ns) {
             cf_buf_add_u32(&name, ns);
         }
         cf_buf_add_slice(&name, prefix);
-        txn_put(txn, (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, cf_buf_slice(&name)},
-                CF_SLICE_EMPTY);
+        txn_put(txn, (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, cf_buf_slice(&name)}, after);
     }
+    return CF_OK;
+}
+
+bool lease_is_prefix_entry(struct cf_slice what)
+{
+    uint8_t mark = what.size > 1 ? what.data[0] : 0;
+    return mark == LEASE_EXPIRE_PREFIX ||
+           (what.size > 5 && (mark == LEASE_EXPIRE_NS_PREFIX || mark == LEASE_EXPIRE_FORCED));
+}
+
+cf_status lease_revoke_entry(struct txn *txn, struct arena *arena, struct key entry, struct cf_slice what,
+                             size_t max, bool *ret_left, struct cf_error *err)
+{
+    bool has_ns = what.data[0] != LEASE_EXPIRE_PREFIX;
+    uint32_t ns = has_ns ? cf_get_u32(what.data + 1) : NAMESPACE_ROOT;
+    struct cf_slice after = CF_SLICE_EMPTY, before;
+    cf_status status = txn_get(txn, entry, &after, err);
+    if (status != CF_OK) {
+        *ret_left = false;
+        return status == CF_NOT_FOUND ? CF_OK : status;
+    }
+    before = after;
+    CF_TRY(lease_revoke_some(txn, arena, ns, cf_slice_from(what, has_ns ? 5 : 1), &after, max,
+                             what.data[0] == LEASE_EXPIRE_FORCED, ret_left, err));
+    if (*ret_left && !cf_slice_eq(before, after)) {
+        txn_put(txn, entry, after);
+    }
+    return CF_OK;
+}
+
+cf_status lease_is_pending(struct txn *txn, struct arena *arena, uint32_t ns, bool *ret, struct cf_error *err)
+{
+    struct txn_names failed, names;
+    CF_TRY(lease_irrevocable(txn, ns, 0, &failed, err));
+    CF_TRY(txn_scan(txn, lease_key(arena, ns, CF_SLICE_EMPTY), CF_SLICE_EMPTY, failed.count + 1, &names, err));
+    *ret = names.count > failed.count;
+    return CF_OK;
+}
+
+cf_status lease_has_any(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix, bool *ret,
+                        struct cf_error *err)
+{
+    struct txn_names names;
+    CF_TRY(txn_scan(txn, lease_key(arena, ns, prefix), CF_SLICE_EMPTY, 1, &names, err));
+    *ret = names.count != 0;
     return CF_OK;
 }

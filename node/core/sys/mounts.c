@@ -270,6 +270,21 @@ static void delete_data(struct request *rq, const struct mount *mount, uint8_t c
     txn_delete_prefix(rq->txn, (struct key){class, rq->ns, cf_buf_slice(&name)});
 }
 
+/* What the mount lent out is taken back with what it has stored: first that, then the mount. */
+static cf_status has_lent_nothing(struct request *rq, const struct mount *mount, struct cf_error *err)
+{
+    bool has = false;
+    if (mount->ops->lease_revoke != NULL) {
+        CF_TRY(lease_has_any(rq->txn, rq->arena, rq->ns, mount->path, &has, err));
+    }
+    int size = (int)mount->path.size - 1;
+    return !has ? CF_OK
+                : cf_fail(err, CF_INVALID,
+                          "secrets of this mount are lent out: revoke them first "
+                          "(sys/leases/revoke-prefix/%.*s), or drop their leases (sys/leases/revoke-force/%.*s)",
+                          size, (const char *)mount->path.data, size, (const char *)mount->path.data);
+}
+
 static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_slice given,
                          struct cf_error *err)
 {
@@ -284,6 +299,7 @@ static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_sl
                    : cf_fail(err, CF_INVALID, "cannot unmount \"%.*s\"", CF_SHOW(path));
     }
     txn_note_read(rq->txn, mount->entry_hash);
+    CF_TRY(has_lent_nothing(rq, mount, err));
     struct key key = mount_key(mount);
     CF_TRY(mount_table_guard(rq, key.class, err));
     txn_delete(rq->txn, key);
@@ -297,7 +313,7 @@ static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_sl
     if (mount->class == CLASS_REPLICATED) {
         delete_data(rq, mount, CLASS_REPLICATED);
     }
-    return lease_revoke_prefix(rq->txn, rq->arena, rq->ns, path, err);
+    return lease_revoke_prefix(rq->txn, rq->arena, rq->ns, path, false, err);
 }
 
 /* ---- the handlers ---- */

@@ -101,7 +101,7 @@ cf_status sys_remount(struct request *rq, struct cf_error *err)
     to->path = path;
     CF_TRY(mount_store(rq, to, err));
     /* Leases carry the old path: what was logged in or lent out there ends. */
-    CF_TRY(lease_revoke_prefix(rq->txn, rq->arena, rq->ns, from->path, err));
+    CF_TRY(lease_revoke_prefix(rq->txn, rq->arena, rq->ns, from->path, false, err));
     CF_TRY(forget_old(rq, to, err));
     char id[ENCODE_UUID_TEXT + 1];
     encode_uuid_text(encode_uuid_new(rq->random), id);

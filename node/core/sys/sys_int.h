@@ -81,6 +81,8 @@ cf_status sys_lease_list(struct request *rq, struct cf_error *err);
 cf_status sys_lease_renew(struct request *rq, struct cf_error *err);
 cf_status sys_lease_revoke(struct request *rq, struct cf_error *err);
 cf_status sys_lease_revoke_prefix(struct request *rq, struct cf_error *err);
+cf_status sys_lease_revoke_force(struct request *rq, struct cf_error *err);
+cf_status sys_lease_irrevocable(struct request *rq, struct cf_error *err);
 cf_status sys_lease_tidy(struct request *rq, struct cf_error *err);
 cf_status sys_lease_count(struct request *rq, struct cf_error *err);
 

@@ -20,6 +20,9 @@ static const struct cf_slice credential_areas[] = {
     {(const uint8_t *)AREA_CUBBY, sizeof(AREA_CUBBY) - 1},
     {(const uint8_t *)AREA_EXPIRE, sizeof(AREA_EXPIRE) - 1},
     {(const uint8_t *)AREA_LEASE, sizeof(AREA_LEASE) - 1},
+    {(const uint8_t *)AREA_LEASE_DUE, sizeof(AREA_LEASE_DUE) - 1},
+    {(const uint8_t *)AREA_LEASE_OF, sizeof(AREA_LEASE_OF) - 1},
+    {(const uint8_t *)AREA_LEASE_FAILED, sizeof(AREA_LEASE_FAILED) - 1},
 };
 
 static bool is_credential(const struct restore *restore, struct key key)
@@ -32,13 +35,26 @@ static bool is_credential(const struct restore *restore, struct key key)
     return areas_hold(&restore->areas, AREA_OF_CREDENTIALS, key.name);
 }
 
+/* What an entry of the expiry index is about, when that is a token: its key. */
+static bool expires_token(struct cf_slice name, struct cf_slice *ret)
+{
+    const size_t head = sizeof(AREA_EXPIRE) - 1 + 8;
+    if (!cf_slice_starts(name, CF_SLICE(AREA_EXPIRE)) || name.size < head + 1 + TOKEN_KEY_SIZE ||
+        name.data[head] != 't') {
+        return false;
+    }
+    *ret = cf_slice_first(cf_slice_from(name, head + 1), TOKEN_KEY_SIZE);
+    return true;
+}
+
 /* Leases stay when tokens are void: what they stand for has to be revoked some day. */
 static bool outlives_tokens(struct key key)
 {
-    size_t head = sizeof(AREA_EXPIRE) - 1 + 8;
+    struct cf_slice token;
     return cf_slice_starts(key.name, CF_SLICE(AREA_LEASE)) ||
-           (cf_slice_starts(key.name, CF_SLICE(AREA_EXPIRE)) &&
-            key.name.size != head + TOKEN_KEY_SIZE);
+           cf_slice_starts(key.name, CF_SLICE(AREA_LEASE_DUE)) ||
+           cf_slice_starts(key.name, CF_SLICE(AREA_LEASE_FAILED)) ||
+           (cf_slice_starts(key.name, CF_SLICE(AREA_EXPIRE)) && !expires_token(key.name, &token));
 }
 
 /* ---- from the archive ---- */
@@ -131,9 +147,18 @@ static bool is_in_both(const struct restore *restore, struct key key)
         return knows(restore, AREA_TOKEN,
                      cf_slice_first(cf_slice_from(name, sizeof(AREA_CUBBY) - 1), TOKEN_KEY_SIZE));
     }
-    if (cf_slice_starts(name, CF_SLICE(AREA_EXPIRE))) {
-        struct cf_slice target = cf_slice_from(name, sizeof(AREA_EXPIRE) - 1 + 8);
-        return knows(restore, AREA_TOKEN, target) || knows(restore, AREA_LEASE, target);
+    struct cf_slice token;
+    if (cf_slice_starts(name, CF_SLICE(AREA_EXPIRE))) { /* what is left of a revocation is of the present */
+        return !expires_token(name, &token) || knows(restore, AREA_TOKEN, token);
+    }
+    if (cf_slice_starts(name, CF_SLICE(AREA_LEASE_DUE))) {
+        return knows(restore, AREA_LEASE, cf_slice_from(name, sizeof(AREA_LEASE_DUE) - 1 + 16 + 8 + 4));
+    }
+    if (cf_slice_starts(name, CF_SLICE(AREA_LEASE_FAILED))) {
+        return knows(restore, AREA_LEASE, cf_slice_from(name, sizeof(AREA_LEASE_FAILED) - 1 + 8));
+    }
+    if (cf_slice_starts(name, CF_SLICE(AREA_LEASE_OF))) {
+        return knows(restore, AREA_LEASE, cf_slice_from(name, sizeof(AREA_LEASE_OF) - 1 + TOKEN_KEY_SIZE + 4));
     }
     return cf_map_get(restore->known, name) != NULL;
 }

@@ -269,6 +269,7 @@ static void forward(void *context, struct request *rq, bool to_primary)
 /* ---- its life ---- */
 
 const struct audit_ops *const *bench_audit;
+const struct engine_ops *const *bench_engines = registry_engines;
 
 struct bench *bench_new(void)
 {
@@ -288,7 +289,7 @@ struct bench *bench_new(void)
                                  .audit = {.ops = bench_audit},
                                  .audit_by_api = true};
     struct core_host host = {bench, host_routes, forward};
-    bench->core = core_new(&config, registry_engines, &proposer, &host);
+    bench->core = core_new(&config, bench_engines, &proposer, &host);
     cf_status status = kv_family_create(bench->kv, "state-0", &bench->state, &err);
     assert(status == CF_OK);
     status = core_state_changed(bench->core, bench->kv, bench->state, 0, &err);
@@ -328,12 +329,14 @@ cf_status bench_payload(struct bench *bench, struct cf_slice payload, struct cf_
 {
     struct proposal proposal = {0};
     cf_buf_add_slice(&proposal.payload, payload);
+    pthread_mutex_lock(&bench->lock);
     cf_status status = core_admit(bench->core, &proposal, bench->appended + 1);
     (void)err;
     if (status == CF_OK) {
         remember(bench, cf_buf_slice(&proposal.payload));
         bench_apply(bench);
     }
+    pthread_mutex_unlock(&bench->lock);
     cf_buf_done(&proposal.payload);
     return status;
 }
@@ -348,7 +351,9 @@ cf_status bench_command(struct bench *bench, const struct command *command, stru
 void bench_advance(struct bench *bench, int64_t seconds)
 {
     struct command tick = {.id = COMMAND_TICK};
+    pthread_mutex_lock(&bench->lock);
     bench->ahead_ns += seconds * 1000000000;
+    pthread_mutex_unlock(&bench->lock);
     cf_status status = bench_command(bench, &tick, NULL);
     assert(status == CF_OK);
 }

@@ -57,6 +57,8 @@ struct call {
 
 /* Types of audit devices of the next bench_new(); then a device is made through the API. */
 extern const struct audit_ops *const *bench_audit;
+/* Engines of the next bench_new() instead of all that there are. */
+extern const struct engine_ops *const *bench_engines;
 struct bench *bench_new(void); /* initialised, unsealed, leading */
 void bench_free(struct bench *bench);
 CF_DEFINE_OWNED(bench);
