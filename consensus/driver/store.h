@@ -67,6 +67,9 @@ CF_CHECKED cf_status raft_store_join(struct raft_store *store, const struct raft
  * refused by. With it a node takes no part any more. */
 #define RAFT_SUPERSEDED_RECORD "superseded"
 
+/* Another: 16 bytes, term and index of the last entry that a recovery found (recover.h). */
+#define RAFT_RECOVERED_RECORD "recovered"
+
 /* Opaque records of others in `meta`, e.g. "tls-key". put is durable at the return (it blocks for a
  * sync); an empty value deletes. get: the value is pinned, release it; CF_NOT_FOUND. */
 CF_CHECKED cf_status raft_store_put_record(struct raft_store *store, const char *name,

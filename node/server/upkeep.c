@@ -4,6 +4,7 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/system.h"
+#include "node/server/replication/lineage.h"
 #include "node/server/rotation.h"
 #include "node/server/versions.h"
 
@@ -16,9 +17,29 @@ struct upkeep {
     _Atomic bool is_busy; /* a run is under way */
 };
 
+/* After the recovery of a lost quorum, before anything else: what the secondaries hold may be more than
+ * what is left here (design 5.2). */
+static cf_status note_recovery(struct request *rq, const struct node *node, struct cf_error *err)
+{
+    struct raft_identity identity = raft_store_identity(node->store);
+    uint64_t term = 0, index = 0;
+    KV_VALUE(found) = {0};
+    if (rq->view->role != ROLE_ALONE_OR_PRIMARY || identity.recovery_epoch == 0) {
+        return CF_OK;
+    }
+    /* A node that joined later does not know where the log was cut. */
+    if (raft_store_get_record(node->store, RAFT_RECOVERED_RECORD, &found, NULL) == CF_OK &&
+        found.bytes.size == 16) {
+        term = cf_get_u64(found.bytes.data);
+        index = cf_get_u64(found.bytes.data + 8);
+    }
+    return lineage_recovered(rq, identity.recovery_epoch, term, index, err);
+}
+
 static cf_status run_look(struct request *rq, void *context, struct cf_error *err)
 {
     struct upkeep *upkeep = context;
+    CF_TRY(note_recovery(rq, upkeep->node, err));
     CF_TRY(versions_note(rq, err));
     return rotation_look(rq, upkeep->node, err);
 }
@@ -76,7 +97,7 @@ void upkeep_start(struct node *node)
         node->upkeep->node = node;
         node->upkeep->timer = loop_timer_new(node->loop, on_timer, node->upkeep);
     }
-    loop_timer_set_in(node->upkeep->timer, LOOK_US);
+    loop_timer_set_in(node->upkeep->timer, 0);
 }
 
 void upkeep_stop(struct node *node)

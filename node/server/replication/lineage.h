@@ -14,6 +14,11 @@ CF_CHECKED cf_status lineage_promote(struct request *rq, enum set_kind kind, str
  * beginning. Nothing when there is no lineage: this cluster never replicated. */
 CF_CHECKED cf_status lineage_restored(struct request *rq, struct cf_slice taken, uint64_t term,
                                       uint64_t index, struct cf_error *err);
+/* The cluster's quorum was lost and this is what a recovery made of it, which cut the log at (term, index);
+ * index 0: somewhere. Secondaries may hold what it lost, so a new epoch branches there, once for each
+ * recovery (by its recovery epoch). Without a lineage it is only noted. */
+CF_CHECKED cf_status lineage_recovered(struct request *rq, uint64_t recovery_epoch, uint64_t term,
+                                       uint64_t index, struct cf_error *err);
 /* A cluster that left its set begins anew if it becomes a primary again. */
 CF_CHECKED cf_status lineage_forget(struct request *rq, struct cf_error *err);
 

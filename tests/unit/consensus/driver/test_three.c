@@ -249,6 +249,32 @@ START_TEST(active_follower_keeps_its_log)
 }
 END_TEST
 
+/* What the leader keeps for a slow follower, the others need not: their logs go in time, which is marks of
+ * 256 entries (retention.c) behind the trailing part and the half of it that is not worth a cut; also after
+ * a restart, which knows two marks alone. */
+START_TEST(followers_cut_while_the_leader_waits)
+{
+    cluster_begin(&c);
+    lag_behind();
+    for (int i = 0; i < 2; i++) {
+        put_many(&c.nodes[0], "more", 300);
+        wait_until(&c, raft_driver_applied(c.nodes[1].driver) >= raft_driver_applied(c.nodes[0].driver));
+        uint64_t last = raft_driver_applied(c.nodes[0].driver);
+        wait_until(&c, raft_driver_log_first(c.nodes[1].driver) + 50 + 25 + 256 > last);
+        ck_assert_uint_le(raft_driver_log_first(c.nodes[0].driver),
+                          status_of(&c.nodes[2]).last_index + 1);
+        if (i == 0) {
+            node_stop(&c.nodes[1]);
+            node_start(&c.nodes[1], NODE_MEMORY);
+        }
+    }
+    starve(false);
+    same_everywhere("more299", "299");
+    ck_assert_int_eq(c.nodes[2].installs, 0);
+    cluster_end(&c);
+}
+END_TEST
+
 /* A registered secondary's floor holds the log on every node; the leader spreads it. */
 START_TEST(secondary_keeps_its_log)
 {
@@ -456,5 +482,5 @@ END_TEST
 
 TEST_MAIN("consensus/driver/three", joins_and_replicates, survives_its_leader, deposed_leader,
           snapshot_in_memory, snapshot_on_disk, snapshot_resumes, snap_double_offer,
-          active_follower_keeps_its_log, secondary_keeps_its_log, cap_beats_a_laggard, hands_over, removes_a_member,
-          lost_log_is_fetched, refuses_foreign_frames, one_takes_the_place_of_another)
+          active_follower_keeps_its_log, followers_cut_while_the_leader_waits, secondary_keeps_its_log,
+          cap_beats_a_laggard, hands_over, removes_a_member, lost_log_is_fetched, refuses_foreign_frames, one_takes_the_place_of_another)

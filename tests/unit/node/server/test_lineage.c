@@ -105,6 +105,48 @@ START_TEST(positions_from_elsewhere)
 }
 END_TEST
 
+static uint64_t recovery, cut_term, cut_index;
+
+static cf_status recovered(struct request *rq, struct cf_error *err)
+{
+    return lineage_recovered(rq, recovery, cut_term, cut_index, err);
+}
+
+/* A recovery of a lost quorum: one new epoch each, which leaves out what was behind the cut. */
+START_TEST(recovery_branches_where_it_cut_the_log)
+{
+    world_begin();
+    recovery = 0;
+    ck_run(recovered); /* never recovered, never replicated */
+    recovery = 7;
+    ck_run(recovered); /* recovered before it ever was a primary: an epoch that comes later is whole */
+    ck_run(lineage_ensure);
+    ck_run(recovered);
+    ck_run(read_back);
+    ck_assert_uint_eq(lineage.count, 1);
+    struct repl_epoch first = repl_lineage_current(&lineage);
+    recovery = 8;
+    cut_term = 3;
+    cut_index = 40;
+    for (int i = 0; i < 2; i++) {
+        ck_run(recovered);
+        ck_run(read_back);
+        ck_assert_uint_eq(lineage.count, 2);
+    }
+    ck_assert(!has_proof);
+    struct repl_position inside = {first, 3, 40}, beyond = {first, 3, 41};
+    ck_assert(repl_lineage_includes(&lineage, &inside));
+    ck_assert(!repl_lineage_includes(&lineage, &beyond));
+    recovery = 9; /* and again, by a leader that does not know where */
+    cut_index = 0;
+    ck_run(recovered);
+    ck_run(read_back);
+    ck_assert_uint_gt(repl_lineage_current(&lineage).number, 2);
+    ck_assert(!repl_lineage_includes(&lineage, &inside));
+    world_end();
+}
+END_TEST
+
 START_TEST(forget)
 {
     world_begin();
@@ -125,4 +167,4 @@ START_TEST(forget)
 END_TEST
 
 TEST_MAIN("node/server/replication/lineage", ensure_once, promote_branches_at_the_position,
-          promote_without_having_followed, positions_from_elsewhere, forget)
+          promote_without_having_followed, positions_from_elsewhere, recovery_branches_where_it_cut_the_log, forget)
