@@ -46,6 +46,7 @@ struct raft_driver_options {
     uint64_t trailing_entries,
         trailing_bytes;             /* of log kept: 20,000 and 64 MiB, whichever is more */
     uint64_t log_bytes_max;         /* hard cap that beats the floor: 1 GiB */
+    uint64_t purge_again_us;        /* until files are rewritten once more (raft_driver_purge): 30 s */
     uint64_t flush_bytes, flush_us; /* state is flushed after 256 MiB of log, or 60 s when dirty */
     uint64_t tail_entries, tail_bytes; /* hot tail in memory: 8192 and 16 MiB */
     uint64_t snapshot_chunk_bytes;     /* 256 KiB */
@@ -214,6 +215,14 @@ CF_CHECKED cf_status raft_driver_transfer(struct raft_driver *driver, uint64_t t
                                           raft_change_fn done, void *context, struct cf_error *err);
 /* RAFT_SEALED on or off. */
 void raft_driver_set_sealed(struct raft_driver *driver, bool sealed);
+
+/* ---- what must not stay on the disk (loop) ----------------------------------------------------
+ */
+
+/* Of entries up to `index` (applied), and of what was deleted from the state up to there, nothing stays in files: the
+ * log is cut there once nobody needs it (followers, the floor), whatever its trailing part is, and files are rewritten
+ * in the background. Done once for an index, also over restarts; may be said again. */
+void raft_driver_purge(struct raft_driver *driver, uint64_t index);
 
 /* ---- the log for replication (any thread) ------------------------------------------------------
  */

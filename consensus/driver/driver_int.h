@@ -165,6 +165,19 @@ struct change {
     uint64_t index; /* of the CONFIG entry; 0: none is pending */
 };
 
+/* What has to go from the disk (purge.c). */
+struct purge {
+    uint64_t index; /* 0: nothing */
+    uint64_t next_us, done_index; /* when the files are rewritten next; up to where that was done once */
+    bool is_known;  /* what earlier runs of the process did was looked up: done_index holds it */
+    bool is_busy;   /* job is under way, for what was wanted up to job_index */
+    uint64_t job_index;
+    cf_status status;
+    unsigned rounds; /* that are left for index */
+    struct raft_worker *worker;
+    struct raft_job job;
+};
+
 struct raft_driver {
     struct raft_driver_options options;
     struct loop *loop;
@@ -232,6 +245,7 @@ struct raft_driver {
     uint64_t drop_index;
     struct raft_job drop_job;
     struct raft_applied flushed_now; /* result of the job */
+    struct purge purge;              /* loop */
     struct mark *marks;              /* loop */
     size_t mark_count, mark_capacity;
     uint64_t log_bytes; /* loop */
@@ -400,6 +414,10 @@ void retention_installed(struct raft_driver *driver, uint64_t index);
 /* Loop: the compaction up to index is durable. */
 void retention_compacted(struct raft_driver *driver, uint64_t index);
 void retention_tick(struct raft_driver *driver, uint64_t now_us);
+/* purge.c: up to where the log has to go, whatever is kept for convenience; 0: nowhere. */
+uint64_t purge_index(const struct raft_driver *driver);
+void purge_tick(struct raft_driver *driver, uint64_t base_index, uint64_t now_us);
+void purge_stop(struct raft_driver *driver);
 void retention_stop(struct raft_driver *driver);
 struct raft_log_reader retention_reader(struct raft_driver *driver);
 uint64_t retention_floor(const struct raft_driver *driver);

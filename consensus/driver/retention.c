@@ -146,6 +146,7 @@ static uint64_t cut_index(struct raft_driver *driver, const struct raft_status *
                               ? status->last_index - options->trailing_entries
                               : 0;
     uint64_t cut = by_bytes < by_entries ? by_bytes : by_entries;
+    cut = cf_max(cut, purge_index(driver));
     uint64_t limits[] = {raft_compact_limit(driver->raft), retention_floor(driver),
                          snap_send_floor(driver)};
     for (size_t i = 0; i < CF_LENGTH(limits); i++) {
@@ -165,7 +166,7 @@ static void maybe_cut(struct raft_driver *driver)
     raft_status(driver->raft, &status);
     uint64_t cut = cut_index(driver, &status);
     /* Not one by one: half a trailing part, or a good piece of the bytes. */
-    bool worth = cut != 0 && (cut - status.base_index >= driver->options.trailing_entries / 2 ||
+    bool worth = cut != 0 && (status.base_index < purge_index(driver) || cut - status.base_index >= driver->options.trailing_entries / 2 ||
                               driver->log_bytes > 2 * driver->options.trailing_bytes);
     if (!worth || driver->install != INSTALL_NONE) {
         return;
@@ -191,6 +192,7 @@ void retention_tick(struct raft_driver *driver, uint64_t now_us)
         flush(driver);
     }
     maybe_cut(driver);
+    purge_tick(driver, atomic_load(&driver->first_index) - 1, now_us);
     for (size_t i = 0; i < FETCHES_MAX; i++) {
         struct fetch *fetch = &driver->fetches[i];
         if (!fetch->busy && fetch->from != 0 && now_us - fetch->used_us > FETCH_KEEP_US) {

@@ -126,6 +126,15 @@ void raft_store_add(struct raft_store *store, struct kv_batch *batch,
 /* Gives back the files of entries up to `index`, whose compaction is durable. Blocks for a sync. */
 CF_CHECKED cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index,
                                                struct cf_error *err);
+/* Of entries up to `index`, which are below the base, and of what was deleted from the state, nothing is left in
+ * files, save what a snapshot of the store still sees. Blocks, heavy. */
+CF_CHECKED cf_status raft_store_purge(struct raft_store *store, uint64_t index, struct cf_error *err);
+/* How far that was done: survives restarts; 0: never. */
+uint64_t raft_store_purged(struct raft_store *store);
+CF_CHECKED cf_status raft_store_set_purged(struct raft_store *store, uint64_t index,
+                                           struct cf_error *err);
+/* Not allowed: a purge under way ends soon, unfinished. */
+void raft_store_allow_purges(struct raft_store *store, bool allowed);
 /* Commits the batch with one sync. Any error is fatal to the process (consensus.md 13.1). */
 CF_CHECKED cf_status raft_store_sync(struct raft_store *store, struct kv_batch *batch,
                                      struct cf_error *err);

@@ -26,6 +26,7 @@ struct raft_store {
 #define KEY_HARD_STATE CF_SLICE("hard")
 #define KEY_BASE CF_SLICE("base")
 #define KEY_STATE CF_SLICE("state")
+#define KEY_PURGED CF_SLICE("purged")
 #define CONFIG_PREFIX "config/" /* + index: says that this entry of the log is a CONFIG */
 #define RECORD_PREFIX "record/" /* + name */
 

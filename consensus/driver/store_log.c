@@ -127,6 +127,41 @@ cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index, st
     return kv_drop_files(store->log, index_key(first, 0), index_key(last, index), err);
 }
 
+/* Here a range delete is worth its price: it is what makes the rewriting drop entries of files that also hold what is
+ * kept. The store's own log of writes goes with the last family that was flushed. */
+cf_status raft_store_purge(struct raft_store *store, uint64_t index, struct cf_error *err)
+{
+    uint8_t first[INDEX_KEY_SIZE], past[INDEX_KEY_SIZE];
+    CF_OWNED(kv_batch) batch = kv_batch_new(store->kv);
+    CF_OWNED(kv_family) state = raft_store_state(store);
+    kv_batch_delete_range(batch, store->log, index_key(first, 0), index_key(past, index + 1));
+    CF_TRY(kv_commit(store->kv, batch, KV_SYNC, err));
+    CF_TRY(kv_rewrite(store->log, index_key(first, 0), index_key(past, index + 1), err));
+    CF_TRY(kv_rewrite(state, CF_SLICE_EMPTY, CF_SLICE_EMPTY, err));
+    return kv_flush(store->meta, err);
+}
+
+uint64_t raft_store_purged(struct raft_store *store)
+{
+    KV_VALUE(value) = {0};
+    cf_status status = kv_get(kv_now(store->kv), store->meta, KEY_PURGED, &value, NULL);
+    return status == CF_OK && value.bytes.size == 8 ? cf_get_u64(value.bytes.data) : 0;
+}
+
+cf_status raft_store_set_purged(struct raft_store *store, uint64_t index, struct cf_error *err)
+{
+    CF_OWNED(kv_batch) batch = kv_batch_new(store->kv);
+    uint8_t bytes[8];
+    cf_put_u64(bytes, index);
+    kv_batch_put(batch, store->meta, KEY_PURGED, cf_slice_of(bytes, sizeof(bytes)));
+    return kv_commit(store->kv, batch, KV_SYNC, err);
+}
+
+void raft_store_allow_purges(struct raft_store *store, bool allowed)
+{
+    kv_allow_rewrites(store->kv, allowed);
+}
+
 cf_status raft_store_sync(struct raft_store *store, struct kv_batch *batch, struct cf_error *err)
 {
     CF_TRY(kv_commit(store->kv, batch, KV_SYNC, err));

@@ -15,13 +15,14 @@ static void note_key(struct core *core, struct key key, uint64_t index)
         {{(const uint8_t *)AREA_REPL "role", sizeof(AREA_REPL "role") - 1}, DIRTY_ROLE},
         {{(const uint8_t *)AREA_SALT, sizeof(AREA_SALT) - 1}, DIRTY_SALT},
         {{(const uint8_t *)AREA_REPL, sizeof(AREA_REPL) - 1}, DIRTY_REPLICATION},
+        {{(const uint8_t *)AREA_FILTER, sizeof(AREA_FILTER) - 1}, DIRTY_REPLICATION},
         {{(const uint8_t *)AREA_AUDIT, sizeof(AREA_AUDIT) - 1}, DIRTY_AUDIT},
         {{(const uint8_t *)AREA_NAMESPACE, sizeof(AREA_NAMESPACE) - 1}, DIRTY_MOUNTS},
         {{(const uint8_t *)QUOTA_AREA, sizeof(QUOTA_AREA) - 1}, DIRTY_SETTINGS},
         {{(const uint8_t *)SETTINGS_CORS, sizeof(SETTINGS_CORS) - 1}, DIRTY_SETTINGS},
     };
     cache_changed(core->cache, key_hash(key), index);
-    if (key.name.size == 0 || memchr("acmnsr", key.name.data[0], 6) == NULL) {
+    if (key.name.size == 0 || memchr("acfmnsr", key.name.data[0], 7) == NULL) {
         return; /* none of the areas below */
     }
     for (size_t i = 0; i < CF_LENGTH(areas); i++) {

@@ -50,10 +50,10 @@ enum key_class {
 #define AREA_SEAL "seal/"           /* o, plain: config, wrapped root key, wrapped keyring */
 #define AREA_AUDIT "audit/"         /* r or c: dev/<uuid> -> audit device; r: headers; table: a guard */
 #define AREA_CLUSTER "cluster/"     /* o: internal CA; plain: autopilot, member/<id> (a sealed leader reads them) */
-#define AREA_FILTER "filter/" /* r: rule/<secondary>, wide/<secondary>: what goes there; to that one and to DR secondaries */
 #define AREA_LEASE_DUE "leasedue/"  /* c: <16 raw bytes of mount uuid><8 bytes unix ms><namespace 4><lease id> */
 #define AREA_LEASE_OF "leaseof/"    /* c: <token key><namespace 4><lease id>: what a token has to its name */
 #define AREA_LEASE_FAILED "leasefail/" /* c: <8 bytes unix ms: its end><lease id>: irrevocable */
+#define AREA_FILTER "filter/" /* r: rule/, wide/, thin/<secondary>: what goes there; to that one and to DR secondaries */
 #define AREA_NOT_BEFORE "not-before" /* c, plain: 8 bytes unix ns; older batch tokens are void */
 
 struct key {

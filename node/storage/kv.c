@@ -405,6 +405,18 @@ cf_status kv_compact(struct kv_family *family, struct cf_slice from, struct cf_s
     return family->kv->ops->compact(family, from, to, err);
 }
 
+cf_status kv_rewrite(struct kv_family *family, struct cf_slice from, struct cf_slice to,
+                     struct cf_error *err)
+{
+    CF_TRY(kv_flush(family, err));
+    return family->kv->ops->rewrite(family, from, to, err);
+}
+
+void kv_allow_rewrites(struct kv *kv, bool allowed)
+{
+    kv->ops->allow_rewrites(kv, allowed);
+}
+
 cf_status kv_be_queue(struct kv_family *family, struct cf_error *err)
 {
     return family->kv->ops->be_queue(family, err);

@@ -212,6 +212,12 @@ CF_CHECKED cf_status kv_flush(struct kv_family *family, struct cf_error *err);
 /* Rewrites the files of [from, to) without what was deleted (empty: no bound); blocks, heavy. */
 CF_CHECKED cf_status kv_compact(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                                 struct cf_error *err);
+/* As kv_compact, down to the last file: nothing that was deleted, and that no snapshot sees, is left in the files of
+ * [from, to), however it got there. Blocks, heavy. */
+CF_CHECKED cf_status kv_rewrite(struct kv_family *family, struct cf_slice from, struct cf_slice to,
+                                struct cf_error *err);
+/* Any thread. Not allowed: rewrites and compactions under way end soon, unfinished, and others do nothing. */
+void kv_allow_rewrites(struct kv *kv, bool allowed);
 /* To be said after each open of a family whose keys are only added at the end, and go from the front
  * by kv_drop_files: its files are not merged by themselves, since that would gain nothing. */
 CF_CHECKED cf_status kv_be_queue(struct kv_family *family, struct cf_error *err);

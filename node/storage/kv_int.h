@@ -58,6 +58,9 @@ struct kv_ops {
     cf_status (*flush)(struct kv_family *family, struct cf_error *err);
     cf_status (*compact)(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                          struct cf_error *err);
+    cf_status (*rewrite)(struct kv_family *family, struct cf_slice from, struct cf_slice to,
+                         struct cf_error *err);
+    void (*allow_rewrites)(struct kv *kv, bool allowed);
     cf_status (*be_queue)(struct kv_family *family, struct cf_error *err);
     cf_status (*drop_files)(struct kv_family *family, struct cf_slice from, struct cf_slice last,
                             struct cf_error *err);

@@ -384,6 +384,12 @@ static cf_status memory_compact(struct kv_family *family, struct cf_slice from, 
     return CF_OK;
 }
 
+static void memory_allow_rewrites(struct kv *kv, bool allowed)
+{
+    (void)kv;
+    (void)allowed;
+}
+
 static cf_status memory_be_queue(struct kv_family *family, struct cf_error *err)
 {
     (void)family;
@@ -486,6 +492,8 @@ static const struct kv_ops memory_ops = {
     .commit = memory_commit,
     .flush = memory_flush,
     .compact = memory_compact,
+    .rewrite = memory_compact,
+    .allow_rewrites = memory_allow_rewrites,
     .be_queue = memory_be_queue,
     .drop_files = memory_drop_files,
     .approximate_size = memory_approximate_size,

@@ -7,6 +7,8 @@
 #include "node/storage/kv_dir.h"
 #include "node/storage/kv_rocks.h"
 
+#define BOTTOMMOST_FORCE_OPTIMIZED 3 /* BottommostLevelCompaction of rocksdb/options.h */
+
 #define READ_AHEAD ((size_t)1 << 20)
 
 struct rocks_snapshot {
@@ -298,6 +300,31 @@ static cf_status rocks_compact(struct kv_family *family, struct cf_slice from, s
     return CF_OK;
 }
 
+/* A plain compaction leaves the files of the lowest level that nothing lies above: they may hold both a deletion and
+ * what it deletes, if a snapshot was there when they were written. */
+static cf_status rocks_rewrite(struct kv_family *family, struct cf_slice from, struct cf_slice to,
+                               struct cf_error *err)
+{
+    rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
+    (void)err;
+    rocksdb_compactoptions_set_exclusive_manual_compaction(options, 0);
+    rocksdb_compactoptions_set_bottommost_level_compaction(options, BOTTOMMOST_FORCE_OPTIMIZED);
+    rocksdb_compact_range_cf_opt(rocks(family->kv)->db, rocks_handle(family), options,
+                                 from.size > 0 ? chars(from) : NULL, from.size,
+                                 to.size > 0 ? chars(to) : NULL, to.size);
+    rocksdb_compactoptions_destroy(options);
+    return CF_OK;
+}
+
+static void rocks_allow_rewrites(struct kv *kv, bool allowed)
+{
+    if (allowed) {
+        rocksdb_enable_manual_compaction(rocks(kv)->db);
+    } else {
+        rocksdb_disable_manual_compaction(rocks(kv)->db);
+    }
+}
+
 /* Left alone, RocksDB would move new files to the bottom as they are, and then rewrite each one for the
  * sake of its sequence numbers. Without automatic compactions there is no limit of files, either. */
 static cf_status rocks_be_queue(struct kv_family *family, struct cf_error *err)
@@ -412,6 +439,8 @@ const struct kv_ops rocks_ops = {
     .commit = rocks_commit,
     .flush = rocks_flush,
     .compact = rocks_compact,
+    .rewrite = rocks_rewrite,
+    .allow_rewrites = rocks_allow_rewrites,
     .be_queue = rocks_be_queue,
     .drop_files = rocks_drop_files,
     .approximate_size = rocks_approximate_size,

@@ -159,8 +159,9 @@ def before(t, a, b):
         equal(b.any().ask("GET", FILTER + "b")[0], 400)
 
 
-def after(t, a, b):
+def after(t, a, b, d):
     node = a.active()
+    true(on_disk(d, "open-last"), "D does not follow")
     with t.check("after: dry_run says what would happen, and nothing does"):
         put(node, "us/still")
         answer = node.write(FILTER + "b", {"mode": "deny", "paths": ["us/", "team/"], "dry_run": True})["data"]
@@ -176,6 +177,18 @@ def after(t, a, b):
         equal(get(node, "us/marker-after"), (200, "v"))
         equal("us/" in b.any().read("sys/mounts")["data"], False)
         equal(on_disk(b, "marker-after"), [])
+    with t.check("after: and from every disk of the secondary and of its DR secondary: state, logs, all files"):
+        for cluster in (b, d):
+            wait_for("the bytes to be gone from " + cluster.name, lambda: not on_disk(cluster, "open-"), 60, 0.5)
+        true(on_disk(a, "open-"), "A has them")
+    with t.check("after: secondary and DR secondary go on, also over a restart"):
+        b.nodes[1].stop()
+        b.nodes[1].start()
+        b.unseal(b.nodes[1])
+        put(node, "eu/quiet")
+        in_step_by(a, b, "three")
+        equal(on_disk(b, "open-") + on_disk(d, "open-"), [])
+        replicas.in_step(b, d, "dr")
     with t.check("after: what is let through again is copied, with what came meanwhile"):
         equal(node.ask("POST", FILTER + "b", {"mode": "deny", "paths": ["team/"]})[0], 204)
         has(b, "us/open-7", seconds=60)
@@ -252,7 +265,10 @@ def main():
             answers(t, a)
             node.write("sys/replication/performance/primary/revoke-secondary", {"id": "b"})
             before(t, a, b)
-            after(t, a, b)
+            d = world.cluster("d", nodes=1).up(1, 1, kv=False)
+            replicas.enable_primary(b, "dr")
+            replicas.attach(b, d, "dr", "d")
+            after(t, a, b, d)
             moves(t, a, b)
     t.note("took %.0f s" % (time.monotonic() - began))
     return t.finish()

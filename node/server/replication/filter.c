@@ -9,6 +9,7 @@
 
 #define RULE_FOLDER AREA_FILTER "rule/"
 #define WIDE_FOLDER AREA_FILTER "wide/"
+#define THIN_FOLDER AREA_FILTER "thin/"
 #define UUID_SIZE sizeof(((struct uuid *)NULL)->bytes)
 #define DATA_PREFIX_SIZE (sizeof(AREA_DATA) - 1 + UUID_SIZE + 1)
 
@@ -116,6 +117,11 @@ struct key filter_record_key(struct arena *arena, struct cf_slice id)
 struct key filter_widened_key(struct arena *arena, struct cf_slice id)
 {
     return key_of(arena, WIDE_FOLDER, id);
+}
+
+struct key filter_narrowed_key(struct arena *arena, struct cf_slice id)
+{
+    return key_of(arena, THIN_FOLDER, id);
 }
 
 struct cf_slice filter_encode(struct arena *arena, const struct filter_rules *rules)
@@ -268,9 +274,10 @@ static bool parse_number(struct cf_slice text, uint32_t *ret)
 
 static bool is_own_record(const struct filter *filter, struct cf_slice name)
 {
-    struct cf_slice rest = cf_slice_from(name, sizeof(RULE_FOLDER) - 1); /* both are as long */
+    struct cf_slice rest = cf_slice_from(name, sizeof(RULE_FOLDER) - 1); /* all are as long */
     return (cf_slice_starts(name, CF_SLICE(RULE_FOLDER)) ||
-            cf_slice_starts(name, CF_SLICE(WIDE_FOLDER))) &&
+            cf_slice_starts(name, CF_SLICE(WIDE_FOLDER)) ||
+            cf_slice_starts(name, CF_SLICE(THIN_FOLDER))) &&
            cf_slice_eq(rest, filter->id);
 }
 

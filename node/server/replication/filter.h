@@ -38,11 +38,13 @@ bool filter_passes_mount(const struct filter_rules *rules, const struct namespac
 /* Sorts, and drops doubles. */
 void filter_rules_sort(struct filter_rules *rules);
 
-/* ---- the records; both keys live in the arena ---- */
+/* ---- the records; the keys live in the arena ---- */
 
 struct key filter_record_key(struct arena *arena, struct cf_slice id);
 /* Written with each change that lets something through that is there already. */
 struct key filter_widened_key(struct arena *arena, struct cf_slice id);
+/* Written with each change that holds something back that is there: nodes that had it rewrite their files. */
+struct key filter_narrowed_key(struct arena *arena, struct cf_slice id);
 struct cf_slice filter_encode(struct arena *arena, const struct filter_rules *rules);
 CF_CHECKED cf_status filter_decode(struct arena *arena, struct cf_slice record,
                                    struct filter_rules *ret, struct cf_error *err);

@@ -1,4 +1,5 @@
 /* node/server/replication/filter_host.c: the filters of the secondaries that this node serves. Main loop. */
+#include "consensus/driver/driver.h"
 #include "node/base/map.h"
 #include "node/base/memory.h"
 #include "node/server/replication/repl_int.h"
@@ -52,6 +53,24 @@ bool repl_filter_stands(struct node_replication *replication, const struct filte
                                      filter_stands(filter, view));
     view_unref(view);
     return stands;
+}
+
+/* The deletions came in the entry that the record came in, or before it. */
+void repl_filter_refresh(struct node_replication *replication, struct reader *reader)
+{
+    struct set_link link;
+    struct cf_slice ignored;
+    uint64_t index = 0;
+    bool is_secondary = replication->role == ROLE_PERFORMANCE_SECONDARY ||
+                        replication->role == ROLE_DR_SECONDARY;
+    if (!is_secondary || set_read_link(&reader->rq, SET_PERFORMANCE, &link, NULL) != CF_OK) {
+        return;
+    }
+    struct arena *arena = reader->rq.arena;
+    if (view_get(reader->rq.view, filter_narrowed_key(arena, link.secondary_id), arena, &ignored,
+                 &index, NULL) == CF_OK) {
+        raft_driver_purge(replication->node->driver, index);
+    }
 }
 
 void repl_filters_free(struct node_replication *replication)

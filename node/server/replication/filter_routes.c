@@ -201,8 +201,11 @@ static void show_change(struct request *rq, const struct change *change)
 }
 
 /* What is let through from now on, and is there already, is fetched: no stream passes this entry. */
-static void mark_widened(struct request *rq, struct cf_slice id, const struct change *change)
+static void mark_change(struct request *rq, struct cf_slice id, const struct change *change)
 {
+    if (json_count(change->removed) != 0) {
+        txn_put(rq->txn, filter_narrowed_key(rq->arena, id), cf_slice_of(rq->id, strlen(rq->id)));
+    }
     if (json_count(change->copied) != 0) {
         txn_put(rq->txn, filter_widened_key(rq->arena, id), cf_slice_of(rq->id, strlen(rq->id)));
     }
@@ -274,7 +277,7 @@ cf_status filter_route_write(struct request *rq, struct cf_error *err)
     }
     if (!are_equal(&before, &after)) {
         txn_put(rq->txn, filter_record_key(rq->arena, id), filter_encode(rq->arena, &after));
-        mark_widened(rq, id, &change);
+        mark_change(rq, id, &change);
     }
     return CF_OK;
 }
@@ -315,7 +318,7 @@ cf_status filter_route_delete(struct request *rq, struct cf_error *err)
         show_change(rq, &change);
     } else if (before.mode != FILTER_NONE) {
         txn_delete(rq->txn, filter_record_key(rq->arena, id));
-        mark_widened(rq, id, &change);
+        mark_change(rq, id, &change);
     }
     return CF_OK;
 }

@@ -92,6 +92,8 @@ bool repl_filter_streams(struct node_replication *replication, enum repl_kind ki
                          uint64_t start);
 /* Is the filter still the secondary's? */
 bool repl_filter_stands(struct node_replication *replication, const struct filter *filter);
+/* On a secondary: what its filter came to hold back goes from the disk of this node. */
+void repl_filter_refresh(struct node_replication *replication, struct reader *reader);
 void repl_filters_free(struct node_replication *replication);
 /* report.c: what all nodes of this cluster know of its secondaries. */
 void repl_report_start(struct node_replication *replication);

@@ -443,6 +443,7 @@ static void refresh(struct node_replication *replication)
         replication->is_fencing = false;
     }
     read_lineage(replication, &reader);
+    repl_filter_refresh(replication, &reader);
     bool linked = false;
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         enum repl_kind kind = (enum repl_kind)i;

@@ -221,6 +221,106 @@ START_TEST(cuts_the_log)
 }
 END_TEST
 
+static struct cf_slice wanted;
+static unsigned found;
+
+static int look_into(const char *path, const struct stat *info, int type, struct FTW *walk)
+{
+    (void)walk;
+    if (type != FTW_F || info->st_size == 0) {
+        return 0;
+    }
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        return 0; /* gone meanwhile */
+    }
+    size_t size = (size_t)info->st_size;
+    char *bytes = malloc(size);
+    size = fread(bytes, 1, size, file);
+    found += memmem(bytes, size, wanted.data, wanted.size) != NULL;
+    free(bytes);
+    (void)fclose(file);
+    return 0;
+}
+
+static bool on_disk(const char *text)
+{
+    wanted = cf_slice_str(text);
+    found = 0;
+    ck_assert_int_eq(nftw(one->dir, look_into, 8, FTW_PHYS), 0);
+    return found != 0;
+}
+
+static void purge(void *arg)
+{
+    raft_driver_purge(one->driver, *(uint64_t *)arg);
+}
+
+/* What was deleted goes from state, log and the store's log of writes, though the log would be kept; what another
+ * cluster still needs waits for it. */
+START_TEST(purges_what_was_deleted)
+{
+    cluster_begin(&c);
+    c.tune.purge_again_us = 1;
+    one = &c.nodes[0];
+    node_start(one, NODE_DISK | NODE_BOOTSTRAP);
+    wait_until(&c, raft_driver_is_leader(one->driver));
+    raft_driver_set_floor(one->driver, 0);
+    char text[64];
+    for (int i = 0; i < 300; i++) {
+        snprintf(text, sizeof(text), "gone%d=marker-gone-%d", i, i);
+        ck_assert_int_eq(put(one, text), CF_OK);
+        snprintf(text, sizeof(text), "kept%d=marker-kept-%d", i, i);
+        ck_assert_int_eq(put(one, text), CF_OK);
+    }
+    for (int i = 0; i < 300; i++) {
+        snprintf(text, sizeof(text), "gone%d=", i);
+        ck_assert_int_eq(put(one, text), CF_OK);
+    }
+    uint64_t index = raft_driver_applied(one->driver);
+    on_loop(&c, purge, &index);
+    ck_assert_int_eq(put(one, "after=1"), CF_OK);
+    ck_assert(on_disk("marker-gone-7"));
+    ck_assert_uint_eq(raft_driver_log_first(one->driver), 1);
+    raft_driver_set_floor(one->driver, UINT64_MAX);
+    wait_until(&c, raft_driver_log_first(one->driver) == index + 1);
+    wait_until(&c, raft_store_purged(one->store) == index);
+    ck_assert(!on_disk("marker-gone"));
+    ck_assert(on_disk("marker-kept-299"));
+    ck_assert_str_eq(get(one, "kept7"), "marker-kept-7");
+    ck_assert_str_eq(get(one, "gone7"), "");
+    uint64_t earlier = index - 5;
+    on_loop(&c, purge, &earlier); /* done: nothing begins anew */
+    node_stop(one);
+    node_start(one, NODE_DISK);
+    wait_until(&c, raft_driver_is_leader(one->driver));
+    ck_assert_uint_eq(raft_store_purged(one->store), index);
+    ck_assert_str_eq(get(one, "kept299"), "marker-kept-299");
+    ck_assert_str_eq(get(one, "after"), "1");
+    cluster_end(&c);
+}
+END_TEST
+
+/* A node that ends in the middle does it after its next start. */
+START_TEST(purge_is_not_forgotten)
+{
+    begin(NODE_DISK);
+    ck_assert_int_eq(put(one, "a=marker-gone"), CF_OK);
+    ck_assert_int_eq(put(one, "a="), CF_OK);
+    uint64_t index = raft_driver_applied(one->driver);
+    on_loop(&c, purge, &index);
+    node_stop(one);
+    c.tune.purge_again_us = 1;
+    node_start(one, NODE_DISK);
+    wait_until(&c, raft_driver_is_leader(one->driver));
+    ck_assert_uint_eq(raft_store_purged(one->store), 0);
+    on_loop(&c, purge, &index); /* whoever asked finds it in the state, and asks again */
+    wait_until(&c, raft_store_purged(one->store) == index);
+    ck_assert(!on_disk("marker-gone"));
+    cluster_end(&c);
+}
+END_TEST
+
 static void start_fails(void *arg)
 {
     struct cf_error *err = arg;
@@ -273,4 +373,4 @@ END_TEST
 
 TEST_MAIN("consensus/driver/single", proposes_in_memory, proposes_on_disk, restarts, shares_syncs,
           threads_share_syncs, admit_refuses_and_stamps, waits_for_an_index, cuts_the_log,
-          log_behind_state, needs_an_identity)
+          purges_what_was_deleted, purge_is_not_forgotten, log_behind_state, needs_an_identity)
