@@ -7,13 +7,15 @@ import hashlib
 import io
 import json
 import os
+import pty
 import shutil
+import subprocess
 import sys
 import tarfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
-from cluster import Refused, World, Writer, arguments, wait_for  # noqa: E402
+from cluster import Refused, World, Writer, arguments, binary, wait_for  # noqa: E402
 
 PATH = "sys/storage/raft/snapshot"
 
@@ -199,7 +201,6 @@ def foreign_engines(t, target, roles):
 
 def crl_of(certs):
     """An empty list of revoked certificates, signed by the folder's CA."""
-    import subprocess
     folder = os.path.dirname(certs.ca)
     with open(os.path.join(folder, "crl.conf"), "w") as f:
         f.write("[ca]\ndefault_ca=d\n[d]\ndatabase=%s/index.txt\ncrlnumber=%s/crlnumber\n"
@@ -319,6 +320,27 @@ def foreign(t, world):
     world.end(target)
 
 
+def on_terminal(node, *args):
+    """The command line with standard error on a terminal: (exit code, standard output, what was shown)."""
+    master, slave = pty.openpty()
+    env = dict(os.environ, VAULT_ADDR=node.addr, VAULT_TOKEN=node.cluster.root, TERM="xterm", NO_COLOR="")
+    with subprocess.Popen([binary(), *args], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=slave, text=True) as proc:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(master, 65536)
+            except OSError:  # the terminal has no other end any more
+                break
+            if not piece:
+                break
+            shown += piece
+        out = proc.stdout.read()
+    os.close(master)
+    return proc.returncode, out, shown.decode("utf-8", "replace")
+
+
 def kept(t, world):
     with t.check("keep_tokens brings tokens back, and says so"):
         cluster = world.cluster("k", nodes=1).up()
@@ -331,6 +353,19 @@ def kept(t, world):
         true(any("keep_tokens" in w for w in body["warnings"]), body)
         true(token_works(node, token), "the token did not come back")
         equal(restore(node, archive, "?keep_tokens=perhaps")[0], 400)
+    with t.check("a bar on a terminal, with bytes; nothing on standard output, nothing where there is no terminal"):
+        path = os.path.join(cluster.dir, "bar.snap")
+        for args, title in ((("save", path), "Saving"), (("inspect", "-format=json", path), "Reading"),
+                            (("verify", path), "Reading"),
+                            (("restore", "-dry-run", "-format=json", path), "Sending")):
+            code, out, shown = on_terminal(node, "operator", "raft", "snapshot", *args)
+            equal(code, 0, shown)
+            true(title in shown and "iB" in shown and "/s" in shown, "%r: %r" % (args, shown))
+            true("\r" not in out and title not in out, out)
+            if "-format=json" in args:
+                json.loads(out)
+            code, out, err = node.cli("operator", "raft", "snapshot", *args)
+            equal((code, err), (0, ""), args)
     with t.check("the command line saves and restores"):
         path = os.path.join(cluster.dir, "cli.snap")
         node.put_kv("cli", "1")

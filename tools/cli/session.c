@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/base/memory.h"
 #include "node/format/url.h"
 #include "tools/cli/session.h"
+#include "tools/cli/term.h"
 
 #define BODY_MAX ((size_t)256 * 1024 * 1024)
 #define RETRIES_DEFAULT 2
@@ -30,6 +32,11 @@ struct exchange {
     char location[1024];
     FILE *download, *upload;
     bool live, download_failed;
+    const char *title; /* NULL: no progress */
+    FILE *err;
+    bool has_progress;
+    struct term_progress progress;
+    uint64_t size, moved;
 };
 
 void session_free(struct session *session)
@@ -101,6 +108,31 @@ const char *session_token(struct cli *cli)
     return cli->session->token;
 }
 
+/* The size of a streamed answer is not known before its end; a server may tell about how much it will be. */
+#define APPROXIMATE_SIZE "x-coffer-approximate-size:"
+
+static void show_moved(struct exchange *exchange, size_t count)
+{
+    if (exchange->title == NULL) {
+        return;
+    }
+    if (!exchange->has_progress) {
+        exchange->has_progress = true;
+        term_progress_start_bytes(&exchange->progress, exchange->err, exchange->title, exchange->size);
+    }
+    exchange->moved += count;
+    term_progress_show(&exchange->progress, exchange->moved);
+}
+
+static void end_progress(struct exchange *exchange)
+{
+    if (exchange->has_progress) {
+        term_progress_end(&exchange->progress, exchange->moved);
+    }
+    exchange->has_progress = false;
+    exchange->moved = 0;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
     struct exchange *exchange = context;
@@ -114,6 +146,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
         if (exchange->live) {
             (void)fflush(exchange->download);
         }
+        show_moved(exchange, size * count);
     } else {
         cf_buf_add(&exchange->body, data, size * count);
     }
@@ -135,13 +168,24 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
         (void)snprintf(exchange->location, sizeof(exchange->location), "%.*s", (int)left, from);
         exchange->location[strcspn(exchange->location, "\r\n")] = '\0';
     }
+    static const char size_name[] = APPROXIMATE_SIZE;
+    if (exchange->download != NULL && total > sizeof(size_name) &&
+        strncasecmp(data, size_name, sizeof(size_name) - 1) == 0) {
+        exchange->size = strtoull(data + sizeof(size_name) - 1, NULL, 10); /* the line ends in CR LF */
+    }
     return total;
 }
 
 static size_t on_upload(char *to, size_t size, size_t count, void *context)
 {
     struct exchange *exchange = context;
-    return fread(to, 1, size * count, exchange->upload);
+    size_t got = fread(to, 1, size * count, exchange->upload);
+    if (got > 0) {
+        show_moved(exchange, got);
+    } else {
+        end_progress(exchange); /* what follows is the server's work */
+    }
+    return got;
 }
 
 static const char *trimmed_address(struct cli *cli)
@@ -306,7 +350,12 @@ static cf_status exchange_once(struct cli *cli, const struct call *call, const c
         (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
     }
     apply_body(curl, call, sent_method(call), body);
+    if (call->upload != NULL) {
+        struct stat info;
+        exchange->size = fstat(fileno(call->upload), &info) == 0 ? (uint64_t)info.st_size : 0;
+    }
     CURLcode code = curl_easy_perform(curl);
+    end_progress(exchange);
     long answered = 0;
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answered);
     long os_errno = 0;
@@ -429,7 +478,8 @@ cf_status session_call(struct cli *cli, const struct call *call, struct reply *r
                        struct cf_error *err)
 {
     CF_BUF(body) = {.secret = true};
-    struct exchange exchange = {.download = call->download, .upload = call->upload, .live = call->live};
+    struct exchange exchange = {.download = call->download, .upload = call->upload, .live = call->live,
+                                .title = call->progress, .err = cli->err};
     cf_buf_init_secret(&exchange.body, BODY_MAX);
     *reply = (struct reply){.method = sent_method(call), .name_space = cli->name_space};
     CF_TRY(session_open(cli, err));

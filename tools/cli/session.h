@@ -25,6 +25,7 @@ struct call {
     FILE *upload;             /* instead of body: sent as it is */
     FILE *download;           /* where the body of a 200 goes; reply->body then stays empty */
     bool live;                /* download: each piece is flushed as it comes */
+    const char *progress;     /* of upload or download, under this title on standard error; NULL: none */
     const char *token;        /* in place of the session's; "" for none */
     const char *wrap_ttl;     /* in place of the command line's; "" for none */
     bool at_root;             /* no namespace header */

@@ -77,30 +77,59 @@ void term_progress_start(struct term_progress *progress, FILE *out, const char *
     progress->shown_us = progress->live ? 0 : progress->start_us;
 }
 
+void term_progress_start_bytes(struct term_progress *progress, FILE *out, const char *title,
+                               uint64_t total)
+{
+    term_progress_start(progress, out, title, total);
+    progress->is_bytes = true;
+}
+
+#define AMOUNT_SIZE 32
+
+/* 1234 as it is, or as 1.2 KiB. */
+static const char *amount(const struct term_progress *progress, double value,
+                          char text[AMOUNT_SIZE])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    while (progress->is_bytes && value >= 1024 && unit + 1 < CF_LENGTH(units)) {
+        value /= 1024;
+        unit++;
+    }
+    (void)snprintf(text, AMOUNT_SIZE, "%.*f%s%s", unit > 0 ? 1 : 0, value,
+                   progress->is_bytes ? " " : "", progress->is_bytes ? units[unit] : "");
+    return text;
+}
+
 static void show(struct term_progress *progress, uint64_t done, uint64_t now)
 {
     double seconds = (double)(now - progress->start_us) / 1e6;
     double rate = seconds > 0 ? (double)done / seconds : 0;
     uint64_t left = progress->total > done ? progress->total - done : 0;
     unsigned percent = progress->total > 0 ? (unsigned)(100 * done / progress->total) : 100;
-    if (!progress->live) {
-        (void)fprintf(progress->out, "%s: %" PRIu64 " of %" PRIu64 " (%u %%), %.0f/s\n",
-                      progress->title, done, progress->total, percent, rate);
-        (void)fflush(progress->out);
-        return;
+    char so_far[AMOUNT_SIZE], whole[AMOUNT_SIZE], each[AMOUNT_SIZE], bar[BAR_WIDTH + 1];
+    amount(progress, (double)done, so_far);
+    amount(progress, (double)progress->total, whole);
+    amount(progress, rate, each);
+    progress->has_spoken = true;
+    const char *begin = progress->live ? "\r" : "", *end = progress->live ? "\033[K" : "\n";
+    if (progress->is_bytes && (progress->total == 0 || done > progress->total)) {
+        (void)fprintf(progress->out, "%s%s: %s, %s/s%s", begin, progress->title, so_far, each, end);
+    } else if (!progress->live) {
+        (void)fprintf(progress->out, "%s: %s of %s (%u %%), %s/s\n", progress->title, so_far, whole,
+                      percent, each);
+    } else {
+        unsigned filled = (percent < 100 ? percent : 100) * BAR_WIDTH / 100;
+        memset(bar, ' ', BAR_WIDTH);
+        memset(bar, '=', filled);
+        if (filled < BAR_WIDTH) {
+            bar[filled] = '>';
+        }
+        bar[BAR_WIDTH] = '\0';
+        (void)fprintf(progress->out, "\r%s [%s] %3u %%  %s/%s  %s/s  %.0f s left\033[K",
+                      progress->title, bar, percent, so_far, whole, each,
+                      rate > 0 ? (double)left / rate : 0);
     }
-    char bar[BAR_WIDTH + 1];
-    unsigned filled = (percent < 100 ? percent : 100) * BAR_WIDTH / 100;
-    memset(bar, ' ', BAR_WIDTH);
-    memset(bar, '=', filled);
-    if (filled < BAR_WIDTH) {
-        bar[filled] = '>';
-    }
-    bar[BAR_WIDTH] = '\0';
-    (void)fprintf(progress->out,
-                  "\r%s [%s] %3u %%  %" PRIu64 "/%" PRIu64 "  %.0f/s  %.0f s left\033[K",
-                  progress->title, bar, percent, done, progress->total, rate,
-                  rate > 0 ? (double)left / rate : 0);
     (void)fflush(progress->out);
 }
 
@@ -115,7 +144,9 @@ void term_progress_show(struct term_progress *progress, uint64_t done)
 
 void term_progress_end(struct term_progress *progress, uint64_t done)
 {
-    show(progress, done, now_us());
+    if (progress->live || !progress->is_bytes || progress->has_spoken) {
+        show(progress, done, now_us());
+    }
     if (progress->live) {
         (void)fputc('\n', progress->out);
     }

@@ -28,12 +28,16 @@ CF_CHECKED cf_status term_ask(struct cli *cli, const char *question, const char 
 struct term_progress {
     FILE *out;
     const char *title;
-    bool live;
+    bool live, is_bytes, has_spoken;
     uint64_t total, start_us, shown_us;
 };
 
 void term_progress_start(struct term_progress *progress, FILE *out, const char *title,
                          uint64_t total);
+/* The same for bytes, in units that people read. total 0: unknown, then without bar and time left. What ends
+ * within seconds says nothing where there is no terminal: scripts see no more than they need. */
+void term_progress_start_bytes(struct term_progress *progress, FILE *out, const char *title,
+                               uint64_t total);
 /* Cheap enough for every tick. */
 void term_progress_show(struct term_progress *progress, uint64_t done);
 /* The last state; ends the line. */

@@ -205,7 +205,8 @@ int command_raft_snapshot_save(struct cli *cli, char *const *argv)
         cli_error(cli, "Error taking the snapshot: open %s: %s", next, strerror(errno));
         return CLI_REFUSED;
     }
-    struct call call = {.method = "GET", .path = "sys/storage/raft/snapshot", .download = file};
+    struct call call = {.method = "GET", .path = "sys/storage/raft/snapshot", .download = file,
+                        .progress = "Saving"};
     code = session_do(cli, &call, &reply, "Error taking the snapshot");
     bool kept =
         code == CLI_FINE && fflush(file) == 0 && raft_snapshot_is_whole(cli, file) && fsync(fileno(file)) == 0;
@@ -260,7 +261,8 @@ int command_raft_snapshot_restore(struct cli *cli, char *const *argv)
                         .path =
                             force ? "sys/storage/raft/snapshot-force" : "sys/storage/raft/snapshot",
                         .query = query,
-                        .upload = file};
+                        .upload = file,
+                        .progress = "Sending"};
     code = session_do(cli, &call, &reply, "Error installing the snapshot");
     (void)fclose(file);
     if (code != CLI_FINE || output_machine(cli, output_envelope(cli, reply.json))) {

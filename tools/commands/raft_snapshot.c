@@ -15,7 +15,7 @@ struct looking {
     struct cli *cli;
     FILE *file;
     struct term_progress progress;
-    bool shows_progress;
+    bool shows_progress; /* false: quietly */
     uint64_t done;
     struct json *meta;
     uint64_t classes[3], class_bytes[3]; /* r, c, o */
@@ -149,14 +149,10 @@ static int look(struct cli *cli, char *const *argv, bool inspects)
         cli_error(cli, "Error opening snapshot file: open %s: %s", path, strerror(errno));
         return CLI_USAGE;
     }
-    looking.shows_progress = term_is_live(stderr);
-    if (looking.shows_progress) {
-        term_progress_start(&looking.progress, stderr, "Reading", (uint64_t)info.st_size);
-    }
+    looking.shows_progress = true;
+    term_progress_start_bytes(&looking.progress, cli->err, "Reading", (uint64_t)info.st_size);
     cf_status status = archive_read(&source, &sha256, &visit, &totals, &err);
-    if (looking.shows_progress) {
-        term_progress_end(&looking.progress, looking.done);
-    }
+    term_progress_end(&looking.progress, looking.done);
     (void)fclose(looking.file);
     if (status != CF_OK) {
         cli_error(cli, "Error reading the snapshot: %s: %s", path, err.message);

@@ -4,6 +4,7 @@
  * of its own walks the view; the reactor sends what it made, piece by piece, so that memory is bounded
  * and a slow client slows its own download alone. */
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "node/base/log.h"
@@ -17,6 +18,7 @@ struct save {
     struct node *node;
     struct http_exchange *x;
     struct view *view;
+    char size[24]; /* of the archive, roughly, in digits: ciphertext does not compress */
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;
     struct cf_buf piece; /* on its way to the client */
@@ -151,6 +153,9 @@ static void begin(struct request *rq)
         return;
     }
     struct http_headers_out headers = {.content_type = "application/gzip"};
+    if (save->size[0] != '\0') {
+        http_add_header(x, CF_SLICE("X-Coffer-Approximate-Size"), cf_slice_str(save->size));
+    }
     http_stream_begin(x, 200, &headers, &stream_ops, save);
     if (pthread_create(&thread, NULL, run, save) != 0) {
         save->has_failed = true;
@@ -174,6 +179,10 @@ static void prepare(void *arg)
     save->node = node;
     save->x = rq->transport;
     save->view = view;
+    uint64_t size = kv_approximate_size(view->state, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
+    if (size != 0) { /* else all of it is in memory */
+        (void)snprintf(save->size, sizeof(save->size), "%llu", (unsigned long long)size);
+    }
     pthread_mutex_init(&save->lock, NULL);
     pthread_cond_init(&save->wake, NULL);
     rq->response_context = save;
