@@ -204,7 +204,7 @@ struct raft_driver {
     struct raft_proposal *queue, **queue_tail;
     size_t queue_count, queue_bytes;
     bool queue_closed;
-    bool queue_told; /* the loop is about to take it */
+    bool queue_told; /* propose_task stands in the loop's queue, whoever takes the proposals first */
     bool queue_rests; /* the end of the write under way takes it: nobody has to be woken */
     struct loop_task propose_task;
     pthread_mutex_t read_lock; /* guards reads, answers, read_posted */

@@ -220,7 +220,6 @@ void propose_parked(struct raft_driver *driver)
 void propose_take(struct raft_driver *driver)
 {
     pthread_mutex_lock(&driver->queue_lock);
-    driver->queue_told = false;
     if (driver->queue != NULL) {
         *driver->parked_tail = driver->queue;
         driver->parked_tail = driver->queue_tail;
@@ -243,6 +242,9 @@ void propose_rest(struct raft_driver *driver, bool rests)
 static void on_proposals(void *arg)
 {
     struct raft_driver *driver = arg;
+    pthread_mutex_lock(&driver->queue_lock);
+    driver->queue_told = false;
+    pthread_mutex_unlock(&driver->queue_lock);
     propose_take(driver);
     if (driver->stopping) {
         refuse_parked(driver, CF_UNAVAILABLE, NULL);

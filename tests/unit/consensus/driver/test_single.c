@@ -1,5 +1,6 @@
 /* tests/unit/consensus/driver/test_single.c: one node: propose, apply, restart, replay, group
  * commit, reads without a round, retention, refusals. */
+#include "consensus/driver/driver_int.h"
 #include "tests/unit/consensus/driver/cluster.h"
 
 static struct cluster c;
@@ -87,6 +88,39 @@ START_TEST(shares_syncs)
         ck_assert_int_eq(write_wait(&herd->writes[i]), CF_OK);
     }
     ck_assert_uint_le(kv_sync_count(one->kv) - before, 2);
+    cf_free(herd);
+    cluster_end(&c);
+}
+END_TEST
+
+/* The end of a write takes the queue whose task still waits in the loop. What comes after that must not put
+ * the same task there a second time: the loop's queue would bite its own tail, and lose what stands behind. */
+static atomic_bool task_before_has_run;
+
+static void run_task_before(void *arg)
+{
+    (void)arg;
+    atomic_store(&task_before_has_run, true);
+}
+
+static void propose_around_a_take(void *arg)
+{
+    struct herd *herd = arg;
+    loop_post(c.loop, run_task_before, NULL);
+    write_begin(one, &herd->writes[0], "first=1");
+    propose_take(one->driver);
+    write_begin(one, &herd->writes[1], "second=2");
+}
+
+START_TEST(a_task_is_queued_once)
+{
+    begin(NODE_MEMORY);
+    struct herd *herd = cf_new(struct herd);
+    on_loop(&c, propose_around_a_take, herd);
+    ck_assert_int_eq(write_wait(&herd->writes[0]), CF_OK);
+    ck_assert_int_eq(write_wait(&herd->writes[1]), CF_OK);
+    ck_assert_str_eq(get(one, "second"), "2");
+    wait_until(&c, atomic_load(&task_before_has_run));
     cf_free(herd);
     cluster_end(&c);
 }
@@ -372,5 +406,6 @@ START_TEST(needs_an_identity)
 END_TEST
 
 TEST_MAIN("consensus/driver/single", proposes_in_memory, proposes_on_disk, restarts, shares_syncs,
-          threads_share_syncs, admit_refuses_and_stamps, waits_for_an_index, cuts_the_log,
-          purges_what_was_deleted, purge_is_not_forgotten, log_behind_state, needs_an_identity)
+          a_task_is_queued_once, threads_share_syncs, admit_refuses_and_stamps, waits_for_an_index,
+          cuts_the_log, purges_what_was_deleted, purge_is_not_forgotten, log_behind_state,
+          needs_an_identity)
