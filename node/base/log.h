@@ -31,6 +31,18 @@ bool cf_log_enabled(enum cf_log_level level);
 void cf_log_write(enum cf_log_level level, const char *component, const char *fmt, ...)
     CF_PRINTF(3, 4);
 
+/* Somebody who follows the log: gets each line of at least its level, whatever the components' own levels are, in
+ * its format. `line` runs on the thread that logs, one at a time, and must neither wait nor log. */
+struct cf_log_tap {
+    enum cf_log_level level;
+    bool as_json;
+    void (*line)(struct cf_log_tap *tap, struct cf_slice line); /* with its line end; borrowed */
+    struct cf_log_tap *next; /* the log's */
+};
+void cf_log_attach(struct cf_log_tap *tap);
+/* After it `line` does not run any more. A tap that is not attached is fine. */
+void cf_log_detach(struct cf_log_tap *tap);
+
 #define cf_log(level, component, ...)                                                              \
     do {                                                                                           \
         if (cf_log_enabled(level)) {                                                               \

@@ -19,6 +19,7 @@
 #include "node/server/ceremony.h"
 #include "node/server/cluster.h"
 #include "node/server/metrics.h"
+#include "node/server/monitor.h"
 #include "node/server/raft_routes.h"
 #include "node/server/rekey.h"
 #include "node/server/replication/enable.h"
@@ -254,6 +255,8 @@ const struct route host_routes[] = {
     {.pattern = "loggers/:name", .read = about_loggers_read, .write = about_loggers_write,
      .del = about_loggers_delete, .flags = ROUTE_HOST, .fields = about_logger_fields,
      .help = "The log level of a component of this node."},
+    {.pattern = "monitor", .read = monitor_handle, .flags = ROUTE_HOST, .fields = monitor_fields,
+     .help = "Follows the log of this node until the client goes: log_level, log_format."},
     {.pattern = "in-flight-req", .read = about_in_flight, .flags = ROUTE_HOST,
      .help = "The requests under way on this node."},
     {.pattern = "host-info", .read = about_host, .flags = ROUTE_HOST,

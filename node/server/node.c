@@ -25,6 +25,7 @@
 #include "node/server/init.h"
 #include "node/server/metrics.h"
 #include "node/server/migrate.h"
+#include "node/server/monitor.h"
 #include "node/server/outgoing.h"
 #include "node/server/proposals.h"
 #include "node/server/registry.h"
@@ -354,6 +355,7 @@ void node_stop(struct node *node, int exit_status)
         node->listeners[i] = NULL;
     }
     core_background_stop(node->core);
+    monitors_end(node->monitors, true); /* they have no end of their own to wait for */
     cluster_step_down(node, stepped_down, node);
 }
 
@@ -406,6 +408,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     CF_TRY(node_audit_start(node, err));
     CF_TRY(seal_configure(node, err));
     node->snapshots = snapshots_new(node);
+    node->monitors = monitors_new();
     node->snapshot_timer = auto_new(node);
     node->ceremony = ceremony_new();
     node->rekey = rekey_new();
@@ -452,6 +455,7 @@ static void destroy(struct node *node)
     autopilot_feed_free(node->autopilot);
     auto_free(node->snapshot_timer);
     snapshots_free(node->snapshots);
+    monitors_free(node->monitors);
     cluster_free(node->cluster);
     ceremony_free(node->ceremony);
     for (size_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {

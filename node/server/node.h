@@ -53,6 +53,7 @@ struct node {
     struct autopilot_feed *autopilot; /* autopilot.h */
     struct upkeep *upkeep; /* upkeep.h */
     struct snapshots *snapshots; /* any thread */
+    struct monitors *monitors;   /* monitor.h */
     struct snapshot_timer *snapshot_timer;
     struct renewal *renewal;          /* renewal.h */
     struct auto_seal *auto_seal; /* auto_seal.h */

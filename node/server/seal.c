@@ -13,6 +13,7 @@
 #include "node/server/catch_up.h"
 #include "node/server/cluster.h"
 #include "node/server/migrate.h"
+#include "node/server/monitor.h"
 #include "node/server/status.h"
 
 #define CATCH_UP_US ((uint64_t)5 * 1000 * 1000)
@@ -322,6 +323,7 @@ void seal_now(struct node *node)
     }
     cluster_sealed(node);
     cf_info("server", "sealed");
+    monitors_end(node->monitors, false); /* who may follow the log is not known any more */
 }
 
 /* ---- static key ---- */

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -332,6 +333,63 @@ def helped(t, world):
     world.end(cluster)
 
 
+def monitor(t, world):
+    """sys/monitor: lines as they are written, for as long as somebody reads."""
+    cluster = world.cluster("monitor", nodes=1, seal="shamir").up()
+    node = cluster.nodes[0]
+    env = dict(os.environ, VAULT_ADDR=node.addr, VAULT_TOKEN=cluster.root, HOME=world.dir)
+
+    def follow(*flags):
+        return subprocess.Popen([binary(), "monitor", *flags], env=env, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    def until(follower, *words):
+        """The next line with the words in it; the process's end ends it, too."""
+        for line in follower.stdout:
+            if all(word in line for word in words):
+                return line
+        raise AssertionError("ended (%s) without %s: %s" % (follower.wait(), words, follower.stderr.read()))
+
+    def say(level):
+        node.call("PUT", "sys/loggers/audit", {"level": level})
+
+    def follows(flags, level, *words):
+        follower = follow(*flags)
+        for _ in range(200):  # it may not follow yet when the first lines are written
+            say(level)
+            ready, _, _ = select.select([follower.stdout], [], [], 0.1)
+            if ready:
+                break
+        until(follower, "log level of audit is now " + level, *words)
+        return follower
+
+    with t.check("lines arrive as they are written"):
+        first = follows([], "debug", "[info] server:")
+    with t.check("in JSON, and at a level that the node itself does not write"):
+        second = follows(["-log-format=json", "-log-level=trace"], "warn", '"@level":"info"')
+    with t.check("who goes is forgotten"):
+        for _ in range(40):
+            gone = follow()
+            gone.kill()
+            gone.wait()
+        wait_for("a place among the followers", lambda: follows([], "error").kill() is None, 30)
+    with t.check("bad parameters are refused"):
+        equal(node.ask("GET", "sys/monitor?log_level=loud")[0], 400)
+        equal(node.ask("GET", "sys/monitor?log_format=xml")[0], 400)
+        equal(node.ask("GET", "sys/monitor", token="")[0], 403)
+    with t.check("sealing ends them, in order"):
+        node.call("PUT", "sys/seal")
+        until(first, "server: sealed")
+        equal([f.wait(60) for f in (first, second)], [0, 0])
+        cluster.unseal(node)
+        cluster.active()
+    with t.check("stopping ends them, in order"):
+        last = follows([], "info")
+        equal(node.stop(), 0)
+        equal(last.wait(60), 0)
+    world.end(cluster)
+
+
 def diagnose(t, world):
     """operator diagnose: what it finds, as text and as JSON, and that it leaves nothing behind."""
     cluster = world.cluster("diagnose", nodes=1, seal="static", tls=world.certificates("diagnose"))
@@ -413,7 +471,7 @@ def main():
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
-        for scenario in (shamir, unattended, wrong_starts, requests, listener, helped, diagnose, dev):
+        for scenario in (shamir, unattended, wrong_starts, requests, listener, helped, monitor, diagnose, dev):
             if opts.only in scenario.__name__:
                 with t.scenario(scenario.__name__):
                     scenario(t, world)

@@ -1,5 +1,6 @@
 /* Levels of the log: all components at once, and one by one. */
 #include "node/base/log.h"
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,4 +63,51 @@ START_TEST(names)
 }
 END_TEST
 
-TEST_MAIN("node/base/log", levels_by_component, lines_by_component, names)
+/* Who follows gets what it asked for, whatever the components write themselves, and nothing afterwards. */
+struct follower {
+    struct cf_log_tap tap;
+    char text[1024];
+};
+
+static void keep_line(struct cf_log_tap *tap, struct cf_slice line)
+{
+    struct follower *to = (struct follower *)(void *)tap;
+    cf_err("server", "a line of the tap's own goes to none");
+    strncat(to->text, (const char *)line.data, line.size);
+}
+
+START_TEST(followers)
+{
+    struct follower low = {.tap = {.level = CF_LOG_DEBUG, .line = keep_line}};
+    struct follower high = {.tap = {.level = CF_LOG_WARN, .as_json = true, .line = keep_line}};
+    int silent = open("/dev/null", O_WRONLY), before = dup(STDERR_FILENO);
+    ck_assert(dup2(silent, STDERR_FILENO) >= 0);
+    cf_log_set_level(CF_LOG_ERROR);
+    cf_log_attach(&low.tap);
+    cf_log_attach(&high.tap);
+    ck_assert(cf_log_enabled(CF_LOG_DEBUG) && !cf_log_enabled(CF_LOG_TRACE));
+    cf_debug("core", "one");
+    cf_warn("raft", "tw\"o");
+    cf_log_set_level(CF_LOG_WARN); /* whoever changes levels does not turn the followers off */
+    cf_debug("core", "three");
+    cf_log_detach(&low.tap);
+    ck_assert(!cf_log_enabled(CF_LOG_INFO));
+    cf_debug("core", "four");
+    cf_warn("core", "five");
+    cf_log_detach(&high.tap);
+    cf_log_detach(&high.tap);
+    cf_warn("core", "six");
+    cf_log_set_level(CF_LOG_INFO);
+    ck_assert(dup2(before, STDERR_FILENO) >= 0);
+    close(silent);
+    close(before);
+    ck_assert(strstr(low.text, "[debug] core: one\n") != NULL);
+    ck_assert(strstr(low.text, "[warn] raft: tw\"o\n") != NULL);
+    ck_assert(strstr(low.text, "three\n") != NULL && strstr(low.text, "five") == NULL);
+    ck_assert(strstr(high.text, "\"@message\":\"tw\\\"o\"}\n") != NULL);
+    ck_assert(strstr(high.text, "five") != NULL && strstr(high.text, "four") == NULL);
+    ck_assert(strstr(high.text, "six") == NULL && strstr(high.text, "own") == NULL);
+}
+END_TEST
+
+TEST_MAIN("node/base/log", levels_by_component, lines_by_component, names, followers)
