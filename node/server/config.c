@@ -952,6 +952,7 @@ struct config *config_dev(const char *root_token, const char *listen_address)
     struct config *config = config_new();
     config->is_dev = true;
     config->dev_root_token = root_token;
+    config->dev_keeps_token = true;
     config->storage = STORAGE_INMEM;
     config->disable_mlock = true;
     config->node_id = "dev";

@@ -89,6 +89,7 @@ struct config {
     /* -dev */
     bool is_dev;
     const char *dev_root_token;
+    bool dev_keeps_token; /* in ~/.vault-token, for commands */
 };
 
 /* paths: files or folders, merged in order. Errors name file and line. Warnings are logged. */

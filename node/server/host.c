@@ -9,9 +9,6 @@
 
 #include "node/base/log.h"
 #include "node/base/memory.h"
-#include "node/core/mount.h"
-#include "node/core/system.h"
-#include "node/core/token.h"
 #include "node/format/timefmt.h"
 #include "node/server/about.h"
 #include "node/server/audit.h"
@@ -292,69 +289,4 @@ void host_reload(struct node *node)
     }
     cf_info("server", "log level reloaded");
     node_audit_reload(node, fresh);
-}
-
-/* ---- -dev ---- */
-
-struct dev_setup {
-    struct node *node;
-    char root_token[64];
-};
-
-static cf_status dev_fill(struct request *rq, void *context, struct cf_error *err)
-{
-    struct dev_setup *setup = context;
-    struct mount *mount = arena_new_object(rq->arena, struct mount);
-    mount->type = CF_SLICE("kv");
-    mount->ops = engine_find(core_engines(rq->core), ENGINE_SECRETS, mount->type);
-    mount->path = CF_SLICE("secret/");
-    mount->description = CF_SLICE("key/value secret storage");
-    mount->options = json_object_new(rq->arena);
-    json_set_text(rq->arena, mount->options, "version", "2");
-    mount_identify(mount, rq);
-    txn_put(rq->txn, mount_key(mount), record_encode(rq->arena, mount_to_record(rq->arena, mount)));
-    const char *wanted = setup->node->config->dev_root_token;
-    if (wanted == NULL || wanted[0] == '\0') {
-        return CF_OK;
-    }
-    const struct token_entry *old;
-    static struct cf_slice root = {(const uint8_t *)"root", 4};
-    struct token_spec spec = {.id = cf_slice_str(wanted),
-                              .entry = {.display_name = CF_SLICE("root"),
-                                        .path = CF_SLICE("auth/token/root"),
-                                        .type = CF_SLICE("service"),
-                                        .policies = &root,
-                                        .policy_count = 1,
-                                        .is_root = true}};
-    struct token_entry *entry;
-    struct cf_slice id;
-    CF_TRY(token_lookup(rq->txn, rq->arena, cf_slice_str(setup->root_token), &old, err));
-    CF_TRY(token_revoke(rq->txn, rq->arena, old, true, err));
-    return token_create(rq, &spec, &id, &entry, err);
-}
-
-static void dev_filled(void *context, cf_status status, uint64_t index, const struct cf_error *err)
-{
-    struct dev_setup *setup = context;
-    const char *wanted = setup->node->config->dev_root_token;
-    (void)index;
-    if (status != CF_OK) {
-        cf_err("server", "dev mode: cannot set up: %s", err->message);
-    } else {
-        (void)printf("Root Token: %s\n\nDevelopment mode should NOT be used in production "
-                     "installations!\n\n",
-                     wanted != NULL && wanted[0] != '\0' ? wanted : setup->root_token);
-        (void)fflush(stdout);
-    }
-    cf_wipe(setup, sizeof(*setup));
-    cf_free(setup);
-}
-
-void host_dev_setup(struct node *node, struct cf_slice root_token)
-{
-    struct dev_setup *setup = cf_new(struct dev_setup);
-    setup->node = node;
-    (void)snprintf(setup->root_token, sizeof(setup->root_token), "%.*s", CF_SHOW(root_token));
-    struct system_work work = {dev_fill, dev_filled, setup};
-    system_submit(node->core, &work);
 }

@@ -8,7 +8,5 @@ extern const struct route host_routes[]; /* ends with ROUTE_END */
 
 /* SIGHUP: re-reads what may change at run time (the log level). */
 void host_reload(struct node *node);
-/* -dev: kv v2 at secret/, the root token that was asked for, then prints it. */
-void host_dev_setup(struct node *node, struct cf_slice root_token);
 
 #endif

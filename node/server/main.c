@@ -12,8 +12,8 @@
 struct options {
     const char *configs[CONFIGS_MAX];
     size_t config_count;
-    bool dev;
-    const char *dev_root_token, *dev_listen, *log_level;
+    bool dev, dev_no_store_token;
+    const char *dev_root_token, *dev_listen, *log_level, *log_format;
 };
 
 /* -name=value, --name=value, -name value; NULL when the argument is another one. */
@@ -45,8 +45,9 @@ static int usage(const char *what)
 {
     (void)fprintf(stderr,
                   "coffer: %s\nUsage: coffer server -config=FILE [-config=FILE ...] "
-                  "[-log-level=LEVEL]\n       coffer server -dev [-dev-root-token-id=ID] "
-                  "[-dev-listen-address=HOST:PORT]\n",
+                  "[-log-level=LEVEL] [-log-format=standard|json]\n"
+                  "       coffer server -dev [-dev-root-token-id=ID] [-dev-listen-address=HOST:PORT] "
+                  "[-dev-no-store-token]\n",
                   what);
     return 1;
 }
@@ -66,6 +67,10 @@ static int parse(int argc, char **argv, struct options *options)
             options->dev_listen = value;
         } else if ((value = value_of("log-level", argv, argc, &i)) != NULL) {
             options->log_level = value;
+        } else if ((value = value_of("log-format", argv, argc, &i)) != NULL) {
+            options->log_format = value;
+        } else if (is_flag("dev-no-store-token", argv[i])) {
+            options->dev_no_store_token = true;
         } else if (is_flag("dev", argv[i])) {
             options->dev = true;
         } else {
@@ -98,6 +103,13 @@ static int run_server(int argc, char **argv)
         !cf_log_parse_level(cf_slice_str(options.log_level), &config->log_level)) {
         return usage("unknown log level; use trace, debug, info, warn or error");
     }
+    if (options.log_format != NULL) {
+        config->log_json = strcmp(options.log_format, "json") == 0;
+        if (!config->log_json && strcmp(options.log_format, "standard") != 0) {
+            return usage("unknown log format; use standard or json");
+        }
+    }
+    config->dev_keeps_token = options.dev && !options.dev_no_store_token;
     return node_run(config);
 }
 

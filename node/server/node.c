@@ -21,6 +21,7 @@
 #include "node/server/autopilot.h"
 #include "node/server/ceremony.h"
 #include "node/server/cluster.h"
+#include "node/server/dev.h"
 #include "node/server/host.h"
 #include "node/server/init.h"
 #include "node/server/metrics.h"
@@ -373,7 +374,7 @@ static void dev_seeded(struct node *node, struct cf_slice root_token, struct cf_
                  "the server starts unsealed.\n\n"
                  "    export VAULT_ADDR='%s'\n\nUnseal Key: %.*s\n",
                  node->config->api_addr, CF_SHOW(cf_buf_slice(&key)));
-    host_dev_setup(node, root_token);
+    dev_set_up(node, root_token);
 }
 
 /* ---- the whole life ---- */

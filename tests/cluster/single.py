@@ -454,14 +454,32 @@ def dev(t, world):
         node = cluster.nodes[0]
         cluster.root = "dev-root"
         env = dict(os.environ, HOME=world.dir)
-        with open(node.log_path, "ab") as log:
-            node.proc = subprocess.Popen(
-                [binary(), "server", "-dev", "-dev-root-token-id=dev-root",
-                 "-dev-listen-address=127.0.0.1:%d" % node.port],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-        wait_for("the dev server", lambda: node.health() == 200, 20)
+        kept = os.path.join(world.dir, ".vault-token")
+
+        def start(*flags):
+            with open(node.log_path, "ab") as log:
+                node.proc = subprocess.Popen(
+                    [binary(), "server", "-dev", "-dev-root-token-id=dev-root",
+                     "-dev-listen-address=127.0.0.1:%d" % node.port, *flags],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+            wait_for("the dev server", lambda: node.health() == 200, 20)
+            wait_for("its token", lambda: node.ask("GET", "auth/token/lookup-self")[0] == 200, 20)
+
+        start("-dev-no-store-token", "-log-format=json")
+        equal(node.stop(), 0)
+        equal(os.path.exists(kept), False)
+        with open(node.log_path) as log:
+            true('"@message":"unsealed"' in log.read(), "no JSON in its log")
+        start()
         node.put_kv("a", "b")
         equal(node.get_kv("a"), "b")
+    with t.check("commands find its token"):
+        wait_for("the token's file", lambda: os.path.exists(kept), 20)
+        equal(open(kept).read(), "dev-root")
+        equal(os.stat(kept).st_mode & 0o777, 0o600)
+        run = subprocess.run([binary(), "kv", "get", "-field=v", "secret/a"], capture_output=True, text=True,
+                             env=dict(env, VAULT_ADDR=node.addr))
+        equal((run.returncode, run.stdout, run.stderr), (0, "b", ""))
         equal(node.stop(), 0)
         world.end(cluster)
 

@@ -11,6 +11,7 @@
 #include "node/format/url.h"
 #include "tools/cli/session.h"
 #include "tools/cli/term.h"
+#include "tools/cli/token_file.h"
 
 #define BODY_MAX ((size_t)256 * 1024 * 1024)
 #define RETRIES_DEFAULT 2
@@ -51,16 +52,10 @@ void session_free(struct session *session)
     }
 }
 
-const char *session_token_path(struct cli *cli)
-{
-    const char *home = getenv("HOME");
-    return home != NULL && *home != '\0' ? arena_printf(cli->arena, "%s/.vault-token", home) : NULL;
-}
-
 static char *load_token(struct cli *cli)
 {
     char text[4096];
-    const char *path = session_token_path(cli);
+    const char *path = token_file_path(cli->arena);
     if (cli->token != NULL) {
         return cf_strdup(cli_clean_path(cli, cli->token));
     }

@@ -60,7 +60,5 @@ const char *session_error_text(struct cli *cli, const struct reply *reply);
 
 /* The token in use: command line, environment, or the helper's file; "" when there is none. */
 const char *session_token(struct cli *cli);
-/* ~/.vault-token, or NULL when there is no home. */
-const char *session_token_path(struct cli *cli);
 
 #endif

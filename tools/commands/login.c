@@ -1,43 +1,17 @@
 /* tools/commands/login.c: login, print token, version. */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "node/base/memory.h"
 #include "tools/cli/output.h"
 #include "tools/cli/params.h"
 #include "tools/cli/term.h"
+#include "tools/cli/token_file.h"
 #include "tools/commands.h"
 
 struct login {
     const char *method, *path;
     bool no_store, no_print, token_only;
 };
-
-/* Written beside and renamed, so that an interrupted login leaves the old token whole. */
-static cf_status store_token(struct cli *cli, struct cf_slice token, struct cf_error *err)
-{
-    const char *path = session_token_path(cli);
-    if (path == NULL) {
-        return cf_fail(err, CF_IO, "HOME is not set, there is no place for the token");
-    }
-    const char *next = arena_printf(cli->arena, "%s.tmp%ld", path, (long)getpid());
-    int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return cf_fail(err, CF_IO, "open %s: %s", next, strerror(errno));
-    }
-    bool written = write(fd, token.data, token.size) == (ssize_t)token.size && fsync(fd) == 0;
-    int saved = errno;
-    (void)close(fd);
-    if (!written || rename(next, path) != 0) {
-        saved = written ? errno : saved;
-        (void)unlink(next);
-        return cf_fail(err, CF_IO, "write %s: %s", path, strerror(saved));
-    }
-    return CF_OK;
-}
 
 static int login_token(struct cli *cli, const struct json *data, struct reply *reply)
 {
@@ -142,7 +116,7 @@ static int finish(struct cli *cli, const struct login *login, struct reply *repl
         return CLI_REFUSED;
     }
     bool store = !login->no_store && !login->token_only;
-    if (store && store_token(cli, token, &err) != CF_OK) {
+    if (store && token_file_write(cli->arena, token, &err) != CF_OK) {
         cli_error(cli,
                   "Error storing token: %s\nAuthentication was successful, but the token was "
                   "not kept; this is it:\n\n%.*s",
