@@ -5,12 +5,14 @@
 #include "node/base/memory.h"
 #include "node/core/audit_int.h"
 #include "node/core/frame_int.h"
+#include "node/core/grant.h"
 #include "node/core/policy.h"
 #include "node/core/route.h"
 #include "node/core/token.h"
 
 #define ATTEMPTS_MAX 64
 #define REQUEST_MAX_US ((uint64_t)90 * 1000000)
+#define GRANT_ARRIVAL_US ((uint64_t)5 * 1000000)
 
 /* What follows once the write set is committed. */
 enum next {
@@ -45,6 +47,9 @@ struct run {
     bool may_be_stale; /* a read that need not be linearizable */
     bool is_metered;   /* the rate limits have counted it */
     bool is_forced;    /* to the active node, before anything else is asked */
+    bool asked_primary;
+    struct json *grant; /* of the primary: the login was carried out there, its token is to be made here */
+    uint64_t grant_until_us; /* so long the entity of the login may be on its way from there */
     struct acl *acl;
     struct flight flight;
 };
@@ -101,9 +106,22 @@ static void show_session(struct run *run, cf_status status)
     rq->session = arena_copy(rq->arena, cf_buf_slice(&text));
 }
 
+/* The use of a credential is spent. Whoever forwarded the request here asks another node, which gets the grant
+ * again (its record is the primary's); a client is told. */
+static cf_status outcome_of_grant(struct request *rq, cf_status status)
+{
+    bool is_asked_again = rq->is_forwarded && (status == CF_NOT_LEADER || status == CF_UNAVAILABLE || status == CF_SEALED);
+    return is_asked_again ? status
+                          : cf_fail(&rq->error, CF_UNKNOWN_OUTCOME,
+                                    "the primary let the login in, but its token could not be made here: log in again");
+}
+
 static void finish(struct run *run, cf_status status)
 {
     struct request *rq = run->rq;
+    if (run->grant != NULL && status != CF_OK) {
+        status = outcome_of_grant(rq, status);
+    }
     core_end_ticket(run->core, run->ticket);
     flights_remove(&run->core->flights, &run->flight);
     settle(rq, status);
@@ -183,6 +201,13 @@ static void host_recorded(void *arg)
 static void host_ended(void *arg)
 {
     struct run *run = arg;
+    struct request *rq = run->rq;
+    if (run->asked_primary && rq->takes_grant && run->status == CF_OK && rq->response.status == 200) {
+        run->grant = grant_in(rq->arena, rq->response.raw);
+        run->grant_until_us = cf_monotonic_us(cf_host_clock()) + GRANT_ARRIVAL_US;
+        run_once(run);
+        return;
+    }
     settle(run->rq, run->status);
     record(run, AUDIT_RESPONSE);
     when_recorded(run, host_recorded);
@@ -391,7 +416,8 @@ static bool is_the_primarys(const struct request *rq)
 {
     return rq->view->role == ROLE_PERFORMANCE_SECONDARY &&
            ((txn_write_classes(rq->txn) & 1u << class_number(CLASS_REPLICATED)) != 0 ||
-            (once_is_retry(rq) && request_writes(rq) && !txn_has_writes(rq->txn)));
+            (once_is_retry(rq) && request_writes(rq) &&
+             (!txn_has_writes(rq->txn) || rq->keeps_writes))); /* a failed login that was counted */
 }
 
 /* What the primary will answer is not known yet. A use of the token is spent here first. */
@@ -463,11 +489,19 @@ static void after_handler(void *arg)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
+    if (rq->ensure != NULL && run->status != CF_OK && run->grant != NULL &&
+        cf_monotonic_us(cf_host_clock()) < run->grant_until_us) {
+        run->attempts--; /* it comes with the stream, whose link may have moved to another primary */
+        wait_for(run, rq->view->index + 1, true);
+        return;
+    }
     if (rq->ensure != NULL && run->status != CF_OK) {
         when_recorded(run, ensure_recorded); /* it has an effect elsewhere */
         return;
     }
-    if (is_the_primarys(rq)) {
+    if (run->grant == NULL && is_the_primarys(rq)) {
+        run->asked_primary = true;
+        rq->takes_grant = (rq->route->flags & ROUTE_LOGIN) != 0;
         txn_rollback(rq->txn, run->mark);
         when_recorded(run, to_primary);
         return;
@@ -626,6 +660,11 @@ static void run_once(struct run *run)
         return;
     }
     if (!begin(run)) {
+        return;
+    }
+    if (run->grant != NULL) {
+        run->status = step_grant(run->rq, run->grant, &run->rq->error);
+        after_handler(run);
         return;
     }
     bool is_done = false;

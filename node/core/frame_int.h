@@ -32,6 +32,10 @@ CF_CHECKED cf_status step_handler(const struct request *rq, struct cf_error *err
 /* After a handler's success: warnings, the token of a login, response wrapping. */
 CF_CHECKED cf_status step_decorate(struct request *rq, struct cf_error *err);
 
+/* On a performance secondary: the primary has answered a login with a grant (grant.h), of which the token is made
+ * here, by the rest of a run of its own. */
+CF_CHECKED cf_status step_grant(struct request *rq, const struct json *grant, struct cf_error *err);
+
 /* once_record.c. A forwarded request with an id: *is_done when it is not to be run; its answer or error is
  * then filled in (a replay, an outcome that is unknown, a group to ask again under). */
 CF_CHECKED cf_status step_once(struct request *rq, bool *is_done, struct cf_error *err);

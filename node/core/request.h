@@ -137,6 +137,8 @@ struct request {
     const struct token_entry *foreign; /* the caller, as a performance secondary vouches for it: its
                                           policies count as they are here; it gets no token, lease or
                                           wrapping from here. NULL: everybody else */
+    bool takes_grant; /* a login that changes shared data, on its way from a performance secondary to its primary:
+                         the answer is what its token is made of (grant.h), and the secondary makes it */
     uint64_t deadline_us;
     struct once once; /* of a forwarded request: its id, under which it has one effect at most */
     const struct cf_random *random;

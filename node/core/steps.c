@@ -3,6 +3,8 @@
 #include "node/core/cidr.h"
 #include "node/core/envelope.h"
 #include "node/core/frame_int.h"
+#include "node/core/grant.h"
+#include "node/core/identity.h"
 #include "node/core/lease.h"
 #include "node/core/namespace.h"
 #include "node/core/policy.h"
@@ -305,17 +307,54 @@ static void warn_unknown(struct request *rq)
     }
 }
 
+/* To a performance secondary. A token of this cluster would be none there: it gets what it makes one of. */
+static cf_status answer_login(struct request *rq, struct cf_error *err)
+{
+    const struct auth_result *auth = rq->response.auth;
+    if (auth == NULL || (rq->route->flags & ROUTE_LOGIN) == 0) {
+        return CF_OK;
+    }
+    if (!rq->takes_grant) {
+        /* The use of a credential would be spent for nothing. */
+        return cf_fail(err, CF_INVALID,
+                       "this login changes shared data (a counted secret-id), which a performance secondary of "
+                       "this version cannot do: upgrade it, log in at the primary, or use a role with local_secret_ids");
+    }
+    if (auth->alias_name.size != 0) { /* in the same entry: it is there with the answer */
+        struct cf_slice entity_id;
+        struct identity_alias alias = token_alias_of(rq, auth);
+        CF_TRY(identity_login(rq, &alias, &entity_id, err));
+    }
+    json_set(rq->arena, response_data(rq), "grant", grant_of(rq->arena, auth));
+    rq->response.auth = NULL;
+    return CF_OK;
+}
+
+cf_status step_grant(struct request *rq, const struct json *grant, struct cf_error *err)
+{
+    CF_TRY(step_namespace(rq, err));
+    step_route(rq);
+    CF_TRY(step_cluster(rq, err));
+    if (rq->mount == NULL || rq->route == NULL) {
+        return cf_fail(err, CF_NOT_FOUND, "the mount of this login is gone");
+    }
+    txn_note_read(rq->txn, rq->mount->entry_hash);
+    rq->operation = OPERATION_UPDATE;
+    CF_TRY(grant_read(rq->arena, grant, &rq->response.auth, err));
+    return step_decorate(rq, err);
+}
+
 cf_status step_decorate(struct request *rq, struct cf_error *err)
 {
     struct response *rs = &rq->response;
     warn_unknown(rq);
     if (rq->foreign != NULL && rs->lease == NULL) {
-        /* A token of this cluster would be none there, and the use of a credential would be spent for nothing. */
-        return rs->auth == NULL || (rq->route->flags & ROUTE_LOGIN) == 0
-                   ? CF_OK
-                   : cf_fail(err, CF_INVALID,
-                             "this login changes shared data (a counted secret-id), which a performance "
-                             "secondary cannot do: log in at the primary, or use a role with local_secret_ids");
+        return answer_login(rq, err);
+    }
+    bool is_the_primarys = rq->view->role == ROLE_PERFORMANCE_SECONDARY &&
+                           (txn_write_classes(rq->txn) & 1u << class_number(CLASS_REPLICATED)) != 0;
+    if (is_the_primarys) {
+        return CF_OK; /* it is run there: what it is answered with is not known yet */
     }
     if (rs->auth != NULL && (rq->route->flags & ROUTE_LOGIN) != 0) {
         CF_TRY(token_from_login(rq, rs->auth, err));

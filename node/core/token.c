@@ -367,6 +367,19 @@ cf_status token_name_identity(struct request *rq, struct cf_slice entity_id,
     return CF_OK;
 }
 
+struct identity_alias token_alias_of(const struct request *rq, const struct auth_result *auth)
+{
+    return (struct identity_alias){.accessor = rq->mount->accessor,
+                                   .type = rq->mount->type,
+                                   .path = rq->mount->path,
+                                   .name = auth->alias_name,
+                                   .is_local = rq->mount->is_local,
+                                   .metadata = auth->metadata,
+                                   .has_groups = auth->has_groups,
+                                   .groups = auth->groups,
+                                   .group_count = auth->group_count};
+}
+
 cf_status token_from_login(struct request *rq, struct auth_result *auth, struct cf_error *err)
 {
     struct token_spec spec = {0};
@@ -399,15 +412,7 @@ cf_status token_from_login(struct request *rq, struct auth_result *auth, struct 
         .mount_uuid = rq->mount->uuid,
     };
     if (auth->alias_name.size != 0) {
-        struct identity_alias alias = {.accessor = rq->mount->accessor,
-                                       .type = rq->mount->type,
-                                       .path = rq->mount->path,
-                                       .name = auth->alias_name,
-                                       .is_local = rq->mount->is_local,
-                                       .metadata = auth->metadata,
-                                       .has_groups = auth->has_groups,
-                                       .groups = auth->groups,
-                                       .group_count = auth->group_count};
+        struct identity_alias alias = token_alias_of(rq, auth);
         CF_TRY(identity_login(rq, &alias, &spec.entry.entity_id, err));
         CF_TRY(token_name_identity(rq, spec.entry.entity_id, auth, err));
     }

@@ -15,6 +15,8 @@
 #define TOKEN_NOT_BEFORE_KEY                                                                       \
     ((struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_NOT_BEFORE)})
 
+struct identity_alias;
+
 /* Immutable once it was read; may be shared by requests through the cache (then not of their arena). */
 struct token_entry {
     uint8_t key[TOKEN_KEY_SIZE];    /* HMAC-SHA-256 of the token under the salt */
@@ -103,6 +105,8 @@ int64_t token_effective_ttl(struct request *rq, const struct mount *mount, int64
                             int64_t role_ttl_s, int64_t role_max_s, int64_t explicit_max_s,
                             int64_t period_s);
 
+/* Who logged in at rq's mount (identity.h). */
+struct identity_alias token_alias_of(const struct request *rq, const struct auth_result *auth);
 /* Turns rs.auth of a login into a token of this cluster. */
 CF_CHECKED cf_status token_from_login(struct request *rq, struct auth_result *auth,
                                       struct cf_error *err);

@@ -84,6 +84,101 @@ def primary_dies(t, a, b, rounds):
         under_writes(t, a, b, "down", step_down)
 
 
+class Approle:
+    """A role of a shared method, whose secret-ids are counted in the primary."""
+
+    def __init__(self, cluster, mount, **fields):
+        self.node, self.path = cluster.active(), "auth/%s/role/r" % mount
+        self.login_path = "auth/%s/login" % mount
+        self.node.write("sys/auth/" + mount, {"type": "approle"})
+        self.node.write("sys/auth/%s/tune" % mount, {"user_lockout_config": {"lockout_disable": True}})
+        self.node.write(self.path, dict({"token_policies": "default", "token_ttl": "1h"}, **fields))
+        self.role_id = self.node.read(self.path + "/role-id")["data"]["role_id"]
+
+    def secret(self, uses, known_to=None):
+        secret = self.node.write(self.path + "/secret-id",
+                                 {"num_uses": uses, "metadata": '{"for": "b"}'})["data"]["secret_id"]
+        for node in known_to.nodes if known_to else ():
+            wait_for("%s to know the secret-id" % node.name, lambda: self.left(node, secret) == uses, 30)
+        return secret
+
+    def login(self, node, secret, **kwargs):
+        return ask(node, "POST", self.login_path, {"role_id": self.role_id, "secret_id": secret}, token="", **kwargs)
+
+    def left(self, node, secret):
+        """Uses, as a node knows them; 0: the secret-id is gone."""
+        status, body, _ = node.ask("POST", self.path + "/secret-id/lookup", {"secret_id": secret})
+        return body["data"]["secret_id_num_uses"] if status == 200 else 0
+
+
+def counted_logins(t, a, b):
+    """Design 5.4: a use is spent in the primary, the token is made in the secondary."""
+    role = Approle(a, "counted")
+    in_step(a, b, "performance")
+    with t.check("a counted secret-id logs in through every node of the secondary, as often as it may"):
+        secret = role.secret(3, b)
+        for node in (b.active(), b.standbys()[0]):
+            status, body, _ = role.login(node, secret)
+            equal((status, body.get("errors")), (200, None))
+            auth = body["auth"]
+            equal((auth["metadata"], auth["lease_duration"], auth["policies"], auth["renewable"]),
+                  ({"role_name": "r", "for": "b"}, 3600, ["default"], True))
+            for own in b.nodes:
+                equal(own.ask("GET", "auth/token/lookup-self", token=auth["client_token"])[0], 200, own.name)
+            equal(node.ask("POST", "auth/token/renew-self", {}, token=auth["client_token"])[0], 200)
+            equal(a.any().ask("GET", "auth/token/lookup-self", token=auth["client_token"])[0], 403, "known to A")
+            equal(a.any().read("identity/entity/id/" + auth["entity_id"])["data"]["id"], auth["entity_id"])
+        equal(role.left(a.any(), secret), 1)
+        status, body, _ = role.login(b.standbys()[0], secret, headers={"X-Vault-Wrap-TTL": "60s"})
+        equal((status, body["auth"], body["wrap_info"]["creation_path"]), (200, None, role.login_path))
+        unwrapped = b.any().write("sys/wrapping/unwrap", {"token": body["wrap_info"]["token"]})
+        equal(b.any().ask("GET", "auth/token/lookup-self", token=unwrapped["auth"]["client_token"])[0], 200)
+        for node in b.nodes:
+            equal(role.login(node, secret)[0], 400, node.name)
+        equal((role.left(a.any(), secret), role.left(b.any(), secret)), (0, 0))
+        equal([n.ask("POST", role.login_path, {"role_id": role.role_id, "secret_id": "wrong"}, token="")[0]
+               for n in b.nodes], [400] * len(b.nodes))
+    with t.check("of 30 logins at once through both clusters, with 10 uses, 10 get a token"):
+        secret, answers = role.secret(10, b), []
+        threads = [threading.Thread(target=lambda n: answers.append(role.login(n, secret)[0]), args=(node,))
+                   for node in 5 * (a.nodes + b.nodes + b.nodes[:1])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60 * SLOW)
+        equal((answers.count(200), answers.count(400)), (10, len(threads) - 10), str(answers))
+        equal(role.left(a.any(), secret), 0)
+    with t.check("a use is spent once while the primary's leader dies, and what was not answered is unknown"):
+        uses = 100000
+        secret, answers, done = role.secret(uses, b), [], threading.Event()
+
+        def log_in(node):
+            while not done.is_set():
+                answers.append(role.login(node, secret, timeout=80)[0])
+        threads = [threading.Thread(target=log_in, args=(node,), daemon=True) for node in 3 * b.nodes]
+        for thread in threads:
+            thread.start()
+        wait_for("20 logins", lambda: answers.count(200) >= 20, 60)
+        leader = a.active()
+        leader.kill()
+        a.active(other_than=leader)
+        wanted = answers.count(200) + 20
+        wait_for("20 more", lambda: answers.count(200) >= wanted, 60)
+        done.set()
+        for thread in threads:
+            thread.join(90 * SLOW)
+        leader.start()
+        a.unseal(leader)
+        a.caught_up(leader)
+        in_step(a, b, "performance")
+        spent = uses - role.left(a.any(), secret)
+        unknown = sum(status in (504, "lost") for status in answers)
+        true(answers.count(200) <= spent <= answers.count(200) + unknown,
+             "%d spent, %d answered, %d unknown" % (spent, answers.count(200), unknown))
+        true(set(answers) <= {200, 503, 504}, "answers %s" % sorted(map(str, set(answers))))
+        t.note("%d logins, %d answers 503, %d answers 504" % (answers.count(200), answers.count(503), unknown))
+
+
 def indexes(t, a, b):
     """replication.md, acceptance 10."""
     rng = random.Random(6)
@@ -249,17 +344,22 @@ def promotion(t, a, b, c, relay):
         code, body, _ = cluster.any().ask("GET", "secret/metadata/" + key)
         return body["data"]["current_version"] if code == 200 else 0
     keys = ["cut-%d" % i for i in range(5)]
+    role, logins = Approle(a, "cut"), []
+    secrets = [role.secret(1), role.secret(3)]  # the last use of one is spent by the first try
     with t.check("writes of B's clients run on A and reach C; their answers don't come"):
         b.nodes[0].put_kv("warm", "1")
         in_step(a, b, "performance")
         in_step(a, c, "dr")
         relay.holds.set()
         writers = [threading.Thread(target=write, args=(key, 0), daemon=True) for key in keys]
+        writers += [threading.Thread(target=lambda s: logins.append((s, role.login(b.nodes[0], s, timeout=80))),
+                                     args=(secret,), daemon=True) for secret in secrets]
         for writer in writers:
             writer.start()
         wait_for("A to have them", lambda: all(version(a, key) == 1 for key in keys), 15)
+        wait_for("A to have spent the uses", lambda: [role.left(a.any(), s) for s in secrets] == [0, 2], 15)
         in_step(a, c, "dr")
-        equal(tried, [])
+        equal((tried, logins), ([], []))
     with t.check("session_dedupe_failover: A dies, C is promoted: B's retries find what C has of the first tries"):
         for node in a.nodes:
             node.kill()
@@ -275,6 +375,10 @@ def promotion(t, a, b, c, relay):
               "answers %r" % [answer[:2] for _, answer in tried])
         equal([answer[1]["data"]["version"] for _, answer in tried], [1] * len(keys))
         equal([version(c, key) for key in keys], [1] * len(keys), "on C")
+        equal([(answer[0], answer[1].get("errors")) for _, answer in logins], [(200, None)] * 2)
+        equal([role.left(c.any(), s) for s in secrets], [0, 2], "uses on C")
+        equal([b.nodes[0].ask("GET", "auth/token/lookup-self", token=answer[1]["auth"]["client_token"])[0]
+               for _, answer in logins], [200, 200])
     with t.check("B goes on with C"):
         streaming(b, "performance")
         in_step(c, b, "performance")
@@ -300,6 +404,7 @@ def main():
             b.root = replicas.login(b)
             primary_dies(t, a, b, 5 if opts.long else 2)
             indexes(t, a, b)
+            counted_logins(t, a, b)
             world.end(a)
             world.end(b)
 

@@ -175,7 +175,7 @@ static void take_answer(struct call *call, struct cf_slice bytes)
         rq->response.content_type =
             arena_text(rq->arena, message_slice(answer->response->content_type));
     }
-    if (rq->wrap_ttl_s > 0 && rq->response.status == 200) {
+    if (rq->wrap_ttl_s > 0 && rq->response.status == 200 && !rq->takes_grant) {
         struct system_work work = {wrap_here, wrapped_here, call};
         system_submit(rq->core, &work);
         return;
@@ -261,6 +261,7 @@ static void pack_call(struct request *rq, struct cf_buf *to)
     request.ns_header_size = (uint32_t)rq->ns_header_size;
     once_pack(&rq->once, &request);
     message.request = &request;
+    message.takes_grant = rq->takes_grant;
     if (rq->caller != NULL) {
         policies = arena_alloc(rq->arena, (rq->caller->policy_count + 1) * sizeof(*policies));
         for (size_t i = 0; i < rq->caller->policy_count; i++) {
@@ -405,6 +406,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     if (rq->raw_body.size != 0 && rq->raw_body.data[0] == '{') {
         CF_TRY(json_parse(rq->arena, rq->raw_body, NULL, &rq->body, err));
     }
+    rq->takes_grant = call->takes_grant;
     struct token_entry *caller = &serving->caller;
     caller->display_name = message_slice(call->display_name);
     caller->accessor = message_slice(call->accessor);
