@@ -187,8 +187,9 @@ static bool take_flags(struct bench *bench)
             return false;
         }
     }
-    if (bench->keys < 1 || bench->size < 1 || bench->size > 16 * 1024 * 1024 || bench->count < 0) {
-        cli_error(cli, "-keys is at least 1, -size 1 to 16777216 bytes, -count not negative");
+    if (bench->keys < 1 || bench->size < 1 || bench->size > 16 * 1024 * 1024 || bench->count < 0 ||
+        bench->rate < 0) {
+        cli_error(cli, "-keys is at least 1, -size 1 to 16777216 bytes, -count and -rate not negative");
         return false;
     }
     if (!take_connections(bench)) {
@@ -275,6 +276,7 @@ int command_bench(struct cli *cli, char *const *argv)
         {"duration", FLAG_SECONDS, &b.duration, NULL, "How long to measure (5s)."},
         {"warmup", FLAG_SECONDS, &b.warmup, NULL, "How long to run before (500ms)."},
         {"count", FLAG_INT, &b.count, NULL, "So many requests, instead of a time."},
+        {"rate", FLAG_INT, &b.rate, NULL, "Requests a second at most, over all connections."},
         {"keys", FLAG_INT, &b.keys, NULL, "Different secrets (1000)."},
         {"size", FLAG_INT, &b.size, NULL, "Bytes of a value (100)."},
         {"mount", FLAG_STRING, &b.mount, NULL, "KV mount (bench-kv2 or bench-kv1)."},

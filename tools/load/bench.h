@@ -18,7 +18,7 @@ struct bench {
     struct strings addresses, nodes, pid_texts;
     const char *token_text, *mount, *duration, *warmup, *read_address, *read_token, *directory;
     const char *kill_after, *timeout, *connection_texts;
-    int64_t count, keys, size;
+    int64_t count, keys, size, rate;
     bool setup, kill_leader, step_down, terminate, preallocate;
     /* from the flags */
     const char *token;

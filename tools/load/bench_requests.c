@@ -111,6 +111,14 @@ static enum wire_next on_next(void *context, struct wire_slot *slot, struct cf_b
     if (run->sent_max > 0 && run->sent == run->sent_max) {
         return WIRE_STOP;
     }
+    if (run->bench->rate > 0 && !run->sequential) {
+        /* When the next one is due by the clock, so that a pause is made up for. */
+        uint64_t due_us = run->start_us + run->sent * 1000000 / (uint64_t)run->bench->rate;
+        if (due_us > now_us()) {
+            slot->wake_us = due_us;
+            return WIRE_WAIT;
+        }
+    }
     uint64_t keys = (uint64_t)run->bench->keys;
     make_path(run, run->sequential ? run->sent % keys : cf_prng_below(&run->prng, keys));
     make_body(run);
