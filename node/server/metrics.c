@@ -8,6 +8,7 @@
 
 #include "node/base/memory.h"
 #include "node/format/timefmt.h"
+#include "node/server/replication.h"
 
 struct metric {
     const char *name, *help;
@@ -15,7 +16,7 @@ struct metric {
     uint64_t value;
 };
 
-#define METRICS_MAX 64
+#define METRICS_MAX 128
 
 static uint64_t resident_bytes(void)
 {
@@ -66,7 +67,33 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         lost += devices[i].lost;
         failed += devices[i].is_failed;
     }
+    struct replication_gauges repl;
+    node_replication_gauges(node, &repl);
     const struct metric all[] = {
+        {"coffer_replication_secondaries_connected", "secondaries that any node of this cluster serves, as the "
+         "active node sees it", false, repl.connected},
+        {"coffer_replication_secondaries_overdue", "secondaries that the log is not kept for any more", false,
+         repl.overdue},
+        {"coffer_replication_lag_entries", "of the secondary that is furthest behind", false, repl.lag_entries},
+        {"coffer_replication_lag_bytes", "of the secondary that is furthest behind", false, repl.lag_bytes},
+        {"coffer_replication_lag_ms", "of the secondary that is furthest behind", false, repl.lag_ms},
+        {"coffer_replication_log_floor", "log index from which secondaries need the log; 0: none does", false,
+         repl.floor},
+        {"coffer_replication_log_bytes_max", "bytes of log at which it is cut for secondaries, too", false,
+         repl.log_bytes_max},
+        {"coffer_replication_log_near_cap", "1 when secondaries will soon need more than the log", false,
+         repl.near_cap},
+        {"coffer_replication_streaming", "links of this node, as a secondary's, that stream", false,
+         repl.streaming},
+        {"coffer_replication_own_lag_entries", "of this cluster behind its primary", false,
+         repl.own_lag_entries},
+        {"coffer_replication_own_lag_bytes", "of this cluster behind its primary", false, repl.own_lag_bytes},
+        {"coffer_replication_own_lag_ms", "of this cluster behind its primary", false, repl.own_lag_ms},
+        {"coffer_replication_last_remote_wal", "index of the primary's log that is applied here", false,
+         repl.last_remote},
+        {"coffer_replication_reconnects", "connections to the primary that ended", true, repl.reconnects},
+        {"coffer_replication_bootstraps", "copies of the primary that were taken", true, repl.bootstraps},
+        {"coffer_replication_bootstrap_bytes", "of the copy that is under way", false, repl.bootstrap_bytes},
         {"coffer_audit_devices", "Audit devices of this node", false, device_count},
         {"coffer_audit_devices_failed", "Audit devices that take nothing at present", false, failed},
         {"coffer_audit_records", "Records given to audit devices", true, records},

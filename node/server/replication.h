@@ -17,6 +17,13 @@ void node_replication_applied(struct node *node, uint64_t index);
 void node_replication_forward(struct node *node, struct request *rq);
 /* Any thread: which index of the primary's log the state here has reached (performance secondaries), else 0. */
 uint64_t node_replication_reached(void *node);
+/* For metrics; as of the last half second. Any thread. Of a primary: as its active node sees it. */
+struct replication_gauges {
+    uint64_t connected, overdue, lag_entries, lag_bytes, lag_ms, floor, log_bytes_max, near_cap;
+    uint64_t streaming, own_lag_entries, own_lag_bytes, own_lag_ms, last_remote, reconnects, bootstraps,
+        bootstrap_bytes;
+};
+void node_replication_gauges(struct node *node, struct replication_gauges *ret);
 /* Main loop: leadership, unsealing and sealing start and stop links. */
 void node_replication_refresh(struct node *node);
 

@@ -310,6 +310,8 @@ struct repl_secondary_status {
     uint64_t lag_entries, lag_bytes, lag_ms;  /* as the primary sees them */
     bool bootstrapping;
     uint64_t bootstrap_keys, bootstrap_bytes, bootstrap_total_keys, bootstrap_total_bytes;
+    uint64_t bootstrap_per_s;  /* bytes a second since this node takes the copy */
+    uint64_t bootstrap_left_s; /* as long as it goes on like that; the total is an estimate */
     uint64_t bootstraps, reconnects, batches, bytes; /* since it was started */
     char error[256];                                 /* why it is not streaming; "" when it is */
     size_t address_count;

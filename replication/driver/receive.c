@@ -142,6 +142,13 @@ static void step(struct repl_secondary *s, struct receive_item *item)
     if (status != CF_OK || item->ev.type == SECONDARY_EV_LOST) {
         note_failure(s, item, &err);
     }
+    bool copies = s->core.state == SECONDARY_BOOTSTRAPPING;
+    if (copies && s->copy_began_us == 0) {
+        s->copy_began_us = loop_now_us();
+        s->copy_began_bytes = s->core.staged_bytes;
+    } else if (!copies) {
+        s->copy_began_us = 0;
+    }
     receive_perform(s, &update);
 }
 
@@ -365,6 +372,26 @@ static const char *connection_text(const struct repl_secondary *s)
     return "idle";
 }
 
+static void show_rate(const struct repl_secondary *s, struct repl_secondary_status *ret)
+{
+    uint64_t us = s->copy_began_us != 0 ? loop_now_us() - s->copy_began_us : 0;
+    uint64_t bytes = ret->bootstrap_bytes - cf_min(s->copy_began_bytes, ret->bootstrap_bytes);
+    uint64_t left = ret->bootstrap_total_bytes - cf_min(ret->bootstrap_bytes, ret->bootstrap_total_bytes);
+    ret->bootstrap_per_s = us >= 1000 ? bytes * 1000 / (us / 1000) : 0;
+    ret->bootstrap_left_s =
+        ret->bootstrap_per_s != 0 ? (left + ret->bootstrap_per_s - 1) / ret->bootstrap_per_s : 0;
+}
+
+/* Who hears nothing from the primary is further behind with each second, whatever it said last. */
+static void show_silence(const struct repl_secondary *s, struct repl_secondary_status *ret)
+{
+    int64_t silent_ns = repl_wall_ns(s->driver) - ret->primary.last_heartbeat_ns;
+    bool hears = s->link != NULL && s->core.state == SECONDARY_STREAM_WALS;
+    if (!hears && ret->primary.last_heartbeat_ns != 0 && silent_ns > 0) {
+        ret->lag_ms += (uint64_t)silent_ns / 1000000;
+    }
+}
+
 void repl_secondary_status(const struct repl_secondary *s, struct repl_secondary_status *ret)
 {
     const struct secondary *core = &s->core;
@@ -380,7 +407,9 @@ void repl_secondary_status(const struct repl_secondary *s, struct repl_secondary
         ret->bootstrap_bytes = core->staged_bytes;
         ret->bootstrap_total_keys = core->total_keys;
         ret->bootstrap_total_bytes = core->total_bytes;
+        show_rate(s, ret);
     }
+    show_silence(s, ret);
     ret->bootstraps = core->bootstraps;
     /* The list of errors is by address; show those that would be dialled now. */
     receive_dial_list(s, "", 0, &dial);

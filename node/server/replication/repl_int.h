@@ -2,6 +2,8 @@
 #ifndef COFFER_SERVER_REPLICATION_REPL_INT_H
 #define COFFER_SERVER_REPLICATION_REPL_INT_H
 
+#include <pthread.h>
+
 #include "node/format/encode.h"
 #include "node/server/node.h"
 #include "node/server/replication.h"
@@ -70,6 +72,8 @@ struct node_replication {
     uint64_t floor_inherited;
     bool serves;
     struct repl_retention retention;
+    pthread_mutex_t gauges_lock;
+    struct replication_gauges gauges;
     _Atomic bool has_waiting, is_linked;
     _Atomic uint64_t advanced;
     _Atomic bool advance_posted, refresh_posted;

@@ -42,6 +42,7 @@ struct node_replication *node_replication_new(struct node *node)
     replication->node = node;
     cf_list_init(&replication->waiting);
     cf_list_init(&replication->rows);
+    pthread_mutex_init(&replication->gauges_lock, NULL);
     replication->retention.floor = UINT64_MAX;
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         atomic_init(&replication->modes[i], "disabled");
@@ -91,6 +92,7 @@ void node_replication_free(struct node_replication *replication)
 {
     if (replication != NULL) {
         cf_buf_done(&replication->proof);
+        pthread_mutex_destroy(&replication->gauges_lock);
         for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
             cf_buf_done(&replication->sides[i].registered);
         }

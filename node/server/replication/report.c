@@ -376,6 +376,68 @@ static void decide(struct node_replication *replication)
     watch_cap(replication, arena);
 }
 
+/* ---- gauges ---- */
+
+static void add_served(const struct node_replication *replication, enum repl_kind kind,
+                       struct arena *arena, struct replication_gauges *to)
+{
+    size_t count = repl_secondaries(replication, kind, NULL, 0);
+    struct repl_peer_status *all = arena_alloc(arena, (count + 1) * sizeof(*all));
+    count = cf_min(repl_secondaries(replication, kind, all, count), count);
+    for (size_t i = 0; i < count; i++) {
+        to->connected += all[i].connected;
+        to->lag_entries = cf_max(to->lag_entries, all[i].lag_entries);
+        to->lag_bytes = cf_max(to->lag_bytes, all[i].lag_bytes);
+        to->lag_ms = cf_max(to->lag_ms, all[i].lag_ms);
+    }
+}
+
+static void add_followed(const struct node_replication *replication, enum repl_kind kind,
+                         struct arena *arena, struct replication_gauges *to)
+{
+    const struct repl_secondary *secondary = replication->sides[kind].secondary;
+    if (secondary == NULL) {
+        return;
+    }
+    struct repl_secondary_status *status = arena_new_object(arena, struct repl_secondary_status);
+    repl_secondary_status(secondary, status);
+    to->streaming += strcmp(status->state, "stream-wals") == 0;
+    to->own_lag_entries = cf_max(to->own_lag_entries, status->lag_entries);
+    to->own_lag_bytes = cf_max(to->own_lag_bytes, status->lag_bytes);
+    to->own_lag_ms = cf_max(to->own_lag_ms, status->lag_ms);
+    to->last_remote = cf_max(to->last_remote, status->position.index);
+    to->reconnects += status->reconnects;
+    to->bootstraps += status->bootstraps;
+    to->bootstrap_bytes += status->bootstrap_bytes;
+}
+
+static void take_gauges(struct node_replication *replication)
+{
+    CF_OWNED(arena) arena = arena_new(16384);
+    const struct repl_retention *retention = &replication->retention;
+    struct replication_gauges gauges = {
+        .overdue = retention->overdue,
+        .floor = retention->floor != UINT64_MAX ? retention->floor : 0,
+        .log_bytes_max = retention->log_bytes_max,
+        .near_cap = retention->alarm,
+    };
+    for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+        add_served(replication, (enum repl_kind)i, arena, &gauges);
+        add_followed(replication, (enum repl_kind)i, arena, &gauges);
+    }
+    pthread_mutex_lock(&replication->gauges_lock);
+    replication->gauges = gauges;
+    pthread_mutex_unlock(&replication->gauges_lock);
+}
+
+void node_replication_gauges(struct node *node, struct replication_gauges *ret)
+{
+    struct node_replication *replication = node->replication;
+    pthread_mutex_lock(&replication->gauges_lock);
+    *ret = replication->gauges;
+    pthread_mutex_unlock(&replication->gauges_lock);
+}
+
 /* ---- life ---- */
 
 static void on_timer(void *arg)
@@ -391,6 +453,7 @@ static void on_timer(void *arg)
         replication->retention.floor = raft_driver_floor(raft_of(replication));
         report(replication);
     }
+    take_gauges(replication);
 }
 
 void repl_report_soon(void *ctx, enum repl_kind kind)

@@ -163,6 +163,8 @@ static void add_progress(struct arena *arena, struct json *object,
     json_set_int(arena, progress, "sync_progress", (int64_t)status->bootstrap_keys);
     json_set_int(arena, progress, "bytes", (int64_t)status->bootstrap_bytes);
     json_set_int(arena, progress, "total_bytes", (int64_t)status->bootstrap_total_bytes);
+    json_set_int(arena, progress, "bytes_per_second", (int64_t)status->bootstrap_per_s);
+    json_set_int(arena, progress, "seconds_left", (int64_t)status->bootstrap_left_s);
     json_set(arena, object, "merkle_sync_progress", progress);
 }
 
