@@ -76,8 +76,13 @@ def tokens(t, primary, second, third):
     with t.check("before the primary is enabled: no secondary token"):
         refused(p, TOKEN % "performance", {"id": "a"}, "primary")
     replicas.enable_primary(primary, "performance")
-    with t.check("enabling twice, a missing id, an id that exists, an odd id"):
-        refused(p, "sys/replication/performance/primary/enable", {}, "primary")
+    with t.check("enabling twice changes nothing and says so"):
+        before = status(p, "performance")["cluster_id"]
+        code, body, _ = p.ask("POST", "sys/replication/performance/primary/enable", {})
+        equal((code, len(body["warnings"])), (200, 1))
+        true("primary already" in body["warnings"][0], body)
+        equal(status(p, "performance")["cluster_id"], before)
+    with t.check("a missing id, an id that exists, an odd id"):
         refused(p, TOKEN % "performance", {}, "id")
         p.write(TOKEN % "performance", {"id": "taken"})
         refused(p, TOKEN % "performance", {"id": "taken"}, "taken")
