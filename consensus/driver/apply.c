@@ -62,6 +62,7 @@ static cf_status apply_run(struct raft_driver *driver, struct raft_entry *const 
     driver->applier.applied(driver->applier.context, at.index, at.term);
     /* Only now may anyone conclude that the index is visible. */
     atomic_store(&driver->applied, at.index);
+    timing_applied(&driver->timing, at.index);
     propose_applied(driver, run, count);
     reads_applied(driver, at.index);
     return CF_OK;

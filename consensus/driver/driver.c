@@ -112,6 +112,7 @@ static void handle(struct raft_driver *driver, const struct raft_ready *ready)
         snap_send_start(driver, &ready->snap_sends[i]);
     }
     if (ready->apply_from != 0) {
+        timing_committed(&driver->timing, ready->apply_to);
         apply_to(driver, ready->apply_to);
     }
     for (size_t i = 0; i < ready->read_count; i++) {
@@ -180,6 +181,7 @@ static void on_tick(void *arg)
     retention_tick(driver, now_us);
     propose_take(driver); /* a write that hangs must not hide proposals from a change of role */
     driver_pump(driver);
+    status_note_age(driver, now_us);
     status_publish(driver);
     loop_timer_set(driver->tick_timer, now_us + TICK_US);
 }

@@ -19,6 +19,7 @@
 #include "consensus/core/raft.h"
 #include "consensus/driver/applier.h"
 #include "consensus/driver/store.h"
+#include "consensus/driver/timing.h"
 #include "consensus/driver/transport.h"
 #include "node/base/own.h"
 #include "node/base/slice.h"
@@ -122,6 +123,9 @@ struct raft_peer_info {
     /* On a leader, else 0. */
     uint64_t match, last_index;
     uint64_t heard_us; /* loop_now_us() of the last message; 0: never */
+    /* How far it is behind our log: in bytes about, in time since we had more than it has (exact to a tick,
+     * and no more than the last minute or so). */
+    uint64_t lag_entries, lag_bytes, lag_us;
     uint32_t condition, features;
     bool is_non_voter; /* a learner that is to stay one */
     enum raft_peer_state state;
@@ -159,6 +163,8 @@ struct raft_driver_status {
     size_t peer_count;       /* members of the configuration, this node included */
     struct raft_peer_info peers[RAFT_MEMBERS_MAX];
 };
+/* How long the steps of writes took since the start; any thread. */
+void raft_driver_timing(const struct raft_driver *driver, enum raft_step step, struct raft_histogram *ret);
 /* At most a tick (100 ms) old, except applied, which is exact. */
 void raft_driver_status(struct raft_driver *driver, struct raft_driver_status *ret);
 /* Wall clocks of the voters, as their heartbeats told within the last five seconds (design 3.7). */

@@ -155,6 +155,12 @@ struct fetch {
 };
 
 /* How many bytes the log has up to an index, every so often. */
+/* The log ended at `index` from then on. */
+struct age {
+    uint64_t index, us;
+};
+#define AGES_MAX 600 /* ticks: a minute */
+
 struct mark {
     uint64_t index, bytes;
 };
@@ -196,6 +202,7 @@ struct raft_driver {
 
     struct writer writer;
     struct apply apply;
+    struct timing timing;
     enum install_phase install;           /* loop */
     struct write_item *held, **held_tail; /* writes that wait for an install to end; loop */
 
@@ -206,6 +213,8 @@ struct raft_driver {
     bool queue_closed;
     bool queue_told; /* propose_task stands in the loop's queue, whoever takes the proposals first */
     bool queue_rests; /* the end of the write under way takes it: nobody has to be woken */
+    uint64_t queue_since_us; /* when the first in the queue came */
+    uint64_t parked_since_us; /* loop: so of those that wait to be appended */
     struct loop_task propose_task;
     pthread_mutex_t read_lock; /* guards reads, answers, read_posted */
     struct raft_read *reads, **reads_tail;
@@ -246,6 +255,8 @@ struct raft_driver {
     struct raft_job drop_job;
     struct raft_applied flushed_now; /* result of the job */
     struct purge purge;              /* loop */
+    struct age ages[AGES_MAX];       /* loop: of the end of the log, a tick each, the latest last */
+    size_t age_count;
     struct mark *marks;              /* loop */
     size_t mark_count, mark_capacity;
     uint64_t log_bytes; /* loop */
@@ -413,6 +424,8 @@ void retention_truncated(struct raft_driver *driver, uint64_t from);
 void retention_installed(struct raft_driver *driver, uint64_t index);
 /* Loop: the compaction up to index is durable. */
 void retention_compacted(struct raft_driver *driver, uint64_t index);
+/* Bytes of log above an index, to the granularity of marks. */
+uint64_t retention_bytes_above(const struct raft_driver *driver, uint64_t index);
 void retention_tick(struct raft_driver *driver, uint64_t now_us);
 /* purge.c: up to where the log has to go, whatever is kept for convenience; 0: nowhere. */
 uint64_t purge_index(const struct raft_driver *driver);
@@ -438,6 +451,7 @@ void change_stop(struct raft_driver *driver);
 void autopilot_tick(struct raft_driver *driver, uint64_t now_us);
 
 /* status.c */
+void status_note_age(struct raft_driver *driver, uint64_t now_us); /* with each tick */
 void status_publish(struct raft_driver *driver);
 /* Loop: a heartbeat told the wall clock of its sender. */
 void status_clock(struct raft_driver *driver, uint64_t peer, int64_t wall_ns);

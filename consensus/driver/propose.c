@@ -94,6 +94,7 @@ static struct raft_proposal *cut_pending(struct raft_driver *driver, uint64_t co
 
 void propose_lost(struct raft_driver *driver, uint64_t commit)
 {
+    timing_lost(&driver->timing);
     struct raft_proposal *proposal = cut_pending(driver, commit);
     while (proposal != NULL) {
         struct raft_proposal *next = proposal->next;
@@ -177,6 +178,7 @@ static void append_chunk(struct raft_driver *driver)
     }
     if (result == CF_OK) {
         await_chunk(driver, &chunk, first, status.term);
+        timing_appended(&driver->timing, first + chunk.count - 1, driver->parked_since_us);
         driver->pump_again = true;
         return;
     }
@@ -221,6 +223,7 @@ void propose_take(struct raft_driver *driver)
 {
     pthread_mutex_lock(&driver->queue_lock);
     if (driver->queue != NULL) {
+        driver->parked_since_us = driver->parked == NULL ? driver->queue_since_us : driver->parked_since_us;
         *driver->parked_tail = driver->queue;
         driver->parked_tail = driver->queue_tail;
         driver->queue = NULL;
@@ -268,6 +271,7 @@ cf_status raft_driver_propose(struct raft_driver *driver, struct raft_proposal *
         driver->queue_count >= QUEUE_ENTRIES_MAX ||
         (driver->queue_count > 0 && driver->queue_bytes + proposal->payload_size > QUEUE_BYTES_MAX);
     if (!closed && !full) {
+        driver->queue_since_us = driver->queue == NULL ? loop_now_us() : driver->queue_since_us;
         *driver->queue_tail = proposal;
         driver->queue_tail = &proposal->next;
         driver->queue_count++;

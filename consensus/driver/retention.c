@@ -78,6 +78,20 @@ static uint64_t index_leaving(const struct raft_driver *driver, uint64_t bytes)
     return index;
 }
 
+uint64_t retention_bytes_above(const struct raft_driver *driver, uint64_t index)
+{
+    size_t low = 0, high = driver->mark_count; /* the first mark above index */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (driver->marks[middle].index <= index) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low > 0 ? driver->log_bytes - driver->marks[low - 1].bytes : driver->log_bytes;
+}
+
 /* ---- flushing the state */
 
 static void flush_run(struct raft_job *job)

@@ -7,11 +7,58 @@
 /* Copies NUL-terminated text into room that holds the longest one. */
 #define copy_text(to, from) memcpy((to), (from), sizeof(to))
 
+/* ---- lag of peers */
+
+void status_note_age(struct raft_driver *driver, uint64_t now_us)
+{
+    struct raft_status core;
+    raft_status(driver->raft, &core);
+    const struct age *latest = driver->age_count > 0 ? &driver->ages[driver->age_count - 1] : NULL;
+    if (latest != NULL && latest->index == core.last_index) {
+        return;
+    }
+    if (latest != NULL && latest->index > core.last_index) {
+        driver->age_count = 0; /* truncated */
+    }
+    if (driver->age_count == AGES_MAX) { /* the older half counts as one: they are a minute old */
+        memmove(driver->ages, driver->ages + AGES_MAX / 2, AGES_MAX / 2 * sizeof(driver->ages[0]));
+        driver->age_count = AGES_MAX - AGES_MAX / 2;
+    }
+    driver->ages[driver->age_count++] = (struct age){core.last_index, now_us};
+}
+
+/* Since when the log has held something above `match`. */
+static uint64_t behind_since(const struct raft_driver *driver, uint64_t match)
+{
+    size_t low = 0, high = driver->age_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (driver->ages[middle].index <= match) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < driver->age_count ? driver->ages[low].us : 0;
+}
+
+static void fill_lag(const struct raft_driver *driver, uint64_t last_index, uint64_t now_us,
+                     struct raft_peer_info *peer)
+{
+    peer->lag_entries = last_index > peer->match ? last_index - peer->match : 0;
+    if (peer->lag_entries > 0) {
+        uint64_t since = behind_since(driver, peer->match);
+        peer->lag_bytes = retention_bytes_above(driver, peer->match);
+        peer->lag_us = since != 0 && now_us > since ? now_us - since : 0;
+    }
+}
+
 static void fill_peers(struct raft_driver *driver, struct raft_driver_status *ret)
 {
     const struct raft_membership *members = raft_membership(driver->raft);
     struct raft_peer_status known[RAFT_MEMBERS_MAX];
     size_t count = cf_min(raft_peers(driver->raft, known, RAFT_MEMBERS_MAX), RAFT_MEMBERS_MAX);
+    uint64_t now_us = loop_now_us();
     ret->peer_count = members->count;
     for (uint32_t i = 0; i < members->count; i++) {
         const struct raft_member *member = &members->members[i];
@@ -33,6 +80,7 @@ static void fill_peers(struct raft_driver *driver, struct raft_driver_status *re
                 peer->heard_us = known[n].heard_us;
                 peer->condition = known[n].condition;
                 peer->state = known[n].state;
+                fill_lag(driver, ret->last_index, now_us, peer);
             }
         }
     }
@@ -190,4 +238,9 @@ uint64_t raft_driver_term(const struct raft_driver *driver)
 uint64_t raft_driver_leader(const struct raft_driver *driver)
 {
     return atomic_load(&driver->leader);
+}
+
+void raft_driver_timing(const struct raft_driver *driver, enum raft_step step, struct raft_histogram *ret)
+{
+    timing_read(&driver->timing, step, ret);
 }

@@ -70,6 +70,12 @@ static cf_status write_batch(struct raft_driver *driver, struct kv_batch **batch
     }
     atomic_fetch_add(&writer->write_us_sum, took);
     atomic_fetch_add(&writer->writes, 1);
+    uint64_t last = 0;
+    for (const struct write_item *item = items; item != NULL; item = item->next) {
+        size_t count = item->write.entry_count;
+        last = count > 0 ? item->write.entries[count - 1]->index : last;
+    }
+    timing_synced(&driver->timing, last, took);
     if (kv_batch_size(*batch) > BATCH_KEEP) {
         kv_batch_free(*batch);
         *batch = kv_batch_new(raft_store_kv(driver->store));

@@ -1,5 +1,6 @@
 /* node/server/metrics.c: counters and gauges of this node. */
 #include "node/server/metrics.h"
+#include "node/server/metrics_raft.h"
 #include "node/server/snapshot/auto.h"
 
 #include <stdio.h>
@@ -185,7 +186,7 @@ static void write_text(const struct metric *metrics, size_t count, struct cf_buf
     }
 }
 
-static void fill_json(const struct metric *metrics, size_t count, struct arena *arena,
+static void fill_json(struct node *node, const struct metric *metrics, size_t count, struct arena *arena,
                       struct json *data)
 {
     struct json *counters = json_array_new(arena);
@@ -204,7 +205,9 @@ static void fill_json(const struct metric *metrics, size_t count, struct arena *
     json_set(arena, data, "Counters", counters);
     json_set(arena, data, "Gauges", gauges);
     json_set(arena, data, "Points", json_array_new(arena));
-    json_set(arena, data, "Samples", json_array_new(arena));
+    struct json *samples = json_array_new(arena);
+    metrics_raft_json(node, arena, gauges, samples);
+    json_set(arena, data, "Samples", samples);
 }
 
 void metrics_answer(struct node *node, struct request *rq, bool prometheus)
@@ -214,11 +217,12 @@ void metrics_answer(struct node *node, struct request *rq, bool prometheus)
     if (prometheus) {
         CF_BUF(text) = {0};
         write_text(metrics, count, &text);
+        metrics_raft_text(node, rq->arena, &text);
         rq->response.raw = arena_copy(rq->arena, cf_buf_slice(&text));
         rq->response.content_type = PROMETHEUS_TYPE;
         return;
     }
-    fill_json(metrics, count, rq->arena, response_data(rq));
+    fill_json(node, metrics, count, rq->arena, response_data(rq));
     rq->response.no_envelope = true;
 }
 
@@ -235,11 +239,12 @@ bool metrics_handle_open(struct node *node, struct http_exchange *x)
         CF_BUF(text) = {0};
         const struct http_headers_out headers = {.content_type = PROMETHEUS_TYPE};
         write_text(metrics, count, &text);
+        metrics_raft_text(node, http_arena(x), &text);
         http_respond(x, 200, &headers, cf_buf_slice(&text));
         return true;
     }
     struct json *body = json_object_new(http_arena(x));
-    fill_json(metrics, count, http_arena(x), body);
+    fill_json(node, metrics, count, http_arena(x), body);
     api_answer_json(x, 200, body);
     return true;
 }

@@ -40,6 +40,43 @@ START_TEST(proposes_on_disk)
 }
 END_TEST
 
+static struct raft_histogram timing(enum raft_step step)
+{
+    struct raft_histogram ret;
+    raft_driver_timing(one->driver, step, &ret);
+    return ret;
+}
+
+/* Each write alone is followed through all its steps; of a thousand at once, some are. */
+START_TEST(steps_are_timed)
+{
+    begin(NODE_DISK);
+    uint64_t before = timing(RAFT_STEP_WAIT).count;
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(put(one, "a=1"), CF_OK);
+    }
+    static const enum raft_step steps[] = {RAFT_STEP_WAIT, RAFT_STEP_DURABLE, RAFT_STEP_COMMIT,
+                                           RAFT_STEP_APPLY, RAFT_STEP_PROPOSE};
+    for (size_t i = 0; i < CF_LENGTH(steps); i++) {
+        struct raft_histogram seen = timing(steps[i]);
+        uint64_t sum = 0;
+        for (size_t n = 0; n < RAFT_BUCKETS; n++) {
+            sum += seen.counts[n];
+        }
+        ck_assert_uint_eq(sum, seen.count);
+        ck_assert_uint_eq(seen.count, before + 20);
+        ck_assert_uint_ge(seen.sum_us, seen.max_us);
+        ck_assert_uint_le(raft_histogram_us(&seen, 500), raft_histogram_us(&seen, 990));
+        ck_assert_uint_le(raft_histogram_us(&seen, 1000), seen.max_us);
+    }
+    /* The whole is no shorter than its parts. */
+    ck_assert_uint_ge(timing(RAFT_STEP_PROPOSE).sum_us, timing(RAFT_STEP_COMMIT).sum_us);
+    ck_assert_uint_ge(timing(RAFT_STEP_COMMIT).sum_us, timing(RAFT_STEP_DURABLE).sum_us);
+    ck_assert_uint_ge(timing(RAFT_STEP_SYNC).count, 20);
+    cluster_end(&c);
+}
+END_TEST
+
 START_TEST(restarts)
 {
     begin(NODE_DISK);
@@ -405,7 +442,7 @@ START_TEST(needs_an_identity)
 }
 END_TEST
 
-TEST_MAIN("consensus/driver/single", proposes_in_memory, proposes_on_disk, restarts, shares_syncs,
+TEST_MAIN("consensus/driver/single", proposes_in_memory, proposes_on_disk, steps_are_timed, restarts, shares_syncs,
           a_task_is_queued_once, threads_share_syncs, admit_refuses_and_stamps, waits_for_an_index,
           cuts_the_log, purges_what_was_deleted, purge_is_not_forgotten, log_behind_state,
           needs_an_identity)

@@ -234,6 +234,17 @@ static void lag_behind(void)
     }
 }
 
+static struct raft_peer_info peer_of(uint64_t id)
+{
+    struct raft_driver_status status = status_of(&c.nodes[0]);
+    for (size_t i = 0; i < status.peer_count; i++) {
+        if (status.peers[i].id == id) {
+            return status.peers[i];
+        }
+    }
+    ck_abort_msg("no such peer");
+}
+
 /* Within the cap an active follower never needs a snapshot, however slow it is. */
 START_TEST(active_follower_keeps_its_log)
 {
@@ -241,8 +252,16 @@ START_TEST(active_follower_keeps_its_log)
     lag_behind();
     ck_assert_uint_le(raft_driver_log_first(c.nodes[0].driver),
                       status_of(&c.nodes[2]).last_index + 1);
+    struct raft_peer_info slow = peer_of(3);
+    ck_assert_uint_ge(slow.lag_entries, 300);
+    ck_assert_uint_ge(slow.lag_bytes, slow.lag_entries * 5);
+    ck_assert_uint_gt(slow.lag_us, 0);
+    wait_until(&c, peer_of(2).lag_entries == 0);
+    ck_assert_uint_eq(peer_of(2).lag_bytes, 0);
+    ck_assert_uint_eq(peer_of(2).lag_us, 0);
     starve(false);
     same_everywhere("new149", "149");
+    wait_until(&c, peer_of(3).lag_entries == 0);
     ck_assert_int_eq(c.nodes[2].installs, 0);
     wait_until(&c, raft_driver_log_first(c.nodes[0].driver) > 200); /* and then the log goes */
     cluster_end(&c);
