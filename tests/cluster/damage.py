@@ -113,6 +113,38 @@ def in_a_cluster(t, world):
         wait_for("all keys", lambda: all_right(victim), 20)
 
 
+def unread(t, world):
+    """A damaged table file that no client reads: the comparison of states has to meet it by itself."""
+    cluster = world.cluster("quiet", nodes=3, storage_extra=["trailing_logs = 20",
+                                                              'snapshot_interval = "1s"']).up()
+    for i in range(KEYS):
+        cluster.active().put_kv("k%d" % i, value(i))
+    victim = cluster.standbys()[0]
+    cluster.caught_up(victim)
+    victim.stop()
+    table = max((p for k, p in kinds(victim).items() if k.endswith(".sst")),
+                key=lambda p: os.stat(p).st_size)  # of the state or of the log: both count
+    flip(table, os.stat(table).st_size // 3)
+    mark = len(victim.log())
+    with t.check("store_corrupt_each_file: damage that nobody reads is detected within a minute"):
+        victim.start(wait=False)
+        wait_for("a word in the log", lambda: re.search(r"damag|corrupt", victim.log()[mark:]), 75, 0.2)
+    with t.check("and repaired from its peers, or refused: no wrong answer"):
+        starts = []
+
+        def repaired():
+            if victim.proc.poll() is not None:  # as a service manager would
+                true(victim.proc.returncode > 0 and len(starts) < 4, "exit code %d" % victim.proc.returncode)
+                starts.append(victim.proc.returncode)
+                victim.proc = None
+                victim.start(wait=False)
+            return all_right(victim)
+        wait_for("its data", repaired, 60, 0.3)
+        victim.stop()
+        victim.start()
+        wait_for("its data again", lambda: all_right(victim), 30, 0.5)
+
+
 def alone(t, world):
     """Nobody to ask: an error that says so, or the right answer."""
     cluster = world.cluster("lone", nodes=1).up()
@@ -158,7 +190,7 @@ def main():
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
-        for scenario in (in_a_cluster, alone):
+        for scenario in (in_a_cluster, unread, alone):
             if opts.only in scenario.__name__:
                 with t.scenario(scenario.__name__):
                     scenario(t, world)
