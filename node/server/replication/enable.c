@@ -13,6 +13,7 @@
 #include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/core/system.h"
 #include "node/crypto/box.h"
 #include "node/crypto/hash.h"
@@ -184,12 +185,14 @@ static cf_status write_link(struct request *rq, void *context, struct cf_error *
         link.state = cf_slice_is(before.state, "bootstrapping") ? before.state
                                                                 : CF_SLICE("secondary");
         set_write_link(rq, kind, &link);
+        cf_step("decided");
         return CF_OK;
     }
     CF_TRY(check_free(rq, kind, err));
     link.state = CF_SLICE("bootstrapping");
     set_write_link(rq, kind, &link);
     set_write_role(rq, ROLE_BOOTSTRAPPING, &rq->view->line);
+    cf_step("decided");
     return CF_OK;
 }
 
@@ -197,6 +200,7 @@ static void written(void *context, cf_status status, uint64_t index, const struc
 {
     struct enabling *enabling = context;
     struct request *rq = enabling->rq;
+    cf_step("written");
     rq->index = index;
     if (status != CF_OK) {
         rq->error = *err;
@@ -298,6 +302,7 @@ static void on_worker(void *arg)
     struct enabling *enabling = arg;
     struct request *rq = enabling->rq;
     cf_status status = redeem(enabling, &rq->error);
+    cf_step("redeemed");
     if (status != CF_OK) {
         cf_error_prefix(&rq->error, status, "error unwrapping secondary token");
         rq->error.status = CF_INVALID;

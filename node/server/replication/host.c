@@ -4,6 +4,7 @@
 #include "consensus/driver/driver.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/core/system.h"
 #include "node/crypto/box.h"
 #include "node/crypto/sign.h"
@@ -229,6 +230,7 @@ static cf_status write_active(struct request *rq, void *context, struct cf_error
             secondary.bound_to = CF_SLICE(SET_SEALED_USED);
         }
         set_write_secondary(rq, note->kind, &secondary);
+        cf_step("activate");
     }
     return CF_OK;
 }

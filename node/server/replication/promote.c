@@ -4,6 +4,7 @@
 #include "node/server/replication/promote.h"
 
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/core/engine.h"
 #include "node/core/system.h"
 #include "node/format/timefmt.h"
@@ -42,6 +43,7 @@ static void promoted(void *context, cf_status status, uint64_t index, const stru
 {
     struct promotion *promotion = context;
     struct request *rq = promotion->rq;
+    cf_step("written");
     rq->index = index;
     if (status != CF_OK) {
         rq->error = *err;

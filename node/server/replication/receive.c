@@ -7,6 +7,7 @@
 #include "consensus/driver/driver.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/core/system.h"
 #include "node/crypto/box.h"
 #include "node/server/cluster.h"
@@ -27,6 +28,7 @@ struct shipped {
     repl_done_fn done;
     void *arg;
     cf_status status;
+    const char *step; /* for tests: node/base/step.h */
 };
 
 static void ended(void *arg)
@@ -41,6 +43,7 @@ static void ended(void *arg)
         side->in_flight--;
         side->tail_known = side->tail_known && shipped->status == CF_OK;
     }
+    cf_step(shipped->step);
     shipped->done(shipped->arg, shipped->status, &err);
     cf_buf_done(&shipped->proposal.payload);
     arena_free(shipped->arena);
@@ -72,9 +75,10 @@ static cf_status check_append(struct proposal *proposal, uint64_t index)
 }
 
 static struct shipped *shipped_new(struct node_replication *replication, enum repl_kind kind,
-                                   repl_done_fn done, void *arg)
+                                   const char *step, repl_done_fn done, void *arg)
 {
     struct shipped *shipped = cf_new(struct shipped);
+    shipped->step = step;
     shipped->replication = replication;
     shipped->kind = kind;
     shipped->arena = arena_new(16384);
@@ -183,7 +187,7 @@ static void receive_propose_batch(void *ctx, enum repl_kind kind, const struct r
     struct node_replication *replication = ctx;
     struct repl_side *side = &replication->sides[kind];
     struct cf_error err = {0};
-    struct shipped *shipped = shipped_new(replication, kind, done, arg);
+    struct shipped *shipped = shipped_new(replication, kind, "batch", done, arg);
     shipped->is_batch = true;
     shipped->from = *from;
     shipped->to = *to;
@@ -224,7 +228,7 @@ static void receive_stage_begin(void *ctx, enum repl_kind kind, repl_done_fn don
              (view != NULL && (side->stage_generation == view->generation[0] ||
                                side->stage_generation == view->generation[1])));
     view_unref(view);
-    loop_post(replication->node->loop, posted_ok, shipped_new(replication, kind, done, arg));
+    loop_post(replication->node->loop, posted_ok, shipped_new(replication, kind, "stage", done, arg));
 }
 
 static void receive_stage_page(void *ctx, enum repl_kind kind, struct cf_slice bytes,
@@ -232,7 +236,7 @@ static void receive_stage_page(void *ctx, enum repl_kind kind, struct cf_slice b
 {
     struct node_replication *replication = ctx;
     struct cf_error err = {0};
-    struct shipped *shipped = shipped_new(replication, kind, done, arg);
+    struct shipped *shipped = shipped_new(replication, kind, "page", done, arg);
     static struct window_claim nothing = {.view_index = UINT64_MAX, .ticket = UINT64_MAX};
     shipped->proposal.claim = &nothing; /* the stage is nobody's to read */
     cf_status status = codec_stage(kind, bytes, replication->sides[kind].stage_generation,
@@ -319,7 +323,7 @@ static void receive_stage_switch(void *ctx, enum repl_kind kind,
 {
     struct node_replication *replication = ctx;
     struct cf_error err = {0};
-    struct shipped *shipped = shipped_new(replication, kind, done, arg);
+    struct shipped *shipped = shipped_new(replication, kind, "switched", done, arg);
     replication->sides[kind].tail_known = false;
     cf_status status = build_switch(shipped, position, lineage, proof, &err);
     if (status != CF_OK) {
@@ -327,6 +331,7 @@ static void receive_stage_switch(void *ctx, enum repl_kind kind,
         return;
     }
     cf_info("replication", "%s: the copy is complete, switching to it", repl_kind_name(kind));
+    cf_step("switch");
     propose(shipped);
 }
 
@@ -345,6 +350,7 @@ struct own_work {
 static void own_ended(void *arg)
 {
     struct own_work *work = arg;
+    cf_step("own");
     work->done(work->arg, work->status, &work->err);
     cf_buf_done(&work->first);
     cf_buf_done(&work->second);

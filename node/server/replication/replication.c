@@ -9,6 +9,7 @@
 #include "consensus/driver/driver.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/crypto/hash.h"
 #include "node/crypto/x509.h"
 #include "node/server/cluster.h"
@@ -25,12 +26,14 @@ static void refresh_posted(void *arg)
     struct node_replication *replication = arg;
     atomic_store(&replication->refresh_posted, false);
     refresh(replication);
+    cf_step("refreshed");
 }
 
 /* Any thread. */
 static void changed(void *context)
 {
     struct node_replication *replication = context;
+    cf_step("applied");
     if (!atomic_exchange(&replication->refresh_posted, true)) {
         loop_post(replication->node->loop, refresh_posted, replication);
     }

@@ -5,6 +5,7 @@
 #include "node/server/replication/routes.h"
 
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/core/engine.h"
 #include "node/core/token.h"
 #include "node/crypto/sign.h"
@@ -181,6 +182,7 @@ cf_status repl_primary_enable(struct request *rq, struct cf_error *err)
         CF_TRY(ensure_line_key(rq, err));
     }
     response_warn(rq, "This cluster is being enabled as a primary for replication. " REPL_BRIEFLY);
+    cf_step("decided");
     return CF_OK;
 }
 
@@ -211,6 +213,7 @@ cf_status repl_primary_disable(struct request *rq, struct cf_error *err)
         txn_delete(rq->txn, set_fence_key());
     }
     response_warn(rq, "This cluster is having replication disabled. " REPL_BRIEFLY);
+    cf_step("decided");
     return CF_OK;
 }
 
@@ -294,5 +297,6 @@ cf_status repl_primary_demote(struct request *rq, struct cf_error *err)
     set_write_role(rq, kind == SET_DR ? ROLE_DR_SECONDARY : ROLE_PERFORMANCE_SECONDARY,
                    &rq->view->line);
     response_warn(rq, "This cluster is being demoted to a replication secondary. " REPL_BRIEFLY);
+    cf_step("decided");
     return CF_OK;
 }

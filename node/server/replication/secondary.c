@@ -1,6 +1,7 @@
 /* node/server/replication/secondary.c: sys/replication/<kind>/secondary/: promote, disable, update-primary by
  * addresses or by nothing, as write sets. */
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/core/engine.h"
 #include "node/core/token.h"
 #include "node/server/dr_token.h"
@@ -109,6 +110,7 @@ cf_status repl_promote(struct request *rq, enum set_kind kind, bool is_copying, 
     set_write_role(rq, ROLE_ALONE_OR_PRIMARY, &rq->view->line);
     dr_token_delete(rq);
     response_warn(rq, "This cluster is being promoted to a replication primary. " REPL_BRIEFLY);
+    cf_step("decided");
     return CF_OK;
 }
 
@@ -139,6 +141,7 @@ cf_status repl_secondary_disable(struct request *rq, struct cf_error *err)
     dr_token_delete(rq);
     CF_TRY(lineage_forget(rq, err));
     response_warn(rq, "This cluster is having replication disabled. " REPL_BRIEFLY);
+    cf_step("decided");
     return CF_OK;
 }
 
@@ -193,6 +196,7 @@ cf_status repl_set_primary_addresses(struct request *rq, enum set_kind kind, str
     link.address_count = count;
     link.started_ns = request_now_ns(rq);
     set_write_link(rq, kind, &link);
+    cf_step("decided");
     return CF_OK;
 }
 
@@ -212,6 +216,7 @@ cf_status repl_detach(struct request *rq, enum set_kind kind, struct cf_error *e
     link.state = CF_SLICE("detached");
     link.started_ns = request_now_ns(rq);
     set_write_link(rq, kind, &link);
+    cf_step("decided");
     return CF_OK;
 }
 
