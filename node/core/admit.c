@@ -74,15 +74,16 @@ static void give_stamp(struct core *core, struct proposal *proposal, uint64_t in
 }
 
 /* What a DR secondary mirrors has one writer, the receiver (design 3.4): whatever else gets here wrote past
- * a check that should have stopped it. */
+ * a check that should have stopped it. The entry that ends the role (a promotion) takes the data over. */
 static bool writes_mirrored(const struct window_claim *claim)
 {
+    bool mirrored = false, ends_role = false;
     for (size_t i = 0; i < claim->write_count; i++) {
-        if (claim->writes[i].class != CLASS_OWN) {
-            return true;
-        }
+        const struct key *key = &claim->writes[i];
+        mirrored = mirrored || key->class != CLASS_OWN;
+        ends_role = ends_role || (key->class == CLASS_OWN && cf_slice_is(key->name, AREA_REPL "role"));
     }
-    return false;
+    return mirrored && !ends_role;
 }
 
 cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t index)

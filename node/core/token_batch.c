@@ -1,8 +1,9 @@
 /* node/core/token_batch.c: tokens that are nowhere but in their own text.
  *
- * The text is "b." and base64url of a barrier value (class cluster, of this line of clusters only) that
- * holds the entry in short. So every node of the cluster knows it without a look at the store; it cannot
- * be changed, listed or revoked by itself. It ends with its TTL, its parent and its auth mount. */
+ * The text is "b." and base64url of a barrier value that holds the entry in short. So every node of the cluster
+ * knows it without a look at the store; it cannot be changed, listed or revoked by itself. It ends with its TTL, its
+ * parent and its auth mount. An orphan is sealed under what all clusters of a replica set share, and is good on each
+ * of them; one with a parent under what its line of clusters has alone, as its parent lives nowhere else. */
 #include "node/core/token_int.h"
 
 #include "node/base/memory.h"
@@ -18,9 +19,10 @@ bool token_is_batch(struct cf_slice id)
     return id.size <= BATCH_TEXT_MAX && cf_slice_starts(id, CF_SLICE(BATCH_PREFIX));
 }
 
-static struct barrier_name sealed_name(void)
+static struct barrier_name sealed_name(bool has_parent)
 {
-    return (struct barrier_name){CLASS_CLUSTER, NAMESPACE_ROOT, BATCH_NAME};
+    return (struct barrier_name){has_parent ? CLASS_CLUSTER : CLASS_REPLICATED, NAMESPACE_ROOT,
+                                 BATCH_NAME};
 }
 
 cf_status token_create_batch(struct request *rq, struct token_spec *spec, struct cf_slice *ret_id,
@@ -43,7 +45,7 @@ cf_status token_create_batch(struct request *rq, struct token_spec *spec, struct
     }
     CF_BUF(sealed) = {0};
     CF_BUF(text) = {.max = BATCH_TEXT_MAX, .secret = true};
-    struct barrier_name name = sealed_name();
+    struct barrier_name name = sealed_name(entry->has_parent);
     CF_TRY(barrier_seal(rq->view->keyring, &name, &rq->view->line,
                         token_to_record(rq->arena, entry), &sealed, err));
     cf_buf_add_str(&text, BATCH_PREFIX);
@@ -112,13 +114,15 @@ cf_status token_open_batch(struct txn *txn, struct arena *arena, struct cf_slice
     const struct view *view = txn_view(txn);
     CF_BUF(sealed) = {.max = BATCH_TEXT_MAX};
     struct cf_slice record;
-    struct barrier_name name = sealed_name();
+    struct barrier_name shared = sealed_name(false), own = sealed_name(true);
     uint8_t key[TOKEN_KEY_SIZE];
     struct cf_slice text = cf_slice_from(id, sizeof(BATCH_PREFIX) - 1);
     text = cf_slice_first(text, cf_slice_find(text, '.')); /* without the namespace's id */
     if (encode_base64url_decode(&sealed, text, NULL) != CF_OK ||
-        barrier_open(view->keyring, &name, &view->line, cf_buf_slice(&sealed), arena, &record,
-                     NULL) != CF_OK) {
+        (barrier_open(view->keyring, &shared, NULL, cf_buf_slice(&sealed), arena, &record, NULL) !=
+             CF_OK &&
+         barrier_open(view->keyring, &own, &view->line, cf_buf_slice(&sealed), arena, &record,
+                      NULL) != CF_OK)) {
         return cf_fail(err, CF_DENIED, "bad token");
     }
     struct token_entry *entry = arena_new_object(arena, struct token_entry);

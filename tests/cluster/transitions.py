@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The transition table of replication (replication.md 2.5): every call in every state gives what the table says, and a kill -9
 after any step of a call leaves one of the two neighbouring states, from which the call, made again, gets to its end."""
+import http.client
 import os
 import sys
 
@@ -11,6 +12,7 @@ import replicas  # noqa: E402
 from replicas import DISABLED_TEXT, status, streaming  # noqa: E402
 
 KINDS = ("performance", "dr")
+FILLED_TEXT = "this cluster is being filled"
 POLICY = 'path "sys/replication/*" { capabilities = ["update", "sudo"] }'
 
 
@@ -41,7 +43,9 @@ CALLS = ("primary/enable", "primary/demote", "primary/disable", "primary/seconda
          "secondary/enable", "secondary/promote", "secondary/disable", "secondary/update-primary")
 
 
-def expected(kind, state, call):
+def expected(kind, state, call, promoted=False):
+    if promoted and call == "secondary/promote":
+        return None  # once more
     not_primary = "cluster is not a %s primary" % kind
     if call == "primary/enable":
         return {"disabled": None, "primary": None}.get(state, "cluster is a %s secondary" % kind)
@@ -64,7 +68,7 @@ def fields_of(call, on_dr, operation):
     return fields
 
 
-def every_call(t, cluster, name, states, operation=""):
+def every_call(t, cluster, name, states, operation="", promoted=()):
     """Refused calls are made; those that are allowed are left to the walks below."""
     node = cluster.nodes[0]
     on_dr = states["dr"] in ("secondary", "detached")
@@ -74,18 +78,22 @@ def every_call(t, cluster, name, states, operation=""):
         before = node.applied()
         for kind in KINDS:
             for call in CALLS:
-                text = expected(kind, states[kind], call)
+                text = expected(kind, states[kind], call, kind in promoted)
                 is_closed = on_dr and (kind == "performance" or call.startswith("primary/") or
                                        call == "secondary/enable")
                 if is_closed:
                     text = DISABLED_TEXT
                     if call == "primary/demote" and states[kind] == "detached":
                         continue
+                if kind == "dr" and states["performance"] == "bootstrapping":
+                    text = {"primary/enable": FILLED_TEXT, "secondary/enable": "cluster is a performance secondary"}.get(
+                        call, text)
                 if text is None:
                     continue
                 code, body, _ = node.ask("POST", base(kind) + call, fields_of(call, on_dr, operation))
                 got = "; ".join(body.get("errors") or [])
-                true(code == 400 and text in got, "%s%s: %d %r, want %r" % (base(kind), call, code, got, text))
+                want = 503 if text == FILLED_TEXT else 400
+                true(code == want and text in got, "%s%s: %d %r, want %r" % (base(kind), call, code, got, text))
         equal({kind: mode(node, kind) for kind in KINDS}, {k: "disabled" if on_dr and k == "performance" else v
                                                            for k, v in states.items()})
         true(node.applied() - before < 40, "refused calls have written")
@@ -108,10 +116,12 @@ class Victim:
         os.rename(self.file + ".new", self.file)
 
     def disarm(self):
-        if os.path.exists(self.file):
+        """True when the step was not reached; it is not going to be any more."""
+        try:
             os.unlink(self.file)
+            return True
+        except FileNotFoundError:
             return False
-        return True
 
     def up_again(self):
         self.node.proc.wait(20)
@@ -122,50 +132,52 @@ class Victim:
         self.kills += 1
 
     def ask(self, path, fields):
-        """The status; None when it died before it answered."""
+        """The answer; None when it died before it answered."""
         try:
-            return self.node.ask("POST", path, fields() if callable(fields) else fields, timeout=30)
-        except (OSError, ValueError, Exception) as e:  # whatever a dead server looks like to the HTTP client
-            if isinstance(e, AssertionError):
-                raise
+            return self.node.ask("POST", path, fields, timeout=30)
+        except (OSError, http.client.HTTPException):
             return None
 
-    def call(self, step, kind, call, fields, before, after, reached=None):
-        """Makes the call with a kill -9 at `step`; then the state is `before` or `after`; then makes it again until the
-        state is `after`."""
+    def call(self, step, kind, call, fields, before, after, also=(), refused=()):
+        """Makes the call with a kill -9 at `step` ("": none); then the state is `before`, `after` or one of `also`, which is
+        on the way; then makes it again until the state is `after`. `refused`: what the repetition may answer, because the
+        tokens of the cluster are others by then."""
         path = base(kind) + call
-        fields = fields() if callable(fields) else fields
-        self.arm(step)
+        if step:
+            self.arm(step)
         answer = self.ask(path, fields)
         if answer is not None:
             true(answer[0] in (200, 204), "%s: %r" % (path, answer[:2]))
-        died = True
-        try:
-            wait_for("the end at " + step, lambda: self.node.proc.poll() is not None, 3)
-        except TimeoutError:
-            died = not self.disarm()
-        if self.node.proc.poll() is not None:
-            self.up_again()
-        elif died:
-            pass  # no such step in this call: it has gone through
+        if step:
+            self.wait_for_end(step)
         seen = mode(self.node, kind)
-        true(seen in (before, after), "after %s at %s: %s, want %s or %s" % (path, step, seen, before, after))
+        true(seen in (before, after) + also, "after %s at %s: %s, want %s or %s" % (path, step, seen, before, after))
 
         def again():
             code, body, _ = self.node.ask("POST", path, fields, timeout=30)
-            if code not in (200, 204) and mode(self.node, kind) != after:
+            if code not in (200, 204) + refused and mode(self.node, kind) not in (after,) + also:
                 raise AssertionError("%s again: %d %r" % (path, code, body))
-            return reached() if reached else mode(self.node, kind) == after
-        wait_for("%s to get to its end" % path, again, 40, 0.2)
-        return seen
+            return mode(self.node, kind) == after
+        wait_for("%s to get to its end after %s" % (path, step), again, 40, 0.2)
+
+    def wait_for_end(self, step):
+        """Steps behind the answer come in a moment, or never where the call has no such step."""
+        try:
+            wait_for("the end at " + step, lambda: self.node.proc.poll() is not None, 2)
+        except TimeoutError:
+            if self.disarm():
+                return
+            wait_for("the end at " + step, lambda: self.node.proc.poll() is not None, 10)
+        self.up_again()
+
+
+def steps_of(kind, steps, opts):
+    """All of them with --long; else those of a first kind, and every other of the second."""
+    return steps if opts.long or kind == KINDS[0] else steps[::2]
 
 
 PLAIN = ("decided", "applied", "refreshed")
 FULL = ("redeemed", "decided", "applied", "written", "refreshed", "own", "stage", "page", "switch", "switched", "batch")
-
-
-def steps_of(some, opts):
-    return some if opts.long else [some[i] for i in range(0, len(some))]
 
 
 def primary_walk(t, cluster, opts):
@@ -184,35 +196,51 @@ def primary_walk(t, cluster, opts):
             t.note("%s: %d crashes" % (kind, v.kills - kills))
 
 
-def secondary_walk(t, a, b, opts):
-    """disabled -> bootstrapping -> secondary -> disabled; and update-primary in its three forms."""
+def secondary_walk(t, a, b, kind, opts):
+    """disabled -> bootstrapping -> secondary -> disabled, with a crash at each step; and update-primary in its three
+    forms."""
     v, count = Victim(b), [0]
+    operation = {"dr_operation_token": batch_token(a.nodes[0])} if kind == "dr" else {}
 
-    def token(kind):
+    def token():
         count[0] += 1
-        return replicas.secondary_token(a, kind, "s%d" % count[0])
+        return {"token": replicas.secondary_token(a, kind, "%s%d" % (kind, count[0]))}
 
-    for kind in KINDS:
-        operation = {"dr_operation_token": batch_token(a.nodes[0])} if kind == "dr" else {}
-        own_root = b.root
-        with t.check("crash at each step: %s: secondary/enable, secondary/disable" % kind):
-            kills = v.kills
-            for step in FULL:
-                b.root = own_root
-                made = {"token": token(kind)}
+    def own_token():
+        """Of the kind performance each first copy voids the cluster's own tokens; of the kind DR they become the
+        primary's."""
+        b.root = replicas.login(b) if kind == "performance" else a.root
 
-                def is_secondary():
-                    # Its own tokens are void from the switch on; a replicated login works again then.
-                    if status(v.node, kind)["mode"] == "secondary" and kind == "performance":
-                        b.root = replicas.login(b, seconds=5)
-                    return mode(v.node, kind) == "secondary"
-                v.enable(step, kind, made, is_secondary)
-                streaming(b, kind)
-                plain = PLAIN[FULL.index(step) % len(PLAIN)]
-                v.call(plain, kind, "secondary/disable", operation, "secondary", "disabled")
-                own_root = b.root = a.root if kind == "dr" else b.root
-            true(v.kills - kills >= len(FULL), "only %d crashes" % (v.kills - kills))
-            t.note("%s: %d crashes" % (kind, v.kills - kills))
+    steps = steps_of(kind, FULL, opts)
+    with t.check("crash at each step: %s: secondary/enable, secondary/disable" % kind):
+        kills = v.kills
+        for i, step in enumerate(steps):
+            fields = token()
+            v.call(step, kind, "secondary/enable", fields, "disabled", "secondary", also=("bootstrapping",),
+                   refused=(403,))
+            streaming(b, kind)
+            own_token()
+            v.call(PLAIN[i % len(PLAIN)], kind, "secondary/disable", operation, "secondary", "disabled")
+        true(v.kills - kills >= 2 * len(steps) - 1, "only %d crashes" % (v.kills - kills))
+        t.note("%s: %d crashes" % (kind, v.kills - kills))
+    with t.check("crash at each step: %s: update-primary with nothing, a token, addresses" % kind):
+        kills = v.kills
+        v.call("", kind, "secondary/enable", token(), "disabled", "secondary", also=("bootstrapping",), refused=(403,))
+        streaming(b, kind)
+        own_token()
+        addresses = [node.cluster_addr for node in a.nodes]
+        for step in steps_of(kind, ("redeemed", "decided", "applied", "written", "refreshed", "own"), opts):
+            v.call(step, kind, "secondary/update-primary", dict(operation, token=""), "secondary", "detached")
+            v.call(step, kind, "secondary/update-primary", dict(operation, **token()), "detached", "secondary")
+            streaming(b, kind)
+            v.call(step, kind, "secondary/update-primary", dict(operation, update_primary_addrs=addresses + [
+                "127.0.0.1:%d" % (1 + count[0])]), "secondary", "secondary")
+            streaming(b, kind)
+        true(v.kills - kills >= 6, "only %d crashes" % (v.kills - kills))
+        t.note("%s: %d crashes" % (kind, v.kills - kills))
+        a.nodes[0].put_kv("last", "1")
+        replicas.in_step(a, b, kind)
+    v.call("", kind, "secondary/disable", operation, "secondary", "disabled")
 
 
 def main():
@@ -246,9 +274,8 @@ def main():
             node.write(base("dr") + "primary/demote")
             every_call(t, a, "demoted", {"performance": "detached", "dr": "detached"}, operation)
             node.write(base("dr") + "secondary/promote", {"dr_operation_token": operation}, token="")
-            every_call(t, a, "promoted, performance still demoted", {"performance": "detached", "dr": "primary"})
-            node.write(base("performance") + "secondary/promote")
-            every_call(t, a, "promoted", {"performance": "primary", "dr": "primary"})
+            # Who takes the line of the shared primary over takes its part in the set over, too.
+            every_call(t, a, "promoted", {"performance": "primary", "dr": "primary"}, promoted=("dr",))
             # A secondary that hears nobody: sealed to its key, so that nothing but the cluster port is asked.
             second = b.nodes[0]
             key = second.write(base("performance") + "secondary/generate-public-key")["data"]["secondary_public_key"]
@@ -279,7 +306,18 @@ def main():
             primary_walk(t, one, opts)
             world.end(one)
 
-        for name, call in (("table", table), ("primary", primary)):
+        def secondary():
+            p, s = cluster("s"), cluster("t")
+            replicas.add_operator(p)
+            p.nodes[0].write("sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+            wait_for("the mount to take writes", lambda: p.nodes[0].put_kv("ready", "1"), 20)
+            for kind in KINDS:
+                replicas.enable_primary(p, kind)
+                secondary_walk(t, p, s, kind, opts)
+            world.end(p)
+            world.end(s)
+
+        for name, call in (("table", table), ("primary", primary), ("secondary", secondary)):
             if opts.only in name:
                 with t.scenario(name):
                     call()

@@ -362,7 +362,7 @@ static void reply(void *arg)
         response.no_records = rq->once.no_records;
         message.response = &response;
         if (rq->index != 0 &&
-            repl_own_position(serving->replication, rq->index, &position)) {
+            repl_own_position(serving->replication, REPL_PERFORMANCE, rq->index, &position)) {
             repl_position_encode(&position, &where);
             message.position = message_bytes(cf_buf_slice(&where));
         }

@@ -185,6 +185,9 @@ static cf_status write_link(struct request *rq, void *context, struct cf_error *
         link.state = cf_slice_is(before.state, "bootstrapping") ? before.state
                                                                 : CF_SLICE("secondary");
         set_write_link(rq, kind, &link);
+        if (kind == SET_PERFORMANCE) {
+            set_drop_aside(rq, kind); /* demoted for good: somebody else is the primary */
+        }
         cf_step("decided");
         return CF_OK;
     }

@@ -26,8 +26,7 @@ static struct raft_driver *raft_of(struct node_replication *replication)
 static void host_lineage(void *ctx, enum repl_kind kind, struct repl_lineage *ret)
 {
     struct node_replication *replication = ctx;
-    (void)kind;
-    *ret = replication->lineage;
+    *ret = replication->sides[kind].lineage;
 }
 
 void repl_claim_text(const struct repl_lineage *lineage, struct cf_buf *to)
@@ -41,29 +40,30 @@ static void host_claim_sign(void *ctx, enum repl_kind kind, struct cf_buf *proof
     struct node_replication *replication = ctx;
     struct reader reader;
     struct cf_slice der;
-    (void)kind;
-    if (replication->proof.size != 0) {
-        cf_buf_add_slice(proof, cf_buf_slice(&replication->proof));
+    struct repl_side *side = &replication->sides[kind];
+    if (side->proof.size != 0) {
+        cf_buf_add_slice(proof, cf_buf_slice(&side->proof));
         return;
     }
-    if (replication->lineage.count != 0 && reader_begin(&reader, replication->node)) {
+    if (side->lineage.count != 0 && reader_begin(&reader, replication->node)) {
         CF_OWNED(sign_key) key = NULL;
         CF_BUF(text) = {0};
-        repl_claim_text(&replication->lineage, &text);
-        if (set_read_bytes(&reader.rq, set_line_key(), &der, NULL) == CF_OK &&
+        repl_claim_text(&side->lineage, &text);
+        if (set_read_bytes(&reader.rq, set_line_key(repl_set_kind(kind)), &der, NULL) == CF_OK &&
             sign_load_private(der, &key, NULL) == CF_OK &&
-            sign_make(key, cf_buf_slice(&text), &replication->proof, NULL) == CF_OK) {
-            cf_buf_add_slice(proof, cf_buf_slice(&replication->proof));
+            sign_make(key, cf_buf_slice(&text), &side->proof, NULL) == CF_OK) {
+            cf_buf_add_slice(proof, cf_buf_slice(&side->proof));
         }
     }
     reader_end(&reader);
 }
 
-static bool verify_with(struct reader *reader, struct cf_slice text, struct cf_slice proof)
+static bool verify_with(struct reader *reader, enum repl_kind kind, struct cf_slice text,
+                        struct cf_slice proof)
 {
     struct cf_slice der;
     CF_OWNED(sign_key) key = NULL;
-    if (set_read_bytes(&reader->rq, set_line_public_key(), &der, NULL) != CF_OK ||
+    if (set_read_bytes(&reader->rq, set_line_public_key(repl_set_kind(kind)), &der, NULL) != CF_OK ||
         sign_load_public(der, &key, NULL) != CF_OK) {
         return false;
     }
@@ -76,25 +76,32 @@ static bool host_claim_verify(void *ctx, enum repl_kind kind, const struct repl_
     struct node_replication *replication = ctx;
     struct reader reader;
     CF_BUF(text) = {0};
-    (void)kind;
     repl_claim_text(lineage, &text);
     bool good = reader_begin(&reader, replication->node) &&
-                verify_with(&reader, cf_buf_slice(&text), proof);
+                verify_with(&reader, kind, cf_buf_slice(&text), proof);
     reader_end(&reader);
     return good;
 }
 
 struct fence_work {
     struct node_replication *replication;
+    enum repl_kind kind;
     char by[256];
     uint32_t number;
 };
+
+/* A newer epoch of the set is for its primary to hear; one of the line for whoever is that line, be it the shared
+ * primary or a performance secondary: two clusters must not act under one name. */
+static bool may_be_fenced(enum cluster_role role, enum repl_kind kind)
+{
+    return role == ROLE_ALONE_OR_PRIMARY || (role == ROLE_PERFORMANCE_SECONDARY && kind == REPL_DR);
+}
 
 static cf_status write_fence(struct request *rq, void *context, struct cf_error *err)
 {
     struct fence_work *work = context;
     (void)err;
-    if (rq->view->role == ROLE_ALONE_OR_PRIMARY) {
+    if (may_be_fenced(rq->view->role, work->kind)) {
         struct json *record = json_object_new(rq->arena);
         json_set_text(rq->arena, record, "by", work->by);
         json_set_int(rq->arena, record, "epoch", work->number);
@@ -126,15 +133,15 @@ static void host_fence(void *ctx, enum repl_kind kind, const struct repl_lineage
                        struct cf_slice proof, const char *by)
 {
     struct node_replication *replication = ctx;
-    (void)kind;
     (void)proof;
-    if (replication->is_fencing || replication->role != ROLE_ALONE_OR_PRIMARY ||
+    if (replication->is_fencing || !may_be_fenced(replication->role, kind) ||
         !raft_driver_is_leader(raft_of(replication))) {
         return;
     }
     replication->is_fencing = true;
     struct fence_work *work = cf_new(struct fence_work);
     work->replication = replication;
+    work->kind = kind;
     work->number = repl_lineage_current(lineage).number;
     (void)snprintf(work->by, sizeof(work->by), "%s", by);
     struct system_work job = {write_fence, fence_written, work};
@@ -314,10 +321,10 @@ void repl_activate(struct node_replication *replication, enum repl_kind kind, co
 
 /* ---- positions ---- */
 
-bool repl_own_position(struct node_replication *replication, uint64_t index,
+bool repl_own_position(struct node_replication *replication, enum repl_kind kind, uint64_t index,
                        struct repl_position *ret)
 {
-    *ret = (struct repl_position){.epoch = repl_lineage_current(&replication->lineage),
+    *ret = (struct repl_position){.epoch = repl_lineage_current(&replication->sides[kind].lineage),
                                   .index = index};
     return raft_driver_log_term(raft_of(replication), index, &ret->term, NULL) == CF_OK;
 }
@@ -327,11 +334,10 @@ static void host_applied(void *ctx, enum repl_kind kind, struct repl_position *r
 {
     struct node_replication *replication = ctx;
     struct view *view = core_view(replication->node->core);
-    (void)kind;
     *ret = (struct repl_position){0};
     *stamp_ns = 0;
     if (view != NULL) {
-        cf_ignore(!repl_own_position(replication, view->index, ret), "stays at nothing");
+        cf_ignore(!repl_own_position(replication, kind, view->index, ret), "stays at nothing");
         *stamp_ns = view->stamp_ns;
         view_unref(view);
     }
@@ -339,14 +345,14 @@ static void host_applied(void *ctx, enum repl_kind kind, struct repl_position *r
 
 /* Where in our own log the stream of somebody at `from` (of an earlier epoch) goes on: the first entry of
  * ours that holds anything from above it. Received entries carry the positions they came from. */
-static cf_status translate(struct node_replication *replication, const struct repl_position *from,
-                           uint64_t *ret_start, struct cf_error *err)
+static cf_status translate(struct node_replication *replication, enum repl_kind kind,
+                           const struct repl_position *from, uint64_t *ret_start, struct cf_error *err)
 {
     struct raft_driver *raft = raft_of(replication);
     uint64_t at = raft_driver_log_first(raft);
     uint64_t last_shipped = 0;
     bool has_base = false;
-    if (!repl_lineage_includes(&replication->lineage, from)) {
+    if (!repl_lineage_includes(&replication->sides[kind].lineage, from)) {
         return cf_fail(err, CF_NOT_FOUND, "that position is beyond where the histories part");
     }
     for (;;) {
@@ -394,10 +400,11 @@ static cf_status translate(struct node_replication *replication, const struct re
 }
 
 /* The index after `from` in our log, and the source index that the entry at it is cut at (0: not cut). */
-static cf_status find_start(struct node_replication *replication, const struct repl_position *from,
-                            uint64_t *ret_start, uint64_t *ret_above, struct cf_error *err)
+static cf_status find_start(struct node_replication *replication, enum repl_kind kind,
+                            const struct repl_position *from, uint64_t *ret_start, uint64_t *ret_above,
+                            struct cf_error *err)
 {
-    struct repl_epoch current = repl_lineage_current(&replication->lineage);
+    struct repl_epoch current = repl_lineage_current(&replication->sides[kind].lineage);
     uint64_t term;
     *ret_above = 0;
     if (from->index == 0) {
@@ -405,7 +412,7 @@ static cf_status find_start(struct node_replication *replication, const struct r
     }
     if (!repl_epoch_equal(&from->epoch, &current)) {
         *ret_above = from->index;
-        return translate(replication, from, ret_start, err);
+        return translate(replication, kind, from, ret_start, err);
     }
     cf_status status = raft_driver_log_term(raft_of(replication), from->index, &term, err);
     if (status != CF_OK || term != from->term) {
@@ -420,8 +427,8 @@ static bool host_position_known(void *ctx, enum repl_kind kind, const char *id,
 {
     struct node_replication *replication = ctx;
     uint64_t start, above;
-    if (find_start(replication, position, &start, &above, NULL) != CF_OK ||
-        !repl_filter_streams(replication, kind, id, start)) {
+    if (find_start(replication, kind, position, &start, &above, NULL) != CF_OK ||
+        start <= replication->sides[kind].switched_at || !repl_filter_streams(replication, kind, id, start)) {
         return false;
     }
     repl_activate(replication, kind, id);
@@ -440,7 +447,7 @@ static uint64_t keyring_version(struct node_replication *replication)
 }
 
 static cf_status add_run(struct codec_batch *batch, const struct raft_log_run *run, uint64_t above,
-                         struct repl_batch *ret, struct cf_error *err)
+                         struct repl_batch *ret, uint64_t *switched_at, struct cf_error *err)
 {
     for (size_t i = 0; i < run->count; i++) {
         const struct raft_entry *entry = run->entries[i];
@@ -463,6 +470,7 @@ static cf_status add_run(struct codec_batch *batch, const struct raft_log_run *r
             }
         }
         if (switched) {
+            *switched_at = entry->index;
             return cf_fail(err, CF_NOT_FOUND, "the state was replaced after that position");
         }
         ret->to.term = entry->term;
@@ -480,7 +488,7 @@ static cf_status host_read_batch(void *ctx, enum repl_kind kind, const char *id,
     struct raft_log_run run;
     struct filter_pass pass = {0};
     uint64_t start, above, seen;
-    CF_TRY(find_start(replication, from, &start, &above, err));
+    CF_TRY(find_start(replication, kind, from, &start, &above, err));
     ret->to = *from;
     ret->entries = 0;
     ret->keyring_version = keyring_version(replication);
@@ -500,8 +508,8 @@ static cf_status host_read_batch(void *ctx, enum repl_kind kind, const char *id,
     CF_OWNED(arena) arena = arena_new(64 * 1024);
     struct codec_batch batch = {
         .arena = arena, .kind = kind, .filter = filter != NULL ? &pass : NULL};
-    ret->to.epoch = repl_lineage_current(&replication->lineage);
-    status = add_run(&batch, &run, above, ret, err);
+    ret->to.epoch = repl_lineage_current(&replication->sides[kind].lineage);
+    status = add_run(&batch, &run, above, ret, &replication->sides[kind].switched_at, err);
     if (status == CF_OK) {
         status = codec_encode(&batch, &ret->bytes, err);
     }
@@ -531,7 +539,7 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
     struct filter *filter = NULL;
     if (place == NULL || view == NULL || view->keyring == NULL ||
         repl_filter_of(replication, kind, id, &filter, NULL, err) != CF_OK ||
-        !repl_own_position(replication, view->index, &ret->position)) {
+        !repl_own_position(replication, kind, view->index, &ret->position)) {
         view_unref(view);
         return cf_fail(err, CF_BUSY, "no copy can be served now: try again");
     }

@@ -4,11 +4,12 @@
 #include "node/base/memory.h"
 #include "replication/core/lineage.h"
 
-static cf_status read_lineage(struct request *rq, struct repl_lineage **ret, struct cf_error *err)
+static cf_status read_lineage(struct request *rq, enum set_kind kind, struct repl_lineage **ret,
+                              struct cf_error *err)
 {
     struct cf_slice bytes;
     *ret = arena_new_object(rq->arena, struct repl_lineage);
-    cf_status status = txn_get(rq->txn, set_lineage_key(), &bytes, err);
+    cf_status status = txn_get(rq->txn, set_lineage_key(kind), &bytes, err);
     if (status == CF_NOT_FOUND) {
         return CF_OK;
     }
@@ -16,21 +17,16 @@ static cf_status read_lineage(struct request *rq, struct repl_lineage **ret, str
     return repl_lineage_decode(bytes, *ret, err);
 }
 
-static void write_lineage(struct request *rq, const struct repl_lineage *lineage)
-{
-    CF_BUF(bytes) = {0};
-    repl_lineage_encode(lineage, &bytes);
-    txn_put(rq->txn, set_lineage_key(), cf_buf_slice(&bytes));
-}
-
-static cf_status raise(struct request *rq, struct repl_lineage *lineage,
+static cf_status raise(struct request *rq, enum set_kind kind, struct repl_lineage *lineage,
                        const struct repl_position *at, struct cf_error *err)
 {
+    CF_BUF(bytes) = {0};
     struct repl_epoch epoch = {.number = repl_lineage_current(lineage).number + 1};
     cf_random_fill(rq->random, epoch.id, sizeof(epoch.id));
     CF_TRY(repl_lineage_raise(lineage, &epoch, at, err));
-    write_lineage(rq, lineage);
-    txn_delete(rq->txn, set_proof_key()); /* that was of the epoch before; ours is signed when asked for */
+    repl_lineage_encode(lineage, &bytes);
+    txn_put(rq->txn, set_lineage_key(kind), cf_buf_slice(&bytes));
+    txn_delete(rq->txn, set_proof_key(kind)); /* of the epoch before; ours is signed when asked for */
     return CF_OK;
 }
 
@@ -41,12 +37,34 @@ static struct repl_position beginning(const struct repl_lineage *lineage)
     return (struct repl_position){.epoch = lineage->branches[0].epoch, .term = 1, .index = 1};
 }
 
-cf_status lineage_ensure(struct request *rq, struct cf_error *err)
+/* The lineage is its primary's then: what becomes of our own log does not branch it. */
+static bool is_follower(struct request *rq, enum set_kind kind)
+{
+    struct set_link link;
+    return set_read_link(rq, kind, &link, NULL) == CF_OK && !cf_slice_is(link.state, "promoted");
+}
+
+cf_status lineage_ensure(struct request *rq, enum set_kind kind, struct cf_error *err)
 {
     struct repl_lineage *lineage;
-    CF_TRY(read_lineage(rq, &lineage, err));
+    CF_TRY(read_lineage(rq, kind, &lineage, err));
     return lineage->count != 0 ? CF_OK
-                               : raise(rq, lineage, &(struct repl_position){0}, err);
+                               : raise(rq, kind, lineage, &(struct repl_position){0}, err);
+}
+
+/* The shared primary is another cluster of its line from now on. */
+static cf_status move_set(struct request *rq, const struct repl_position *line_at, struct cf_error *err)
+{
+    struct repl_lineage *lineage;
+    struct set_primary set;
+    cf_status status = set_read_primary(rq, SET_PERFORMANCE, &set, err);
+    if (status == CF_NOT_FOUND) {
+        return CF_OK; /* a performance secondary's line, or no performance replication at all */
+    }
+    CF_TRY(status);
+    CF_TRY(read_lineage(rq, SET_PERFORMANCE, &lineage, err));
+    struct repl_position at = {repl_lineage_current(lineage), line_at->term, line_at->index};
+    return raise(rq, SET_PERFORMANCE, lineage, &at, err);
 }
 
 cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_error *err)
@@ -54,23 +72,24 @@ cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_erro
     struct repl_lineage *lineage;
     struct repl_position at;
     struct cf_slice bytes;
-    CF_TRY(read_lineage(rq, &lineage, err));
+    CF_TRY(read_lineage(rq, kind, &lineage, err));
     cf_status status = txn_get(rq->txn, set_position_key(kind), &bytes, err);
     if (status == CF_NOT_FOUND) {
         /* Demoted and promoted again without ever having followed: its own log goes on. */
-        return lineage_ensure(rq, err);
+        return lineage_ensure(rq, kind, err);
     }
     CF_TRY(status);
     CF_TRY(repl_position_decode(bytes, &at, err));
-    return raise(rq, lineage, &at, err);
+    CF_TRY(raise(rq, kind, lineage, &at, err));
+    return kind == SET_DR ? move_set(rq, &at, err) : CF_OK;
 }
 
-cf_status lineage_restored(struct request *rq, struct cf_slice taken, uint64_t term, uint64_t index,
-                           struct cf_error *err)
+cf_status lineage_restored(struct request *rq, enum set_kind kind, struct cf_slice taken, uint64_t term,
+                           uint64_t index, struct cf_error *err)
 {
     struct repl_lineage *lineage;
-    CF_TRY(read_lineage(rq, &lineage, err));
-    if (lineage->count == 0) {
+    CF_TRY(read_lineage(rq, kind, &lineage, err));
+    if (lineage->count == 0 || is_follower(rq, kind)) {
         return CF_OK;
     }
     struct repl_position at = beginning(lineage);
@@ -81,7 +100,7 @@ cf_status lineage_restored(struct request *rq, struct cf_slice taken, uint64_t t
             at = (struct repl_position){epoch, term, index};
         }
     }
-    return raise(rq, lineage, &at, err);
+    return raise(rq, kind, lineage, &at, err);
 }
 
 cf_status lineage_recovered(struct request *rq, uint64_t recovery_epoch, uint64_t term,
@@ -101,21 +120,22 @@ cf_status lineage_recovered(struct request *rq, uint64_t recovery_epoch, uint64_
         return status;
     }
     txn_put(rq->txn, key, cf_slice_of(now, sizeof(now)));
-    CF_TRY(read_lineage(rq, &lineage, err));
-    if (lineage->count == 0) {
-        return CF_OK;
+    for (enum set_kind kind = 0; kind < SET_KINDS; kind++) {
+        CF_TRY(read_lineage(rq, kind, &lineage, err));
+        if (lineage->count == 0 || is_follower(rq, kind)) {
+            continue;
+        }
+        struct repl_position at = {repl_lineage_current(lineage), term, index};
+        if (index == 0) {
+            at = beginning(lineage);
+        }
+        CF_TRY(raise(rq, kind, lineage, &at, err));
     }
-    struct repl_position at = {repl_lineage_current(lineage), term, index};
-    if (index == 0) {
-        at = beginning(lineage);
-    }
-    return raise(rq, lineage, &at, err);
+    return CF_OK;
 }
 
-cf_status lineage_forget(struct request *rq, struct cf_error *err)
+void lineage_forget(struct request *rq, enum set_kind kind)
 {
-    (void)err;
-    txn_delete(rq->txn, set_lineage_key());
-    txn_delete(rq->txn, set_proof_key());
-    return CF_OK;
+    txn_delete(rq->txn, set_lineage_key(kind));
+    txn_delete(rq->txn, set_proof_key(kind));
 }

@@ -272,9 +272,9 @@ static cf_status switch_effects(struct reader *reader, enum repl_kind kind, bool
     txn_put(rq->txn, set_position_key(repl_set_kind(kind)), cf_buf_slice(&bytes));
     cf_buf_reset(&bytes);
     repl_lineage_encode(lineage, &bytes);
-    txn_put(rq->txn, set_lineage_key(), cf_buf_slice(&bytes));
+    txn_put(rq->txn, set_lineage_key(repl_set_kind(kind)), cf_buf_slice(&bytes));
     if (proof.size != 0) {
-        txn_put(rq->txn, set_proof_key(), proof);
+        txn_put(rq->txn, set_proof_key(repl_set_kind(kind)), proof);
     }
     if (kind == REPL_PERFORMANCE && is_first) {
         /* Tokens are per cluster: the old ones are void with the old salt. */
@@ -383,8 +383,8 @@ static cf_status write_lineage(struct request *rq, void *context, struct cf_erro
 {
     struct own_work *work = context;
     (void)err;
-    txn_put(rq->txn, set_lineage_key(), cf_buf_slice(&work->first));
-    txn_put(rq->txn, set_proof_key(), cf_buf_slice(&work->second));
+    txn_put(rq->txn, set_lineage_key(repl_set_kind(work->kind)), cf_buf_slice(&work->first));
+    txn_put(rq->txn, set_proof_key(repl_set_kind(work->kind)), cf_buf_slice(&work->second));
     return CF_OK;
 }
 

@@ -22,6 +22,9 @@ struct repl_side {
     bool is_primary;            /* a set definition stands in the store */
     char set_id[ENCODE_UUID_TEXT + 1];
     char link_state[16];        /* "" without a link */
+    uint64_t switched_at;       /* in our log the newest entry, as far as a stream met one, that nobody gets past */
+    struct repl_lineage lineage; /* of the set, or of the line */
+    struct cf_buf proof;         /* of its current epoch, once it was needed */
     /* the receiver */
     bool tail_known;
     struct repl_position tail; /* the last that was proposed */
@@ -59,8 +62,6 @@ struct node_replication {
     struct repl_claimant *claimant;
     struct repl_open_snapshot snapshots[REPL_SNAPSHOTS_MAX];
     uint64_t snapshot_next;
-    struct repl_lineage lineage;
-    struct cf_buf proof;
     enum cluster_role role;
     bool is_fencing;
     struct cf_list waiting; /* forwarded calls that wait for their position here */
@@ -83,7 +84,7 @@ struct node_replication {
 
 struct repl_host repl_host_table(struct node_replication *replication);
 /* host.c: position of an index of our own log. */
-bool repl_own_position(struct node_replication *replication, uint64_t index,
+bool repl_own_position(struct node_replication *replication, enum repl_kind kind, uint64_t index,
                        struct repl_position *ret);
 void repl_snapshots_close(struct node_replication *replication);
 /* filter_host.c: the filter of a secondary by the newest view, NULL for the DR kind; borrowed until the next call.

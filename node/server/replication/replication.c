@@ -94,9 +94,9 @@ void node_replication_stop(struct node *node)
 void node_replication_free(struct node_replication *replication)
 {
     if (replication != NULL) {
-        cf_buf_done(&replication->proof);
         pthread_mutex_destroy(&replication->gauges_lock);
         for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+            cf_buf_done(&replication->sides[i].proof);
             cf_buf_done(&replication->sides[i].registered);
         }
         repl_filters_free(replication);
@@ -364,7 +364,9 @@ static void refresh_claimant(struct node_replication *replication, struct reader
     struct set_link link;
     enum set_kind kind;
     struct cf_error err = {0};
-    bool wanted = leads && replication->role == ROLE_ALONE_OR_PRIMARY &&
+    /* Who took over a performance secondary's line is one now: it has a claim, too. */
+    bool wanted = leads && (replication->role == ROLE_ALONE_OR_PRIMARY ||
+                            replication->role == ROLE_PERFORMANCE_SECONDARY) &&
                   set_read_bytes(rq, set_former_key(), &bytes, NULL) == CF_OK &&
                   record_decode(bytes, rq->arena, &record, NULL) == CF_OK &&
                   set_kind_of(json_get_string(record, "kind"), &kind) &&
@@ -395,18 +397,20 @@ static void refresh_claimant(struct node_replication *replication, struct reader
     }
 }
 
-static void read_lineage(struct node_replication *replication, struct reader *reader)
+static void read_lineage(struct node_replication *replication, enum repl_kind kind,
+                         struct reader *reader)
 {
     struct cf_slice bytes;
+    struct repl_side *side = &replication->sides[kind];
     struct repl_lineage *fresh = arena_new_object(reader->rq.arena, struct repl_lineage);
-    if (set_read_bytes(&reader->rq, set_lineage_key(), &bytes, NULL) == CF_OK) {
+    if (set_read_bytes(&reader->rq, set_lineage_key(repl_set_kind(kind)), &bytes, NULL) == CF_OK) {
         cf_ignore(repl_lineage_decode(bytes, fresh, NULL) != CF_OK, "then there is none");
     }
-    replication->lineage = *fresh;
-    cf_buf_done(&replication->proof);
-    cf_buf_init(&replication->proof, REPL_PROOF_MAX);
-    if (set_read_bytes(&reader->rq, set_proof_key(), &bytes, NULL) == CF_OK) {
-        cf_buf_add_slice(&replication->proof, bytes);
+    side->lineage = *fresh;
+    cf_buf_done(&side->proof);
+    cf_buf_init(&side->proof, REPL_PROOF_MAX);
+    if (set_read_bytes(&reader->rq, set_proof_key(repl_set_kind(kind)), &bytes, NULL) == CF_OK) {
+        cf_buf_add_slice(&side->proof, bytes);
     }
 }
 
@@ -447,7 +451,9 @@ static void refresh(struct node_replication *replication)
         cf_info("replication", "this cluster is now %s", cluster_role_name(replication->role));
         replication->is_fencing = false;
     }
-    read_lineage(replication, &reader);
+    for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+        read_lineage(replication, (enum repl_kind)i, &reader);
+    }
     repl_filter_refresh(replication, &reader);
     bool linked = false;
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {

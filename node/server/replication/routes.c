@@ -73,6 +73,23 @@ void repl_act_for(struct request *rq, const struct request *outer)
     memcpy(rq->captures, outer->captures, sizeof(rq->captures));
 }
 
+cf_status repl_check_serving(struct request *rq, struct cf_error *err)
+{
+    switch (rq->view->role) {
+    case ROLE_FENCED:
+        return cf_fail(err, CF_INVALID, "this cluster was superseded by a newer primary: demote it, or "
+                                        "disable what it was the primary of");
+    case ROLE_BOOTSTRAPPING:
+        return cf_fail(err, CF_UNAVAILABLE, "this cluster is being filled from its primary; see "
+                                            "sys/replication/status");
+    case ROLE_ALONE_OR_PRIMARY:
+    case ROLE_PERFORMANCE_SECONDARY:
+    case ROLE_DR_SECONDARY:
+        break;
+    }
+    return CF_OK;
+}
+
 cf_status repl_already(struct request *rq, const char *what)
 {
     response_warn(rq, "This cluster %s already: nothing was changed.", what);
@@ -113,13 +130,14 @@ static cf_status make_set(struct request *rq, enum set_kind kind, struct cf_slic
     return CF_OK;
 }
 
-/* The line's key proves a later promotion; DR secondaries hold it, because it is of class cluster. */
-static cf_status ensure_line_key(struct request *rq, struct cf_error *err)
+/* What proves a later promotion. Of the set, DR secondaries of the primary hold it; of the line, those of this
+ * cluster, whatever its part in the set. */
+static cf_status ensure_claim_key(struct request *rq, enum set_kind kind, struct cf_error *err)
 {
     struct cf_slice ignored;
     CF_OWNED(sign_key) key = NULL;
     CF_OWNED(secret) der = NULL;
-    cf_status status = txn_get(rq->txn, set_line_key(), &ignored, err);
+    cf_status status = txn_get(rq->txn, set_line_key(kind), &ignored, err);
     if (status != CF_NOT_FOUND) {
         return status;
     }
@@ -127,8 +145,8 @@ static cf_status ensure_line_key(struct request *rq, struct cf_error *err)
     CF_TRY(sign_private_der(key, &der, err));
     CF_BUF(public_der) = {0};
     CF_TRY(sign_public_der(key, &public_der, err));
-    txn_put(rq->txn, set_line_key(), secret_slice(der));
-    txn_put(rq->txn, set_line_public_key(), cf_buf_slice(&public_der));
+    txn_put(rq->txn, set_line_key(kind), secret_slice(der));
+    txn_put(rq->txn, set_line_public_key(kind), cf_buf_slice(&public_der));
     return CF_OK;
 }
 
@@ -165,10 +183,7 @@ cf_status repl_primary_enable(struct request *rq, struct cf_error *err)
         return cf_fail(err, CF_INVALID, "cluster is being made a dr secondary: that one has no part in "
                                         "performance replication of its own");
     }
-    if (rq->view->role == ROLE_FENCED) {
-        return cf_fail(err, CF_INVALID, "this cluster was superseded by a newer primary: demote it, or "
-                                        "disable what it was the primary of");
-    }
+    CF_TRY(repl_check_serving(rq, err));
     if (dry.wanted) {
         repl_dry_addresses(&dry, address);
         dry_run_effect(&dry, "a new %s replication set with a certificate authority of its own; this "
@@ -177,10 +192,8 @@ cf_status repl_primary_enable(struct request *rq, struct cf_error *err)
         return dry_run_end(&dry);
     }
     CF_TRY(make_set(rq, kind, address, err));
-    CF_TRY(lineage_ensure(rq, err));
-    if (rq->view->role == ROLE_ALONE_OR_PRIMARY) { /* elsewhere the line's key is the primary's to make */
-        CF_TRY(ensure_line_key(rq, err));
-    }
+    CF_TRY(lineage_ensure(rq, kind, err));
+    CF_TRY(ensure_claim_key(rq, kind, err));
     response_warn(rq, "This cluster is being enabled as a primary for replication. " REPL_BRIEFLY);
     cf_step("decided");
     return CF_OK;
@@ -286,10 +299,15 @@ cf_status repl_primary_demote(struct request *rq, struct cf_error *err)
     if (dry.wanted) {
         return dry_demote(&dry, kind);
     }
-    struct set_link link = {.set_id = set.id, .state = CF_SLICE("detached"),
+    struct set_link link = {.set_id = arena_copy(rq->arena, set.id), .state = CF_SLICE("detached"),
                             .started_ns = request_now_ns(rq)};
     set_write_link(rq, kind, &link);
-    set_delete_primary(rq, kind);
+    if (kind == SET_PERFORMANCE && set_read_primary(rq, SET_DR, &set, NULL) == CF_OK) {
+        /* The first step of a planned failover: who takes the line over takes the set over. */
+        CF_TRY(set_put_primary_aside(rq, kind, err));
+    } else {
+        set_delete_primary(rq, kind);
+    }
     /* Where it once stood in an earlier primary's log: its own entries came after that. Following from
      * there would keep what only it has, and a promotion would branch off before its own epoch. */
     txn_delete(rq->txn, set_position_key(kind));

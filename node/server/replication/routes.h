@@ -45,6 +45,8 @@ bool repl_is_secondary(struct request *rq, enum set_kind kind);
 bool repl_is_id(struct cf_slice id);
 /* Of a call on a secondary: on a DR secondary an operation token, elsewhere what the route asks for. */
 cf_status repl_authorise_secondary(struct request *rq, enum set_kind kind, struct cf_error *err);
+/* CF_INVALID on a cluster that was superseded, CF_UNAVAILABLE on one that is being filled. */
+cf_status repl_check_serving(struct request *rq, struct cf_error *err);
 /* Answers a call whose effect is there already. */
 cf_status repl_already(struct request *rq, const char *what);
 /* A run of the node itself (system.h) does what `outer` asked for, with its body, path, route and caller. */

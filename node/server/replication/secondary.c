@@ -91,6 +91,33 @@ cf_status repl_check_promote(struct request *rq, enum set_kind kind, bool is_cop
     return check_force(rq, kind, link, is_copying, err);
 }
 
+/* The line of a performance secondary goes on as one: with its link, its position and its name. */
+static enum cluster_role role_after_promotion(struct request *rq, enum set_kind kind)
+{
+    struct set_primary set;
+    bool is_shared_primary = set_read_primary(rq, SET_PERFORMANCE, &set, NULL) == CF_OK;
+    return kind == SET_DR && !is_shared_primary && repl_is_secondary(rq, SET_PERFORMANCE)
+               ? ROLE_PERFORMANCE_SECONDARY
+               : ROLE_ALONE_OR_PRIMARY;
+}
+
+/* A planned failover: the former primary of this line was demoted as the shared primary, too, and follows nobody. Its
+ * part goes on here, with its secondaries. */
+static cf_status take_set_over(struct request *rq, struct cf_error *err)
+{
+    struct set_link link;
+    cf_status status = set_read_link(rq, SET_PERFORMANCE, &link, err);
+    if (status == CF_NOT_FOUND || (status == CF_OK && !cf_slice_is(link.state, "detached"))) {
+        return CF_OK;
+    }
+    CF_TRY(status);
+    status = set_restore_primary(rq, SET_PERFORMANCE, err);
+    if (status == CF_OK) {
+        set_delete_link(rq, SET_PERFORMANCE);
+    }
+    return status == CF_NOT_FOUND ? CF_OK : status;
+}
+
 cf_status repl_promote(struct request *rq, enum set_kind kind, bool is_copying, struct cf_error *err)
 {
     struct set_link link;
@@ -101,13 +128,18 @@ cf_status repl_promote(struct request *rq, enum set_kind kind, bool is_copying, 
     if (already) {
         return repl_already(rq, kind == SET_DR ? "is a dr primary" : "is a performance primary");
     }
+    if (kind == SET_DR) {
+        CF_TRY(take_set_over(rq, err));
+    } else {
+        set_drop_aside(rq, kind);
+    }
     CF_TRY(lineage_promote(rq, kind, err));
     keep_former(rq, kind, &link);
     /* The same set id with a new trust root: its other secondaries come with new tokens. */
     struct set_primary set = {.id = link.set_id, .primary_cluster_addr = address};
     CF_TRY(repl_new_ca(rq, kind, &set, err));
     set_write_primary(rq, kind, &set);
-    set_write_role(rq, ROLE_ALONE_OR_PRIMARY, &rq->view->line);
+    set_write_role(rq, role_after_promotion(rq, kind), &rq->view->line);
     dr_token_delete(rq);
     response_warn(rq, "This cluster is being promoted to a replication primary. " REPL_BRIEFLY);
     cf_step("decided");
@@ -119,6 +151,14 @@ cf_status repl_secondary_promote(struct request *rq, struct cf_error *err)
     enum set_kind kind;
     CF_TRY(repl_kind(rq, &kind, err));
     return repl_promote(rq, kind, false, err);
+}
+
+/* It stands alone: what it mirrored of its primary's part in performance replication is the primary's. */
+static void leave_mirrored_set(struct request *rq)
+{
+    txn_delete_prefix(rq->txn, set_prefix(SET_PERFORMANCE));
+    txn_delete(rq->txn, set_position_key(SET_PERFORMANCE));
+    lineage_forget(rq, SET_PERFORMANCE);
 }
 
 cf_status repl_secondary_disable(struct request *rq, struct cf_error *err)
@@ -134,12 +174,15 @@ cf_status repl_secondary_disable(struct request *rq, struct cf_error *err)
     CF_TRY(status);
     CF_TRY(repl_authorise_secondary(rq, kind, err));
     set_delete_link(rq, kind);
+    set_drop_aside(rq, kind);
     set_write_ended(rq, kind, "secondary");
     txn_delete(rq->txn, set_position_key(kind));
-    txn_delete(rq->txn, set_enroll_key(kind));
     set_write_role(rq, ROLE_ALONE_OR_PRIMARY, &rq->view->line);
     dr_token_delete(rq);
-    CF_TRY(lineage_forget(rq, err));
+    lineage_forget(rq, kind);
+    if (kind == SET_DR && rq->view->role == ROLE_DR_SECONDARY) {
+        leave_mirrored_set(rq);
+    }
     response_warn(rq, "This cluster is having replication disabled. " REPL_BRIEFLY);
     cf_step("decided");
     return CF_OK;

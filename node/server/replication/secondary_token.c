@@ -94,6 +94,7 @@ cf_status repl_secondary_token(struct request *rq, struct cf_error *err)
     int64_t ttl;
     CF_TRY(repl_kind(rq, &kind, err));
     CF_TRY(repl_want_primary(rq, kind, &set, err));
+    CF_TRY(repl_check_serving(rq, err));
     CF_TRY(request_string(rq, "id", &secondary.id, err));
     CF_TRY(request_duration(rq, "ttl", TOKEN_TTL_S, &ttl, NULL, err));
     CF_BUF(public_key) = {0};

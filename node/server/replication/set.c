@@ -39,9 +39,11 @@ struct key set_prefix(enum set_kind kind)
                                                 : CF_SLICE(AREA_REPL "dr/")};
 }
 
-struct key set_lineage_key(void)
+struct key set_lineage_key(enum set_kind kind)
 {
-    return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "lineage")};
+    return (struct key){class_of(kind), NAMESPACE_ROOT,
+                        kind == SET_PERFORMANCE ? CF_SLICE(AREA_REPL "set-lineage")
+                                                : CF_SLICE(AREA_REPL "lineage")};
 }
 
 struct key set_position_key(enum set_kind kind)
@@ -52,9 +54,11 @@ struct key set_position_key(enum set_kind kind)
                                                 : CF_SLICE(AREA_POSITION "dr")};
 }
 
-struct key set_line_key(void)
+struct key set_line_key(enum set_kind kind)
 {
-    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "line-key")};
+    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT,
+                        kind == SET_PERFORMANCE ? CF_SLICE(AREA_REPL "set-key")
+                                                : CF_SLICE(AREA_REPL "line-key")};
 }
 
 struct key set_jwt_key(void)
@@ -62,9 +66,11 @@ struct key set_jwt_key(void)
     return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "jwt-key")};
 }
 
-struct key set_line_public_key(void)
+struct key set_line_public_key(enum set_kind kind)
 {
-    return (struct key){CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "line-public")};
+    return kind == SET_PERFORMANCE
+               ? (struct key){CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "set-public")}
+               : (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "line-public")};
 }
 
 struct key set_fence_key(void)
@@ -72,9 +78,11 @@ struct key set_fence_key(void)
     return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "fence")};
 }
 
-struct key set_proof_key(void)
+struct key set_proof_key(enum set_kind kind)
 {
-    return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "proof")};
+    return (struct key){class_of(kind), NAMESPACE_ROOT,
+                        kind == SET_PERFORMANCE ? CF_SLICE(AREA_REPL "set-proof")
+                                                : CF_SLICE(AREA_REPL "proof")};
 }
 
 struct key set_enroll_key(enum set_kind kind)
@@ -165,6 +173,33 @@ void set_write_primary(struct request *rq, enum set_kind kind, const struct set_
 void set_delete_primary(struct request *rq, enum set_kind kind)
 {
     txn_delete(rq->txn, record_key(rq, kind, "primary", CF_SLICE_EMPTY));
+    txn_delete_prefix(rq->txn, record_key(rq, kind, "secondary/", CF_SLICE_EMPTY));
+}
+
+static cf_status move_record(struct request *rq, struct key from, struct key to, struct cf_error *err)
+{
+    struct cf_slice bytes;
+    CF_TRY(txn_get(rq->txn, from, &bytes, err));
+    txn_put(rq->txn, to, bytes);
+    txn_delete(rq->txn, from);
+    return CF_OK;
+}
+
+cf_status set_put_primary_aside(struct request *rq, enum set_kind kind, struct cf_error *err)
+{
+    return move_record(rq, record_key(rq, kind, "primary", CF_SLICE_EMPTY),
+                       record_key(rq, kind, "aside", CF_SLICE_EMPTY), err);
+}
+
+cf_status set_restore_primary(struct request *rq, enum set_kind kind, struct cf_error *err)
+{
+    return move_record(rq, record_key(rq, kind, "aside", CF_SLICE_EMPTY),
+                       record_key(rq, kind, "primary", CF_SLICE_EMPTY), err);
+}
+
+void set_drop_aside(struct request *rq, enum set_kind kind)
+{
+    txn_delete(rq->txn, record_key(rq, kind, "aside", CF_SLICE_EMPTY));
     txn_delete_prefix(rq->txn, record_key(rq, kind, "secondary/", CF_SLICE_EMPTY));
 }
 

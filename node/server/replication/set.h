@@ -50,6 +50,13 @@ CF_CHECKED cf_status set_read_primary(struct request *rq, enum set_kind kind,
 void set_write_primary(struct request *rq, enum set_kind kind, const struct set_primary *set);
 void set_delete_primary(struct request *rq, enum set_kind kind);
 
+/* The definition and the registry are put aside, for whoever takes this cluster's line over: a planned failover
+ * demotes first. set_restore_primary: CF_NOT_FOUND when nothing is put aside. */
+CF_CHECKED cf_status set_put_primary_aside(struct request *rq, enum set_kind kind,
+                                           struct cf_error *err);
+CF_CHECKED cf_status set_restore_primary(struct request *rq, enum set_kind kind, struct cf_error *err);
+void set_drop_aside(struct request *rq, enum set_kind kind);
+
 CF_CHECKED cf_status set_read_secondary(struct request *rq, enum set_kind kind, struct cf_slice id,
                                         struct set_secondary *ret, struct cf_error *err);
 void set_write_secondary(struct request *rq, enum set_kind kind,
@@ -73,17 +80,20 @@ bool set_has_ended(struct request *rq, enum set_kind kind, const char *as);
 /* Role and line of this cluster (the record that views carry). */
 void set_write_role(struct request *rq, enum cluster_role role, const struct line_id *line);
 
-/* Opaque bytes: lineage (class own), the source position of a kind, the line's signing key. */
+/* Opaque bytes. Epochs come in two sorts (design 5.5): of the set, which say who is the shared primary (kind
+ * performance; class cluster, as a DR secondary carries on with them), and of the line, which say which cluster of
+ * a DR group is that line (kind DR; class own). Each has a lineage, a proof of its current epoch, and a key that
+ * proves: the private half is of class cluster, the public one goes wherever a claim has to be checked. */
 CF_CHECKED cf_status set_read_bytes(struct request *rq, struct key key, struct cf_slice *ret,
                                     struct cf_error *err);
-struct key set_lineage_key(void);
+struct key set_lineage_key(enum set_kind kind);
 struct key set_position_key(enum set_kind kind);
-struct key set_line_key(void);
-struct key set_line_public_key(void); /* class replicated: whoever follows the line can check a claim */
+struct key set_line_key(enum set_kind kind);
+struct key set_line_public_key(enum set_kind kind);
 struct key set_fence_key(void);
 struct key set_jwt_key(void);
 /* The proof of the current epoch, as it was made or given. */
-struct key set_proof_key(void);
+struct key set_proof_key(enum set_kind kind);
 /* Addresses of the primary that this cluster followed before it was promoted (JSON list). */
 struct key set_former_key(void);
 /* The private half of what secondary/generate-public-key gave out, until a primary was reached with it. */

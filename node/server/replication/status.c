@@ -43,10 +43,9 @@ static const char *https(struct arena *arena, const char *address)
                                                   address);
 }
 
-static void add_lineage(struct node_replication *replication, struct arena *arena,
-                        struct json *object)
+static void add_lineage(const struct repl_side *side, struct arena *arena, struct json *object)
 {
-    struct repl_epoch epoch = repl_lineage_current(&replication->lineage);
+    struct repl_epoch epoch = repl_lineage_current(&side->lineage);
     struct json *json = json_object_new(arena);
     char id[ENCODE_UUID_TEXT + 1];
     struct uuid uuid;
@@ -57,15 +56,16 @@ static void add_lineage(struct node_replication *replication, struct arena *aren
     json_set(arena, object, "epoch", json);
 }
 
-static void add_common(struct node_replication *replication, const struct repl_side *side,
-                       struct arena *arena, struct json *object)
+static void add_common(const struct repl_side *side, struct arena *arena, struct json *object)
 {
     json_set_text(arena, object, "cluster_id", side->set_id);
     json_set_bool(arena, object, "corrupted_merkle_tree", false);
     json_set_text(arena, object, "last_corruption_check_epoch", NEVER_CHECKED);
     json_set_text(arena, object, "last_reindex_epoch", "0");
-    json_set_int(arena, object, "ssct_generation_counter", 0);
-    add_lineage(replication, arena, object);
+    /* Raised at each promotion. */
+    uint32_t epoch = repl_lineage_current(&side->lineage).number;
+    json_set_int(arena, object, "ssct_generation_counter", epoch > 1 ? epoch - 1 : 0);
+    add_lineage(side, arena, object);
 }
 
 /* ---- primary ---- */
@@ -140,7 +140,7 @@ static void add_primary(struct node_replication *replication, enum repl_kind kin
     struct set_primary set = {0};
     uint64_t index = rq->view->index;
     cf_ignore(set_read_primary(rq, repl_set_kind(kind), &set, NULL) != CF_OK, "shown as empty");
-    add_common(replication, &replication->sides[kind], arena, object);
+    add_common(&replication->sides[kind], arena, object);
     json_set_text(arena, object, "mode", "primary");
     json_set_text(arena, object, "state",
                   replication->role == ROLE_FENCED ? "fenced" : "running");
@@ -224,7 +224,7 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
         set_read_bytes(rq, set_position_key(repl_set_kind(kind)), &bytes, NULL) == CF_OK) {
         cf_ignore(repl_position_decode(bytes, &position, NULL) != CF_OK, "shown as the beginning");
     }
-    add_common(replication, side, arena, object);
+    add_common(side, arena, object);
     json_set_string(arena, object, "cluster_id", link->set_id);
     json_set_text(arena, object, "mode", bootstrapping ? "bootstrapping" : "secondary");
     json_set_text(arena, object, "state", bootstrapping && !runs ? "merkle-sync" : state);

@@ -308,22 +308,32 @@ static cf_status foreign_effects(struct restore *restore, struct request *rq, st
     return put_aside(restore, rq, err);
 }
 
-static cf_status own_effects(struct restore *restore, struct request *rq, struct cf_error *err)
+/* The state jumps back: both lineages get a new epoch, so that nobody goes on from a position that is gone. */
+static cf_status new_epoch(struct restore *restore, struct request *rq, enum set_kind kind,
+                           struct cf_error *err)
 {
     int64_t index = 0, term = 0;
     struct cf_slice record = CF_SLICE_EMPTY;
-    struct barrier_name name = {CLASS_OWN, NAMESPACE_ROOT, set_lineage_key().name};
+    struct cf_slice sealed = restore->facts.lineages[kind];
+    struct key key = set_lineage_key(kind);
+    struct barrier_name name = {key.class, key.ns, key.name};
+    if (sealed.size != 0) {
+        CF_TRY(barrier_open(restore->keyring, &name, key.class == CLASS_CLUSTER ? &restore->line : NULL,
+                            sealed, restore->facts.arena, &record, err));
+    }
+    cf_ignore(!json_int64(json_get(restore->facts.meta, "Index"), &index), "0: from the beginning");
+    cf_ignore(!json_int64(json_get(restore->facts.meta, "Term"), &term), "0: from the beginning");
+    return lineage_restored(rq, kind, record, (uint64_t)term, (uint64_t)index, err);
+}
+
+static cf_status own_effects(struct restore *restore, struct request *rq, struct cf_error *err)
+{
     CF_TRY(merge_keyrings(restore, rq, err));
     if (memcmp(rq->view->line.bytes, restore->line.bytes, sizeof(restore->line.bytes)) != 0) {
         set_write_role(rq, rq->view->role, &restore->line);
     }
-    if (restore->facts.lineage.size != 0) {
-        CF_TRY(barrier_open(restore->keyring, &name, NULL, restore->facts.lineage,
-                            restore->facts.arena, &record, err));
-    }
-    cf_ignore(!json_int64(json_get(restore->facts.meta, "Index"), &index), "0: from the beginning");
-    cf_ignore(!json_int64(json_get(restore->facts.meta, "Term"), &term), "0: from the beginning");
-    return lineage_restored(rq, record, (uint64_t)term, (uint64_t)index, err);
+    CF_TRY(new_epoch(restore, rq, SET_PERFORMANCE, err));
+    return new_epoch(restore, rq, SET_DR, err);
 }
 
 cf_status content_switch(struct restore *restore, struct request *rq, struct command *command,

@@ -96,7 +96,8 @@ static void keep_own(struct archive_facts *facts, struct key key, struct cf_slic
         {SEAL_KEY_RECOVERY, &facts->seal_recovery},
         {{CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "role")}, &facts->role},
         {{CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_SALT)}, &facts->salt},
-        {set_lineage_key(), &facts->lineage},
+        {set_lineage_key(SET_PERFORMANCE), &facts->lineages[SET_PERFORMANCE]},
+        {set_lineage_key(SET_DR), &facts->lineages[SET_DR]},
     };
     for (size_t i = 0; i < CF_LENGTH(wanted); i++) {
         if (is_key(key, wanted[i].key)) {

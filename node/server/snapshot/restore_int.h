@@ -6,6 +6,7 @@
 
 #include "node/base/map.h"
 #include "node/barrier/barrier.h"
+#include "node/server/replication/set.h"
 #include "node/server/snapshot/areas.h"
 #include "node/server/snapshot/snapshot.h"
 
@@ -42,7 +43,7 @@ struct archive_facts {
     struct json *meta;
     struct archive_totals totals;
     struct cf_slice seal_config, seal_root, seal_keyring, seal_recovery; /* as they stand */
-    struct cf_slice role, salt, lineage;                                 /* sealed */
+    struct cf_slice role, salt, lineages[SET_KINDS];                     /* sealed */
     struct cf_slice sums, proof;
     struct key_id *key_ids; /* that its values need */
     size_t key_id_count;

@@ -137,6 +137,28 @@ START_TEST(all_else_is_refused)
 }
 END_TEST
 
+static cf_status become_another_line(struct request *rq, struct cf_error *err)
+{
+    struct line_id line = {{9, 9, 9}};
+    (void)err;
+    set_write_role(rq, ROLE_ALONE_OR_PRIMARY, &line);
+    return CF_OK;
+}
+
+/* Of the clusters of a set each knows an orphan; one with a parent is known where its parent lives. */
+START_TEST(orphans_are_good_in_the_whole_set)
+{
+    set_up(ALLOWS);
+    ck_post(200, DISABLE, with_token(operation_token));
+    ck_assert_int_eq(fixture_call(world, batch, "GET", "auth/token/lookup-self", NULL, NULL), 200);
+    ck_assert_int_eq(fixture_call(world, child, "GET", "auth/token/lookup-self", NULL, NULL), 200);
+    ck_run(become_another_line); /* as a performance secondary sees it, with the same keyring */
+    ck_assert_int_eq(fixture_call(world, batch, "GET", "auth/token/lookup-self", NULL, NULL), 200);
+    ck_assert_int_eq(fixture_call(world, child, "GET", "auth/token/lookup-self", NULL, NULL), 403);
+    world_end();
+}
+END_TEST
+
 START_TEST(open_calls)
 {
     set_up(ALLOWS);
@@ -152,4 +174,5 @@ START_TEST(open_calls)
 END_TEST
 
 TEST_MAIN("node/server/dr_token", batch_tokens_are_bound_to_paths, only_orphan_batch_tokens,
-          batch_tokens_end, lives_until_it_is_deleted, all_else_is_refused, open_calls)
+          batch_tokens_end, lives_until_it_is_deleted, all_else_is_refused,
+          orphans_are_good_in_the_whole_set, open_calls)

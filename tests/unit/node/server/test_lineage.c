@@ -11,10 +11,10 @@ static bool has_proof;
 static cf_status read_back(struct request *rq, struct cf_error *err)
 {
     struct cf_slice bytes;
-    cf_status status = set_read_bytes(rq, set_proof_key(), &bytes, err);
+    cf_status status = set_read_bytes(rq, set_proof_key(SET_PERFORMANCE), &bytes, err);
     has_proof = status == CF_OK;
     memset(&lineage, 0, sizeof(lineage));
-    status = set_read_bytes(rq, set_lineage_key(), &bytes, err);
+    status = set_read_bytes(rq, set_lineage_key(SET_PERFORMANCE), &bytes, err);
     return status == CF_NOT_FOUND ? CF_OK : repl_lineage_decode(bytes, &lineage, err);
 }
 
@@ -24,7 +24,7 @@ static cf_status write_position(struct request *rq, struct cf_error *err)
     (void)err;
     repl_position_encode(&position, &bytes);
     txn_put(rq->txn, set_position_key(SET_PERFORMANCE), cf_buf_slice(&bytes));
-    txn_put(rq->txn, set_proof_key(), CF_SLICE("proof of the epoch before"));
+    txn_put(rq->txn, set_proof_key(SET_PERFORMANCE), CF_SLICE("proof of the epoch before"));
     return CF_OK;
 }
 
@@ -33,18 +33,30 @@ static cf_status promote(struct request *rq, struct cf_error *err)
     return lineage_promote(rq, SET_PERFORMANCE, err);
 }
 
+static cf_status ensure(struct request *rq, struct cf_error *err)
+{
+    return lineage_ensure(rq, SET_PERFORMANCE, err);
+}
+
+static cf_status forget_it(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    lineage_forget(rq, SET_PERFORMANCE);
+    return CF_OK;
+}
+
 START_TEST(ensure_once)
 {
     world_begin();
     ck_run(read_back);
     ck_assert_uint_eq(lineage.count, 0);
-    ck_run(lineage_ensure);
+    ck_run(ensure);
     ck_run(read_back);
     ck_assert_uint_eq(lineage.count, 1);
     struct repl_epoch first = repl_lineage_current(&lineage);
     ck_assert_uint_eq(first.number, 1);
     ck_assert_uint_eq(lineage.branches[0].parent.number, 0);
-    ck_run(lineage_ensure);
+    ck_run(ensure);
     ck_run(read_back);
     ck_assert_uint_eq(lineage.count, 1);
     struct repl_epoch again = repl_lineage_current(&lineage);
@@ -56,7 +68,7 @@ END_TEST
 START_TEST(promote_branches_at_the_position)
 {
     world_begin();
-    ck_run(lineage_ensure);
+    ck_run(ensure);
     ck_run(read_back);
     struct repl_epoch first = repl_lineage_current(&lineage);
     position = (struct repl_position){first, 5, 90};
@@ -94,7 +106,7 @@ END_TEST
 START_TEST(positions_from_elsewhere)
 {
     world_begin();
-    ck_run(lineage_ensure);
+    ck_run(ensure);
     position = (struct repl_position){{.number = 1, .id = {9, 9, 9}}, 5, 90}; /* not our epoch 1 */
     ck_run(write_position);
     ck_assert_int_eq(world_run(promote), 400);
@@ -150,15 +162,15 @@ END_TEST
 START_TEST(forget)
 {
     world_begin();
-    ck_run(lineage_ensure);
+    ck_run(ensure);
     ck_run(read_back);
     struct repl_epoch first = repl_lineage_current(&lineage);
     ck_run(write_position);
-    ck_run(lineage_forget);
+    ck_run(forget_it);
     ck_run(read_back);
     ck_assert_uint_eq(lineage.count, 0);
     ck_assert(!has_proof);
-    ck_run(lineage_ensure);
+    ck_run(ensure);
     ck_run(read_back);
     struct repl_epoch again = repl_lineage_current(&lineage);
     ck_assert(!repl_epoch_equal(&first, &again)); /* another history, although number 1 as well */
@@ -166,5 +178,75 @@ START_TEST(forget)
 }
 END_TEST
 
-TEST_MAIN("node/server/replication/lineage", ensure_once, promote_branches_at_the_position,
-          promote_without_having_followed, positions_from_elsewhere, recovery_branches_where_it_cut_the_log, forget)
+/* ---- a promotion raises what it changes, and no more ---- */
+
+static struct repl_lineage set, line;
+static bool with_primary;
+
+static cf_status follow(struct request *rq, struct cf_error *err)
+{
+    CF_BUF(bytes) = {0};
+    struct set_primary primary = {.id = CF_SLICE("set"), .ca = CF_SLICE("ca")};
+    CF_TRY(lineage_ensure(rq, SET_PERFORMANCE, err));
+    CF_TRY(lineage_ensure(rq, SET_DR, err));
+    struct cf_slice record;
+    CF_TRY(set_read_bytes(rq, set_lineage_key(SET_DR), &record, err));
+    CF_TRY(repl_lineage_decode(record, &line, err));
+    position = (struct repl_position){repl_lineage_current(&line), 5, 90};
+    repl_position_encode(&position, &bytes);
+    txn_put(rq->txn, set_position_key(SET_DR), cf_buf_slice(&bytes));
+    if (with_primary) {
+        set_write_primary(rq, SET_PERFORMANCE, &primary);
+    }
+    return CF_OK;
+}
+
+static cf_status promote_line(struct request *rq, struct cf_error *err)
+{
+    return lineage_promote(rq, SET_DR, err);
+}
+
+static cf_status read_both(struct request *rq, struct cf_error *err)
+{
+    struct cf_slice bytes;
+    CF_TRY(set_read_bytes(rq, set_lineage_key(SET_PERFORMANCE), &bytes, err));
+    CF_TRY(repl_lineage_decode(bytes, &set, err));
+    CF_TRY(set_read_bytes(rq, set_lineage_key(SET_DR), &bytes, err));
+    return repl_lineage_decode(bytes, &line, err);
+}
+
+/* The DR secondary of a performance secondary: its line has a new cluster, the set has the same primary. */
+START_TEST(a_line_of_its_own)
+{
+    with_primary = false;
+    world_begin();
+    ck_run(follow);
+    ck_run(promote_line);
+    ck_run(read_both);
+    ck_assert_uint_eq(line.count, 2);
+    ck_assert_uint_eq(set.count, 1);
+    world_end();
+}
+END_TEST
+
+/* That of the shared primary takes both over, at the same place of the same log. */
+START_TEST(the_line_of_the_primary)
+{
+    with_primary = true;
+    world_begin();
+    ck_run(follow);
+    ck_run(promote_line);
+    ck_run(read_both);
+    ck_assert_uint_eq(line.count, 2);
+    ck_assert_uint_eq(set.count, 2);
+    ck_assert_uint_eq(set.branches[1].term, 5);
+    ck_assert_uint_eq(set.branches[1].index, 90);
+    struct repl_epoch one = repl_lineage_current(&set), two = repl_lineage_current(&line);
+    ck_assert(!repl_epoch_equal(&one, &two));
+    world_end();
+}
+END_TEST
+
+TEST_MAIN("node/server/replication/lineage", a_line_of_its_own, the_line_of_the_primary, ensure_once,
+          promote_branches_at_the_position, promote_without_having_followed, positions_from_elsewhere,
+          recovery_branches_where_it_cut_the_log, forget)

@@ -225,7 +225,7 @@ static bool has_position;
 static cf_status read_state(struct request *rq, struct cf_error *err)
 {
     struct cf_slice bytes;
-    CF_TRY(set_read_bytes(rq, set_lineage_key(), &bytes, err));
+    CF_TRY(set_read_bytes(rq, set_lineage_key(SET_DR), &bytes, err));
     CF_TRY(repl_lineage_decode(bytes, &lineage, err));
     cf_status status = set_read_bytes(rq, set_position_key(SET_DR), &bytes, err);
     has_position = status == CF_OK;
@@ -243,7 +243,7 @@ static cf_status become_secondary(struct request *rq, struct cf_error *err)
     struct repl_epoch epoch = {.number = 1, .id = {7}};
     CF_TRY(repl_lineage_raise(&lineage, &epoch, &(struct repl_position){0}, err));
     repl_lineage_encode(&lineage, &bytes);
-    txn_put(rq->txn, set_lineage_key(), cf_buf_slice(&bytes));
+    txn_put(rq->txn, set_lineage_key(SET_DR), cf_buf_slice(&bytes));
     position = (struct repl_position){epoch, 3, 90};
     cf_buf_reset(&bytes);
     repl_position_encode(&position, &bytes);

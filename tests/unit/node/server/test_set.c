@@ -30,10 +30,18 @@ START_TEST(classes)
     ck_assert_int_eq(set_prefix(SET_DR).class, CLASS_OWN);
     ck_assert_int_eq(set_position_key(SET_PERFORMANCE).class, CLASS_CLUSTER);
     ck_assert_int_eq(set_position_key(SET_DR).class, CLASS_OWN);
-    ck_assert_int_eq(set_line_key().class, CLASS_CLUSTER);
-    ck_assert_int_eq(set_line_public_key().class, CLASS_REPLICATED);
-    const struct key own[] = {set_lineage_key(), set_fence_key(), set_jwt_key(), set_proof_key(),
-                              set_former_key()};
+    /* Of the set's epochs, DR secondaries of its primary carry on; of a line's, its members alone. */
+    ck_assert_int_eq(set_lineage_key(SET_PERFORMANCE).class, CLASS_CLUSTER);
+    ck_assert_int_eq(set_proof_key(SET_PERFORMANCE).class, CLASS_CLUSTER);
+    ck_assert_int_eq(set_line_key(SET_PERFORMANCE).class, CLASS_CLUSTER);
+    ck_assert_int_eq(set_line_public_key(SET_PERFORMANCE).class, CLASS_REPLICATED);
+    ck_assert_int_eq(set_line_key(SET_DR).class, CLASS_CLUSTER);
+    ck_assert_int_eq(set_line_public_key(SET_DR).class, CLASS_CLUSTER);
+    ck_assert(!cf_slice_eq(set_line_key(SET_DR).name, set_line_key(SET_PERFORMANCE).name));
+    const struct key own[] = {set_lineage_key(SET_DR),          set_fence_key(),
+                              set_jwt_key(),                    set_proof_key(SET_DR),
+                              set_former_key(),                 set_enroll_key(SET_DR),
+                              set_enroll_key(SET_PERFORMANCE)};
     for (size_t i = 0; i < CF_LENGTH(own); i++) {
         ck_assert_int_eq(own[i].class, CLASS_OWN);
         for (size_t j = 0; j < i; j++) {
@@ -61,7 +69,7 @@ static cf_status all_absent(struct request *rq, struct cf_error *err)
         CF_TRY(set_list_secondaries(rq, kind, &ids, err));
         ck_assert_uint_eq(ids.count, 0);
     }
-    ck_status(set_read_bytes(rq, set_lineage_key(), &bytes, NULL), CF_NOT_FOUND);
+    ck_status(set_read_bytes(rq, set_lineage_key(SET_DR), &bytes, NULL), CF_NOT_FOUND);
     return CF_OK;
 }
 
