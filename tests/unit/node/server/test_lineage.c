@@ -132,7 +132,7 @@ START_TEST(recovery_branches_where_it_cut_the_log)
     ck_run(recovered); /* never recovered, never replicated */
     recovery = 7;
     ck_run(recovered); /* recovered before it ever was a primary: an epoch that comes later is whole */
-    ck_run(lineage_ensure);
+    ck_run(ensure);
     ck_run(recovered);
     ck_run(read_back);
     ck_assert_uint_eq(lineage.count, 1);
