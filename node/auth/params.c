@@ -204,21 +204,14 @@ void params_to_record(struct arena *arena, const struct auth_params *params, str
     params_show(arena, params, record);
 }
 
-static int64_t get_int(const struct json *record, const char *key)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
-    return value;
-}
-
 void params_from_record(struct arena *arena, const struct json *record, struct auth_params *ret)
 {
     *ret = (struct auth_params){
-        .ttl_s = get_int(record, "token_ttl"),
-        .max_ttl_s = get_int(record, "token_max_ttl"),
-        .explicit_max_ttl_s = get_int(record, "token_explicit_max_ttl"),
-        .period_s = get_int(record, "token_period"),
-        .num_uses = get_int(record, "token_num_uses"),
+        .ttl_s = json_get_int(record, "token_ttl"),
+        .max_ttl_s = json_get_int(record, "token_max_ttl"),
+        .explicit_max_ttl_s = json_get_int(record, "token_explicit_max_ttl"),
+        .period_s = json_get_int(record, "token_period"),
+        .num_uses = json_get_int(record, "token_num_uses"),
         .type = json_get_string(record, "token_type"),
     };
     cf_ignore(!json_bool(json_get(record, "token_no_default_policy"), &ret->no_default_policy),

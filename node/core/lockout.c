@@ -22,13 +22,6 @@ static void overlay(struct lockout_settings *to, const struct lockout_settings *
     to->reset_s = from->reset_s != 0 ? from->reset_s : to->reset_s;
 }
 
-static int64_t get_int(const struct json *record, const char *key)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
-    return value;
-}
-
 struct lockout_settings lockout_settings_of(const struct request *rq)
 {
     const struct core_config *config = core_config(rq->core);
@@ -44,9 +37,9 @@ struct lockout_settings lockout_settings_of(const struct request *rq)
     }
     const struct json *tuned = json_get(rq->mount->config, "user_lockout_config");
     struct lockout_settings own = {
-        .threshold = get_int(tuned, "lockout_threshold"),
-        .duration_s = get_int(tuned, "lockout_duration"),
-        .reset_s = get_int(tuned, "lockout_counter_reset_duration"),
+        .threshold = json_get_int(tuned, "lockout_threshold"),
+        .duration_s = json_get_int(tuned, "lockout_duration"),
+        .reset_s = json_get_int(tuned, "lockout_counter_reset_duration"),
     };
     overlay(&settings, &own);
     bool off;
@@ -88,8 +81,8 @@ static cf_status load(struct request *rq, struct key key, struct failures *ret,
     }
     CF_TRY(status);
     CF_TRY(record_decode(bytes, rq->arena, &record, err));
-    *ret = (struct failures){get_int(record, "count"), get_int(record, "last"),
-                             get_int(record, "locked_until")};
+    *ret = (struct failures){json_get_int(record, "count"), json_get_int(record, "last"),
+                             json_get_int(record, "locked_until")};
     return CF_OK;
 }
 

@@ -71,26 +71,6 @@ struct json *mount_to_record(struct arena *arena, const struct mount *mount)
     return record;
 }
 
-static int64_t get_int(const struct json *record, const char *key)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
-    return value;
-}
-
-static bool get_bool(const struct json *record, const char *key)
-{
-    bool value = false;
-    cf_ignore(!json_bool(json_get(record, key), &value), "absent is false");
-    return value;
-}
-
-static struct json *get_object(const struct json *record, const char *key)
-{
-    struct json *value = json_get(record, key);
-    return json_is(value, JSON_OBJECT) ? value : NULL;
-}
-
 cf_status mount_from_record(struct arena *arena, uint32_t ns, const struct json *record,
                             const struct engine_ops *const *engines, struct mount **ret,
                             struct cf_error *err)
@@ -111,14 +91,14 @@ cf_status mount_from_record(struct arena *arena, uint32_t ns, const struct json 
     encode_uuid_text(mount->uuid, mount->uuid_text);
     mount->description = json_get_string(record, "description");
     mount->accessor = json_get_string(record, "accessor");
-    mount->default_lease_ttl_s = get_int(record, "default_lease_ttl");
-    mount->max_lease_ttl_s = get_int(record, "max_lease_ttl");
-    mount->force_no_cache = get_bool(record, "force_no_cache");
-    mount->is_local = get_bool(record, "local");
-    mount->seal_wrap = get_bool(record, "seal_wrap");
-    mount->external_entropy_access = get_bool(record, "external_entropy_access");
-    mount->options = get_object(record, "options");
-    mount->config = get_object(record, "config");
+    mount->default_lease_ttl_s = json_get_int(record, "default_lease_ttl");
+    mount->max_lease_ttl_s = json_get_int(record, "max_lease_ttl");
+    mount->force_no_cache = json_get_bool(record, "force_no_cache");
+    mount->is_local = json_get_bool(record, "local");
+    mount->seal_wrap = json_get_bool(record, "seal_wrap");
+    mount->external_entropy_access = json_get_bool(record, "external_entropy_access");
+    mount->options = json_get_object(record, "options");
+    mount->config = json_get_object(record, "config");
     mount->token_type = json_get_string(record, "token_type");
     mount->listing_visibility = json_get_string(record, "listing_visibility");
     mount->is_fixed = mount->ops->builtin_only;

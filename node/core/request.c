@@ -270,6 +270,22 @@ cf_status response_keys(struct request *rq, const struct txn_names *names, struc
     return CF_OK;
 }
 
+cf_status response_page_of(struct request *rq, struct key prefix, struct cf_error *err)
+{
+    struct txn_names names;
+    struct cf_slice after;
+    int64_t limit;
+    CF_TRY(request_string(rq, "after", &after, err));
+    CF_TRY(request_int(rq, "limit", 0, &limit, err));
+    CF_TRY(txn_list(rq->txn, prefix, after, limit > 0 ? (size_t)limit : 0, &names, err));
+    return response_keys(rq, &names, err);
+}
+
+cf_status response_page(struct request *rq, struct cf_slice prefix, struct cf_error *err)
+{
+    return response_page_of(rq, store_key(rq, prefix), err);
+}
+
 /* ---- the mount's own storage ---- */
 
 static struct key mount_data_key(const struct request *rq, struct cf_slice name, uint8_t class)

@@ -208,6 +208,11 @@ void response_warn(struct request *rq, const char *fmt, ...) CF_PRINTF(2, 3);
 /* data = {"keys": [...]}; CF_NOT_FOUND (empty list of errors) when there are none. */
 CF_CHECKED cf_status response_keys(struct request *rq, const struct txn_names *names,
                                    struct cf_error *err);
+/* The page of names below `prefix` in the mount's own storage that `after` and `limit` of the request ask for, as
+ * response_keys. */
+CF_CHECKED cf_status response_page(struct request *rq, struct cf_slice prefix, struct cf_error *err);
+/* The same for any keys. */
+CF_CHECKED cf_status response_page_of(struct request *rq, struct key prefix, struct cf_error *err);
 /* Makes rs->data when it is NULL and returns it. */
 struct json *response_data(struct request *rq);
 

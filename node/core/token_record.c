@@ -59,26 +59,6 @@ struct cf_slice token_to_record(struct arena *arena, const struct token_entry *e
     return record_encode(arena, record);
 }
 
-static int64_t get_int(const struct json *record, const char *key)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
-    return value;
-}
-
-static bool get_bool(const struct json *record, const char *key)
-{
-    bool value = false;
-    cf_ignore(!json_bool(json_get(record, key), &value), "absent is false");
-    return value;
-}
-
-static struct json *get_object(const struct json *record, const char *key)
-{
-    struct json *value = json_get(record, key);
-    return json_is(value, JSON_OBJECT) ? value : NULL;
-}
-
 static struct cf_slice *get_list(struct arena *arena, const struct json *record, const char *key,
                                  size_t *count)
 {
@@ -98,8 +78,8 @@ cf_status token_from_record(struct arena *arena, uint32_t ns, const uint8_t key[
     CF_TRY(record_decode(bytes, arena, &record, err));
     *ret = (struct token_entry){0};
     memcpy(ret->key, key, TOKEN_KEY_SIZE);
-    ret->ns = (uint32_t)get_int(record, "ns");
-    ret->parent_ns = (uint32_t)get_int(record, "parent_ns");
+    ret->ns = (uint32_t)json_get_int(record, "ns");
+    ret->parent_ns = (uint32_t)json_get_int(record, "parent_ns");
     if (ret->ns != ns) {
         return cf_fail(err, CF_CORRUPT, "token record is of another namespace");
     }
@@ -121,19 +101,19 @@ cf_status token_from_record(struct arena *arena, uint32_t ns, const uint8_t key[
     ret->entity_id = json_get_string(record, "entity_id");
     ret->policies = get_list(arena, record, "policies", &ret->policy_count);
     ret->bound_cidrs = get_list(arena, record, "bound_cidrs", &ret->bound_cidr_count);
-    ret->metadata = get_object(record, "metadata");
-    ret->internal = get_object(record, "internal");
-    ret->creation_ns = get_int(record, "creation");
-    ret->last_renewal_ns = get_int(record, "last_renewal");
-    ret->expire_ns = get_int(record, "expire");
-    ret->creation_ttl_s = get_int(record, "creation_ttl");
-    ret->explicit_max_ttl_s = get_int(record, "explicit_max_ttl");
-    ret->period_s = get_int(record, "period");
-    ret->max_ttl_s = get_int(record, "max_ttl");
-    ret->num_uses = get_int(record, "num_uses");
-    ret->is_root = get_bool(record, "root");
-    ret->is_renewable = get_bool(record, "renewable");
-    ret->is_wrapping = get_bool(record, "wrapping");
+    ret->metadata = json_get_object(record, "metadata");
+    ret->internal = json_get_object(record, "internal");
+    ret->creation_ns = json_get_int(record, "creation");
+    ret->last_renewal_ns = json_get_int(record, "last_renewal");
+    ret->expire_ns = json_get_int(record, "expire");
+    ret->creation_ttl_s = json_get_int(record, "creation_ttl");
+    ret->explicit_max_ttl_s = json_get_int(record, "explicit_max_ttl");
+    ret->period_s = json_get_int(record, "period");
+    ret->max_ttl_s = json_get_int(record, "max_ttl");
+    ret->num_uses = json_get_int(record, "num_uses");
+    ret->is_root = json_get_bool(record, "root");
+    ret->is_renewable = json_get_bool(record, "renewable");
+    ret->is_wrapping = json_get_bool(record, "wrapping");
     CF_TRY(encode_uuid_parse(json_get_string(record, "mount"), &ret->mount_uuid, err));
     ret->entry_hash = key_hash(token_record_key(arena, ns, key));
     return CF_OK;

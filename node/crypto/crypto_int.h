@@ -28,6 +28,11 @@ struct crypto_thread *crypto_thread(void);
 const EVP_MD *crypto_digest(enum hash_kind kind);
 const EVP_CIPHER *crypto_aes_gcm(void);
 
+/* ECDSA signatures: from DER (a SEQUENCE of two INTEGER) to two numbers of `half` bytes (66 at most) behind what is in
+ * `out`, and back. False: no such signature. NULL: out of memory; the caller frees with OPENSSL_free. */
+bool crypto_ecdsa_raw(struct cf_slice der, size_t half, struct cf_buf *out);
+uint8_t *crypto_ecdsa_der(struct cf_slice raw, size_t half, size_t *ret_size);
+
 /* Ends the process: OpenSSL lacks memory, or an algorithm that every build of it has. */
 _Noreturn void crypto_abort(const char *what);
 

@@ -100,22 +100,6 @@ static EVP_PKEY *load_public(const struct jws_algorithm *algorithm, struct cf_sl
     return pkey;
 }
 
-/* DER (SEQUENCE of two INTEGER) to two numbers of fixed width. */
-static bool add_raw(struct cf_slice der, size_t half, struct cf_buf *out)
-{
-    uint8_t raw[2 * 66];
-    const uint8_t *at = der.data;
-    ECDSA_SIG *parts = d2i_ECDSA_SIG(NULL, &at, (long)der.size);
-    bool good = parts != NULL &&
-                BN_bn2binpad(ECDSA_SIG_get0_r(parts), raw, (int)half) == (int)half &&
-                BN_bn2binpad(ECDSA_SIG_get0_s(parts), raw + half, (int)half) == (int)half;
-    ECDSA_SIG_free(parts);
-    if (good) {
-        cf_buf_add(out, raw, 2 * half);
-    }
-    return good;
-}
-
 cf_status jws_sign(const struct jws_algorithm *algorithm, struct cf_slice private_der,
                    struct cf_slice input, struct cf_buf *out, struct cf_error *err)
 {
@@ -130,30 +114,11 @@ cf_status jws_sign(const struct jws_algorithm *algorithm, struct cf_slice privat
     EVP_MD_CTX_free(context);
     EVP_PKEY_free(pkey);
     if (made && algorithm->half != 0) {
-        made = add_raw(cf_slice_of(signature, size), algorithm->half, out);
+        made = crypto_ecdsa_raw(cf_slice_of(signature, size), algorithm->half, out);
     } else if (made) {
         cf_buf_add(out, signature, size);
     }
     return made ? cf_buf_check(out, err) : crypto_fail(err, CF_INTERNAL, "cannot sign");
-}
-
-/* The way back from two numbers; NULL when out of memory. The caller frees with OPENSSL_free. */
-static uint8_t *der_of(struct cf_slice raw, size_t half, size_t *size)
-{
-    uint8_t *der = NULL;
-    int length = -1;
-    ECDSA_SIG *parts = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(raw.data, (int)half, NULL);
-    BIGNUM *s = BN_bin2bn(raw.data + half, (int)half, NULL);
-    if (parts != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(parts, r, s) == 1) {
-        r = s = NULL; /* parts owns them now */
-        length = i2d_ECDSA_SIG(parts, &der);
-    }
-    BN_free(r);
-    BN_free(s);
-    ECDSA_SIG_free(parts);
-    *size = length > 0 ? (size_t)length : 0;
-    return length > 0 ? der : NULL;
 }
 
 cf_status jws_check(const struct jws_algorithm *algorithm, struct cf_slice public_der,
@@ -165,7 +130,7 @@ cf_status jws_check(const struct jws_algorithm *algorithm, struct cf_slice publi
         return cf_fail(err, CF_DENIED, "signature does not match");
     }
     if (algorithm->half != 0) {
-        der = der_of(signature, algorithm->half, &signature.size);
+        der = crypto_ecdsa_der(signature, algorithm->half, &signature.size);
         signature.data = der;
     }
     EVP_PKEY *pkey = load_public(algorithm, public_der);

@@ -200,42 +200,6 @@ const char *sign_jws_algorithm(const struct sign_key *key)
     return kinds[key->kind].jws;
 }
 
-/* DER (SEQUENCE of two INTEGER) to two numbers of fixed width. */
-static cf_status raw_of(struct cf_slice der, size_t half, struct cf_buf *out, struct cf_error *err)
-{
-    uint8_t raw[2 * 66];
-    const uint8_t *at = der.data;
-    ECDSA_SIG *parts = d2i_ECDSA_SIG(NULL, &at, (long)der.size);
-    bool good = parts != NULL &&
-                BN_bn2binpad(ECDSA_SIG_get0_r(parts), raw, (int)half) == (int)half &&
-                BN_bn2binpad(ECDSA_SIG_get0_s(parts), raw + half, (int)half) == (int)half;
-    ECDSA_SIG_free(parts);
-    if (!good) {
-        return crypto_fail(err, CF_INTERNAL, "cannot convert a signature");
-    }
-    cf_buf_add(out, raw, 2 * half);
-    return cf_buf_check(out, err);
-}
-
-/* The way back; NULL when out of memory. The caller frees with OPENSSL_free. */
-static uint8_t *der_of(struct cf_slice raw, size_t half, size_t *size)
-{
-    uint8_t *der = NULL;
-    int length = -1;
-    ECDSA_SIG *parts = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(raw.data, (int)half, NULL);
-    BIGNUM *s = BN_bin2bn(raw.data + half, (int)half, NULL);
-    if (parts != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(parts, r, s) == 1) {
-        r = s = NULL; /* parts owns them now */
-        length = i2d_ECDSA_SIG(parts, &der);
-    }
-    BN_free(r);
-    BN_free(s);
-    ECDSA_SIG_free(parts);
-    *size = length > 0 ? (size_t)length : 0;
-    return length > 0 ? der : NULL;
-}
-
 cf_status sign_jws_make(const struct sign_key *key, struct cf_slice signing_input,
                         struct cf_buf *out, struct cf_error *err)
 {
@@ -245,7 +209,9 @@ cf_status sign_jws_make(const struct sign_key *key, struct cf_slice signing_inpu
     }
     CF_BUF(der) = {.max = SIGN_SIGNATURE_MAX};
     CF_TRY(sign_make(key, signing_input, &der, err));
-    return raw_of(cf_buf_slice(&der), half, out, err);
+    return crypto_ecdsa_raw(cf_buf_slice(&der), half, out)
+               ? cf_buf_check(out, err)
+               : crypto_fail(err, CF_INTERNAL, "cannot convert a signature");
 }
 
 cf_status sign_jws_check(const struct sign_key *key, struct cf_slice signing_input,
@@ -259,7 +225,7 @@ cf_status sign_jws_check(const struct sign_key *key, struct cf_slice signing_inp
         return cf_fail(err, CF_DENIED, "signature does not match");
     }
     size_t size;
-    uint8_t *der = der_of(signature, half, &size);
+    uint8_t *der = crypto_ecdsa_der(signature, half, &size);
     if (der == NULL) {
         return crypto_fail(err, CF_INTERNAL, "cannot convert a signature");
     }

@@ -202,6 +202,26 @@ struct cf_slice json_get_string(const struct json *object, const char *key)
     return text;
 }
 
+int64_t json_get_int(const struct json *object, const char *key)
+{
+    int64_t value = 0;
+    cf_ignore(!json_int64(json_get(object, key), &value), "absent is 0");
+    return value;
+}
+
+bool json_get_bool(const struct json *object, const char *key)
+{
+    bool value = false;
+    cf_ignore(!json_bool(json_get(object, key), &value), "absent is false");
+    return value;
+}
+
+struct json *json_get_object(const struct json *object, const char *key)
+{
+    struct json *value = json_get(object, key);
+    return json_is(value, JSON_OBJECT) ? value : NULL;
+}
+
 static bool equal_objects(const struct json *a, const struct json *b)
 {
     for (uint32_t i = 0; i < a->count; i++) {

@@ -97,6 +97,10 @@ bool json_int64(const struct json *node, int64_t *ret);
 bool json_uint64(const struct json *node, uint64_t *ret);
 /* The text of a string member; empty when absent or of another type. */
 struct cf_slice json_get_string(const struct json *object, const char *key);
+/* An integer, a boolean, an object among the members; 0, false, NULL when absent or of another type. */
+int64_t json_get_int(const struct json *object, const char *key);
+bool json_get_bool(const struct json *object, const char *key);
+struct json *json_get_object(const struct json *object, const char *key);
 
 /* Same type and content; the order of keys does not matter, numbers compare as text. */
 bool json_equal(const struct json *a, const struct json *b);

@@ -41,20 +41,6 @@ static cf_status index_name(struct request *rq, struct cf_slice role_id, bool ma
     return CF_OK;
 }
 
-static bool get_bool(const struct json *record, const char *key)
-{
-    bool value = false;
-    cf_ignore(!json_bool(json_get(record, key), &value), "absent is false");
-    return value;
-}
-
-static int64_t get_int(const struct json *record, const char *key)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
-    return value;
-}
-
 cf_status approle_name(struct request *rq, struct cf_slice *ret, struct cf_error *err)
 {
     if (rq->captures[0].size == 0 || rq->captures[0].size > ROLE_NAME_MAX) {
@@ -75,10 +61,10 @@ cf_status approle_load(struct request *rq, struct cf_slice name, struct approle 
         .role_id = json_get_string(record, "role_id"),
         .uuid = json_get_string(record, "uuid"),
         .hmac_key = json_get_string(record, "hmac_key"),
-        .bind_secret_id = get_bool(record, "bind_secret_id"),
-        .local_secret_ids = get_bool(record, "local_secret_ids"),
-        .secret_id_num_uses = get_int(record, "secret_id_num_uses"),
-        .secret_id_ttl_s = get_int(record, "secret_id_ttl"),
+        .bind_secret_id = json_get_bool(record, "bind_secret_id"),
+        .local_secret_ids = json_get_bool(record, "local_secret_ids"),
+        .secret_id_num_uses = json_get_int(record, "secret_id_num_uses"),
+        .secret_id_ttl_s = json_get_int(record, "secret_id_ttl"),
     };
     ret->secret_id_cidrs = params_strings(rq->arena, json_get(record, "secret_id_bound_cidrs"),
                                           &ret->secret_id_cidr_count);
@@ -287,14 +273,7 @@ cf_status approle_role_delete(struct request *rq, struct cf_error *err)
 
 cf_status approle_roles_list(struct request *rq, struct cf_error *err)
 {
-    struct txn_names names;
-    struct cf_slice after;
-    int64_t limit;
-    CF_TRY(request_string(rq, "after", &after, err));
-    CF_TRY(request_int(rq, "limit", 0, &limit, err));
-    CF_TRY(
-        store_list(rq, CF_SLICE(ROLE_PREFIX), after, limit > 0 ? (size_t)limit : 0, &names, err));
-    return response_keys(rq, &names, err);
+    return response_page(rq, CF_SLICE(ROLE_PREFIX), err);
 }
 
 /* ---- one field of a role ---- */

@@ -58,13 +58,6 @@ static cf_status get_json(struct request *rq, struct key key, struct json **ret,
     return record_decode(record, rq->arena, ret, err);
 }
 
-static int64_t get_int(const struct json *record, const char *key)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
-    return value;
-}
-
 cf_status secret_id_load(struct request *rq, const struct approle *role,
                          const char hmac[HMAC_TEXT + 1], struct secret_id *ret,
                          struct cf_error *err)
@@ -73,11 +66,11 @@ cf_status secret_id_load(struct request *rq, const struct approle *role,
     CF_TRY(get_json(rq, key_of(rq, role, "secret", hmac), &record, err));
     *ret = (struct secret_id){
         .accessor = json_get_string(record, "accessor"),
-        .num_uses = get_int(record, "num_uses"),
-        .ttl_s = get_int(record, "ttl"),
-        .creation_ns = get_int(record, "created"),
-        .updated_ns = get_int(record, "updated"),
-        .expire_ns = get_int(record, "expires"),
+        .num_uses = json_get_int(record, "num_uses"),
+        .ttl_s = json_get_int(record, "ttl"),
+        .creation_ns = json_get_int(record, "created"),
+        .updated_ns = json_get_int(record, "updated"),
+        .expire_ns = json_get_int(record, "expires"),
         .metadata = json_get(record, "metadata"),
     };
     memcpy(ret->hmac, hmac, sizeof(ret->hmac));
@@ -188,7 +181,7 @@ static cf_status tidy_one(struct request *rq, bool is_local, struct cf_slice nam
         return CF_OK;
     }
     CF_TRY(status);
-    if (get_int(record, "expires") == 0 || get_int(record, "expires") > request_now_ns(rq)) {
+    if (json_get_int(record, "expires") == 0 || json_get_int(record, "expires") > request_now_ns(rq)) {
         return CF_OK; /* the same secret-id was given anew */
     }
     struct cf_slice accessor = json_get_string(record, "accessor_hmac");

@@ -168,12 +168,5 @@ cf_status cert_role_delete(struct request *rq, struct cf_error *err)
 
 cf_status cert_roles_list(struct request *rq, struct cf_error *err)
 {
-    struct txn_names names;
-    struct cf_slice after;
-    int64_t limit;
-    CF_TRY(request_string(rq, "after", &after, err));
-    CF_TRY(request_int(rq, "limit", 0, &limit, err));
-    CF_TRY(
-        store_list(rq, CF_SLICE(ROLE_PREFIX), after, limit > 0 ? (size_t)limit : 0, &names, err));
-    return response_keys(rq, &names, err);
+    return response_page(rq, CF_SLICE(ROLE_PREFIX), err);
 }

@@ -39,13 +39,6 @@ static struct json *role_to_record(struct arena *arena, const struct token_role 
     return record;
 }
 
-static int64_t get_int(const struct json *record, const char *key)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, key), &value), "absent is 0");
-    return value;
-}
-
 static void role_from_record(struct arena *arena, const struct json *record, struct token_role *ret)
 {
     *ret = (struct token_role){.renewable = true};
@@ -61,8 +54,8 @@ static void role_from_record(struct arena *arena, const struct json *record, str
     ret->path_suffix = json_get_string(record, "path_suffix");
     cf_ignore(!json_bool(json_get(record, "orphan"), &ret->orphan), "absent is false");
     cf_ignore(!json_bool(json_get(record, "renewable"), &ret->renewable), "absent is true");
-    ret->old_period_s = get_int(record, "period");
-    ret->old_explicit_max_ttl_s = get_int(record, "explicit_max_ttl");
+    ret->old_period_s = json_get_int(record, "period");
+    ret->old_explicit_max_ttl_s = json_get_int(record, "explicit_max_ttl");
     params_from_record(arena, record, &ret->params);
 }
 
@@ -202,12 +195,5 @@ cf_status token_role_delete(struct request *rq, struct cf_error *err)
 
 cf_status token_role_list(struct request *rq, struct cf_error *err)
 {
-    struct txn_names names;
-    struct cf_slice after;
-    int64_t limit;
-    CF_TRY(request_string(rq, "after", &after, err));
-    CF_TRY(request_int(rq, "limit", 0, &limit, err));
-    CF_TRY(txn_list(rq->txn, role_key(rq, CF_SLICE("")), after, limit > 0 ? (size_t)limit : 0,
-                    &names, err));
-    return response_keys(rq, &names, err);
+    return response_page_of(rq, role_key(rq, CF_SLICE("")), err);
 }

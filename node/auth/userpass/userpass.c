@@ -124,14 +124,7 @@ static cf_status user_delete(struct request *rq, struct cf_error *err)
 
 static cf_status users_list(struct request *rq, struct cf_error *err)
 {
-    struct txn_names names;
-    struct cf_slice after;
-    int64_t limit;
-    CF_TRY(request_string(rq, "after", &after, err));
-    CF_TRY(request_int(rq, "limit", 0, &limit, err));
-    CF_TRY(
-        store_list(rq, CF_SLICE(USER_PREFIX), after, limit > 0 ? (size_t)limit : 0, &names, err));
-    return response_keys(rq, &names, err);
+    return response_page(rq, CF_SLICE(USER_PREFIX), err);
 }
 
 static cf_status load_existing(struct request *rq, struct userpass_user *ret, struct cf_error *err)

@@ -120,13 +120,6 @@ static cf_status get_bytes(struct request *rq, const struct json *record, const 
     return CF_OK;
 }
 
-static int64_t get_int(const struct json *record, const char *name)
-{
-    int64_t value = 0;
-    cf_ignore(!json_int64(json_get(record, name), &value), "absent is 0");
-    return value;
-}
-
 static cf_status read_record(struct request *rq, struct key key, struct json **ret,
                              struct cf_error *err)
 {
@@ -215,8 +208,8 @@ cf_status set_read_secondary(struct request *rq, enum set_kind kind, struct cf_s
                                   .jti = json_get_string(record, "jti"),
                                   .bound_to = json_get_string(record, "bound_to"),
                                   .cert = json_get_string(record, "cert"),
-                                  .created_ns = get_int(record, "created"),
-                                  .expires_ns = get_int(record, "expires")};
+                                  .created_ns = json_get_int(record, "created"),
+                                  .expires_ns = json_get_int(record, "expires")};
     return get_bytes(rq, record, "key", &ret->key, err);
 }
 
@@ -278,7 +271,7 @@ cf_status set_read_link(struct request *rq, enum set_kind kind, struct set_link 
                              .state = json_get_string(record, "state"),
                              .token_id = json_get_string(record, "token_id"),
                              .address_count = json_count(addresses),
-                             .started_ns = get_int(record, "started")};
+                             .started_ns = json_get_int(record, "started")};
     ret->addresses = arena_alloc(rq->arena, (ret->address_count + 1) * sizeof(struct cf_slice));
     for (size_t i = 0; i < ret->address_count; i++) {
         cf_ignore(!json_string(json_item(addresses, i), &ret->addresses[i]), "we wrote strings");
