@@ -1,8 +1,13 @@
 /* node/core/admit.c: the check at append, the leader's time stamps, and who waits for a ticket. */
+#include <time.h>
+
 #include "node/base/host.h"
 #include "node/base/log.h"
 #include "node/core/command.h"
 #include "node/core/core_int.h"
+#include "node/core/lease_count.h"
+
+#define COUNT_WAIT_MS 1000
 
 /* ---- tickets ---- */
 
@@ -103,15 +108,23 @@ cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t inde
         status = CF_UNAVAILABLE; /* the time is not known: see core_observe_clocks() */
     } else if (claim != NULL) {
         status = window_check(core->window, claim, &proposal->retry_index);
+        bool is_free = status == CF_OK;
+        if (is_free) {
+            status = lease_counts_admit(core->lease_counts, claim, index);
+        }
         if (status == CF_OK) {
             window_appended(core->window, claim, index);
             ended = claim->ticket != 0;
             window_ticket_end(core->window, claim->ticket);
-        } else if (window_wants_ticket(core->window, claim)) {
+        } else if (!is_free && window_wants_ticket(core->window, claim)) {
             claim->ticket = window_ticket(core->window, claim); /* its owner keeps it */
         }
     } else {
         window_appended_all(core->window, index);
+        /* What another cluster sends a performance secondary holds no leases; any other entry of that kind may. */
+        if (atomic_load_explicit(&core->role_now, memory_order_relaxed) != ROLE_PERFORMANCE_SECONDARY) {
+            lease_counts_reset(core->lease_counts, index);
+        }
     }
     if (status == CF_OK) {
         give_stamp(core, proposal, index);
@@ -120,6 +133,9 @@ cf_status core_admit(struct core *core, struct proposal *proposal, uint64_t inde
     pthread_mutex_unlock(&core->window_lock);
     if (ended) {
         core_wake_parked(core);
+    }
+    if (status == CF_BUSY) {
+        expirer_wake(core->expirer); /* which counts */
     }
     return status;
 }
@@ -131,6 +147,7 @@ void core_became_leader(struct core *core, uint64_t last_index)
     pthread_mutex_unlock(&core->state_lock);
     pthread_mutex_lock(&core->window_lock);
     window_reset(core->window, last_index);
+    lease_counts_reset(core->lease_counts, last_index);
     stamp_lead(&core->stamp, applied.stamp_ns, applied.stamp_monotonic_us, applied.is_live);
     atomic_store(&core->timed_index, applied.is_live ? 0 : UINT64_MAX);
     pthread_mutex_unlock(&core->window_lock);
@@ -162,4 +179,49 @@ void core_set_log_end(struct core *core, uint64_t last_index)
     pthread_mutex_lock(&core->state_lock);
     core->log_start = last_index;
     pthread_mutex_unlock(&core->state_lock);
+}
+
+bool core_lease_count(struct core *core, uint64_t rule, uint64_t *ret)
+{
+    pthread_mutex_lock(&core->window_lock);
+    bool known = lease_counts_get(core->lease_counts, rule, ret);
+    pthread_mutex_unlock(&core->window_lock);
+    return known;
+}
+
+/* The view has to hold all that was appended before changes are kept: it may be a moment behind. */
+static struct view *view_from(struct core *core, uint64_t index)
+{
+    for (int i = 0; i < COUNT_WAIT_MS; i++) {
+        struct view *view = core_view(core);
+        if (view == NULL || view->index >= index) {
+            return view;
+        }
+        view_unref(view);
+        struct timespec pause = {0, 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
+cf_status core_count_leases(struct core *core, const struct view *view, struct cf_error *err)
+{
+    uint64_t from;
+    pthread_mutex_lock(&core->window_lock);
+    bool begins = lease_counts_begin(core->lease_counts, view, &from);
+    pthread_mutex_unlock(&core->window_lock);
+    if (!begins) {
+        return CF_OK;
+    }
+    struct lease_scan *scan = NULL;
+    struct view *newer = view_from(core, from);
+    cf_status status = CF_OK;
+    if (newer != NULL && newer->keyring != NULL && newer->settings != NULL && newer->namespaces != NULL) {
+        status = lease_counts_scan(newer, &scan, err);
+    }
+    view_unref(newer);
+    pthread_mutex_lock(&core->window_lock);
+    lease_counts_end(core->lease_counts, scan);
+    pthread_mutex_unlock(&core->window_lock);
+    return status;
 }

@@ -4,6 +4,7 @@
 #include "node/base/memory.h"
 #include "node/core/audit_int.h"
 #include "node/core/core_int.h"
+#include "node/core/lease_count.h"
 #include "node/crypto/random.h"
 
 /* Objects in the caches: some 500 bytes apiece. */
@@ -38,6 +39,7 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
     cf_list_init(&core->parked);
     core->state.scratch = arena_new(64 * 1024);
     core->state.dirty = DIRTY_ALL;
+    core->lease_counts = lease_counts_new();
     core->expirer = expirer_new(core);
     core->revoker = revoker_new(core);
     return core;
@@ -75,6 +77,7 @@ void core_free(struct core *core)
     audit_broker_free(core->audit);
     audit_gate_free(core->audit_gate);
     window_free(core->window);
+    lease_counts_free(core->lease_counts);
     flights_done(&core->flights);
     limiter_free(core->limiter);
     pthread_mutex_destroy(&core->state_lock);

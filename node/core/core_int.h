@@ -124,8 +124,9 @@ struct core {
     _Atomic unsigned timed_waits; /* those with a deadline */
     char cluster_id[37];
 
-    pthread_mutex_t window_lock; /* window, parked, stamp */
+    pthread_mutex_t window_lock; /* window, parked, stamp, lease_counts */
     struct window *window;
+    struct lease_counts *lease_counts;
     struct cf_list parked;
     struct stamp stamp;
     _Atomic uint64_t timed_index; /* not 0: the first stamp of this leader stands there, and is not applied yet;
@@ -154,6 +155,11 @@ void core_run_waits(struct core *core, enum waits which);
 
 /* admit.c: runs once no older ticket stands in the claim's way (at once when none does). */
 void core_park(struct core *core, struct parked *parked, const struct window_claim *claim);
+/* The expiry thread, on the active node: counts leases by quota where that is not known. May take as long as it
+ * takes to read them all. */
+CF_CHECKED cf_status core_count_leases(struct core *core, const struct view *view, struct cf_error *err);
+/* False: this node does not know (yet). */
+bool core_lease_count(struct core *core, uint64_t rule, uint64_t *ret);
 /* Everybody who is parked runs and asks again. */
 void core_wake_parked(struct core *core);
 /* The holder appended, ended or gave up. 0 is fine. */

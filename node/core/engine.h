@@ -82,9 +82,9 @@ struct engine_ops {
     /* Checks and normalises a mount's options when it is enabled or tuned; may warn. NULL: any. */
     cf_status (*configure)(struct request *rq, struct mount *mount, const struct mount *before,
                            struct cf_error *err);
-    /* The role or user that a login names, for rate limits by role: from the request alone. False: it is no
-     * login. NULL: the method has no such notion. */
-    bool (*login_role)(const struct request *rq, struct cf_slice *ret);
+    /* The role or user that a login is one of, for quotas by role: read, nothing is written or proved. False: it is
+     * no login, or of no role. NULL: the method has no such notion. */
+    bool (*login_role)(struct request *rq, struct cf_slice *ret);
     /* Of engines that lend secrets out (lease.h). A lease is renewed: refuses, or changes the lease's
      * internal object and TTLs. Pure; NULL: allowed. */
     cf_status (*lease_renew)(struct request *rq, struct lease *lease, struct cf_error *err);

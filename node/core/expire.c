@@ -162,7 +162,12 @@ static bool round_of(struct expirer *expirer)
         struct txn *txn = txn_new(arena, view);
         struct due *due = arena_new_object(arena, struct due);
         txn_note_read(txn, core->role_hash);
-        cf_status status = revoke_all(txn, arena, due, &more, &err);
+        cf_status status = core_count_leases(core, view, &err);
+        if (status != CF_OK) {
+            cf_warn("core", "leases cannot be counted, will try again: %s %s", err.message, err.detail);
+            err = (struct cf_error){0};
+        }
+        status = revoke_all(txn, arena, due, &more, &err);
         if (status == CF_OK) {
             status = revoker_round(core->revoker, view, arena, &err);
         }

@@ -325,6 +325,10 @@ static void lost(void *arg)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
+    if (run->status == CF_RATE_LIMITED) { /* of the append: lease_count.h */
+        cf_fail(&rq->error, CF_RATE_LIMITED, "request path \"%.*s\": lease count quota exceeded",
+                CF_SHOW(cf_slice_first(rq->full_path, 100)));
+    }
     settle(rq, run->status);
     record(run, AUDIT_OUTCOME); /* nothing to wait for: the client gets an error in any case */
     finish(run, run->status);

@@ -22,6 +22,7 @@ struct json *grant_of(struct arena *arena, const struct auth_result *auth)
     json_set(arena, grant, "policies", list_of(arena, auth->policies, auth->policy_count));
     set_object(arena, grant, "metadata", auth->metadata);
     json_set_string(arena, grant, "alias", auth->alias_name);
+    json_set_string(arena, grant, "role", auth->role);
     json_set_bool(arena, grant, "has_groups", auth->has_groups);
     json_set(arena, grant, "groups", list_of(arena, auth->groups, auth->group_count));
     set_object(arena, grant, "internal", auth->internal);
@@ -70,6 +71,7 @@ cf_status grant_read(struct arena *arena, const struct json *grant, struct auth_
         !read_list(arena, grant, "policies", &auth->policies, &auth->policy_count) ||
         !read_object(json_get(grant, "metadata"), &auth->metadata) ||
         !json_string(json_get(grant, "alias"), &auth->alias_name) ||
+        !json_string(json_get(grant, "role"), &auth->role) ||
         !json_bool(json_get(grant, "has_groups"), &auth->has_groups) ||
         !read_list(arena, grant, "groups", &auth->groups, &auth->group_count) ||
         !read_object(json_get(grant, "internal"), &auth->internal) ||

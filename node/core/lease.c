@@ -5,6 +5,7 @@
 #include "node/core/core.h"
 #include "node/core/mount.h"
 #include "node/core/namespace.h"
+#include "node/core/sys/lease_store.h"
 #include "node/core/token_int.h"
 
 #define NS_PER_MS ((int64_t)1000000)
@@ -142,7 +143,7 @@ cf_status lease_find(struct txn *txn, struct arena *arena, uint32_t ns, struct c
         return CF_NOT_FOUND;
     }
     CF_TRY(txn_get(txn, record_key(arena, ns, id), &bytes, err));
-    if (bytes.size == 0) {
+    if (bytes.size == 0 || bytes.data[0] != RECORD_VERSION) {
         return CF_NOT_FOUND; /* a token's (sys/lease_store.h) */
     }
     struct lease *lease = arena_new_object(arena, struct lease);
@@ -209,6 +210,7 @@ cf_status lease_create(struct request *rq, struct cf_error *err)
         lease->expire_ns = caller->expire_ns; /* nothing says when a batch token ends but its own time */
     }
     lease->due_ns = lease->expire_ns;
+    lease_count_secret(rq->txn, lease->ns, lease->id, 1);
     put(rq->txn, arena, lease);
     txn_put(rq->txn, due_key(arena, lease), CF_SLICE_EMPTY);
     if (lease->has_token) {
@@ -289,6 +291,7 @@ void lease_end(struct txn *txn, struct arena *arena, struct lease *lease, bool f
 
 void lease_remove(struct txn *txn, struct arena *arena, const struct lease *lease)
 {
+    lease_count_secret(txn, lease->ns, lease->id, -1);
     txn_delete(txn, record_key(arena, lease->ns, lease->id));
     txn_delete(txn, lease->due_ns != 0 ? due_key(arena, lease) : failed_key(arena, lease));
     if (lease->has_token) {

@@ -5,6 +5,7 @@
  * record goes last, in the primary cluster. Each cluster ends the leases of its own and drops the data of
  * its own; since numbers are never used again, data of a number that has no record is nobody's. */
 #include "node/base/log.h"
+#include "node/core/lease.h"
 #include "node/core/namespace.h"
 #include "node/core/sys/lease_store.h"
 
@@ -49,6 +50,11 @@ static cf_status clean_tainted(struct txn *txn, struct arena *arena, const struc
         return CF_OK; /* mounts of it are taking secrets back: they need what is stored for that */
     }
     namespace_note_read(txn, ns);
+    struct txn_names failed;
+    CF_TRY(lease_irrevocable(txn, ns->number, 0, &failed, err));
+    for (size_t i = 0; i < failed.count; i++) {
+        lease_count_secret(txn, ns->number, failed.names[i], -1);
+    }
     if (view->role == ROLE_ALONE_OR_PRIMARY) {
         drop(txn, CLASS_CLUSTER, ns->number);
         drop(txn, CLASS_REPLICATED, ns->number);

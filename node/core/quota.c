@@ -1,4 +1,4 @@
-/* node/core/quota.c: rate-limit rules: reading them, and which one counts. */
+/* node/core/quota.c: rules that limit requests and leases: reading them, and which one counts. */
 #include "node/core/quota.h"
 
 #include <stdlib.h>
@@ -14,34 +14,48 @@ static const char *const usual_exempt[] = {
     "sys/health",                          "sys/seal-status",
     "sys/unseal"};
 
-struct key quota_rule_key(struct arena *arena, struct cf_slice name)
+static const char *prefix_of(enum quota_kind kind)
 {
-    const char *text = arena_printf(arena, QUOTA_RATE_PREFIX "%.*s", CF_SHOW(name));
+    return kind == QUOTA_RATE ? QUOTA_RATE_PREFIX : QUOTA_LEASE_PREFIX;
+}
+
+struct key quota_rule_key(struct arena *arena, enum quota_kind kind, struct cf_slice name)
+{
+    const char *text = arena_printf(arena, "%s%.*s", prefix_of(kind), CF_SHOW(name));
     return (struct key){CLASS_REPLICATED, NAMESPACE_ROOT, cf_slice_str(text)};
 }
 
-cf_status quota_rule_from(struct arena *arena, const struct json *record, struct quota_rule *ret,
-                          struct cf_error *err)
+static bool read_rate(struct arena *arena, const struct json *record, struct quota_rule *ret)
 {
     int64_t interval, block;
     struct cf_slice rate;
-    *ret = (struct quota_rule){.name = json_get_string(record, "name"),
-                               .ns_path = json_get_string(record, "ns"),
-                               .mount_uuid = json_get_string(record, "mount_uuid"),
-                               .mount_path = json_get_string(record, "mount_path"),
-                               .suffix = json_get_string(record, "suffix"),
-                               .role = json_get_string(record, "role"),
-                               .rate = json_get(record, "rate")};
+    ret->rate = json_get(record, "rate");
     if (!json_number(ret->rate, &rate) || !json_int64(json_get(record, "interval"), &interval) ||
-        !json_int64(json_get(record, "block_interval"), &block) || interval <= 0 || block < 0 ||
-        !json_bool(json_get(record, "inheritable"), &ret->inheritable) ||
-        !json_uint64(json_get(record, "id"), &ret->id)) {
-        return cf_fail(err, CF_CORRUPT, "record of a rate limit is malformed");
+        !json_int64(json_get(record, "block_interval"), &block) || interval <= 0 || block < 0) {
+        return false;
     }
     double value = strtod(arena_text(arena, rate), NULL);
     ret->limit.rate = value < 1 ? 1 : value > 1e15 ? (uint64_t)1e15 : (uint64_t)(value + 0.5);
     ret->limit.interval_us = (uint64_t)interval * 1000000;
     ret->limit.block_us = (uint64_t)block * 1000000;
+    return true;
+}
+
+cf_status quota_rule_from(struct arena *arena, enum quota_kind kind, const struct json *record,
+                          struct quota_rule *ret, struct cf_error *err)
+{
+    *ret = (struct quota_rule){.name = json_get_string(record, "name"),
+                               .ns_path = json_get_string(record, "ns"),
+                               .mount_uuid = json_get_string(record, "mount_uuid"),
+                               .mount_path = json_get_string(record, "mount_path"),
+                               .suffix = json_get_string(record, "suffix"),
+                               .role = json_get_string(record, "role")};
+    bool is_good = kind == QUOTA_RATE ? read_rate(arena, record, ret)
+                                      : json_uint64(json_get(record, "max_leases"), &ret->max_leases);
+    if (!is_good || !json_bool(json_get(record, "inheritable"), &ret->inheritable) ||
+        !json_uint64(json_get(record, "id"), &ret->id)) {
+        return cf_fail(err, CF_CORRUPT, "record of a quota is malformed");
+    }
     return CF_OK;
 }
 
@@ -69,6 +83,7 @@ void quota_config_from(struct arena *arena, const struct json *record, struct qu
 struct loading {
     const struct view *view;
     struct arena *arena;
+    enum quota_kind kind;
     struct quota_rule *rules;
     size_t count;
     cf_status status;
@@ -79,10 +94,11 @@ static cf_status load_one(struct loading *loading, struct cf_slice name)
 {
     struct cf_slice record;
     struct json *json;
-    struct key key = quota_rule_key(loading->arena, name);
+    struct key key = quota_rule_key(loading->arena, loading->kind, name);
     CF_TRY(view_get(loading->view, key, loading->arena, &record, NULL, loading->err));
     CF_TRY(record_decode(record, loading->arena, &json, loading->err));
-    CF_TRY(quota_rule_from(loading->arena, json, &loading->rules[loading->count], loading->err));
+    CF_TRY(quota_rule_from(loading->arena, loading->kind, json, &loading->rules[loading->count],
+                           loading->err));
     loading->count++;
     return CF_OK;
 }
@@ -100,20 +116,26 @@ static bool count_rule(void *context, struct cf_slice name)
     return ++*(size_t *)context < QUOTA_RULES_MAX;
 }
 
+static cf_status load_kind(struct loading *loading, enum quota_kind kind)
+{
+    struct key prefix = {CLASS_REPLICATED, NAMESPACE_ROOT, cf_slice_str(prefix_of(kind))};
+    size_t count = 0;
+    loading->kind = kind;
+    loading->count = 0;
+    CF_TRY(view_walk(loading->view, prefix, CF_SLICE_EMPTY, count_rule, &count, loading->err));
+    loading->rules = arena_alloc(loading->arena, (count + 1) * sizeof(*loading->rules));
+    if (count != 0) {
+        CF_TRY(view_walk(loading->view, prefix, CF_SLICE_EMPTY, each_rule, loading, loading->err));
+    }
+    return loading->status;
+}
+
 cf_status quota_table_load(const struct view *view, struct arena *arena, struct quota_table *ret,
                            struct cf_error *err)
 {
-    struct key prefix = {CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(QUOTA_RATE_PREFIX)};
     struct cf_slice record;
     struct json *json = NULL;
-    size_t count = 0;
-    CF_TRY(view_walk(view, prefix, CF_SLICE_EMPTY, count_rule, &count, err));
     struct loading loading = {.view = view, .arena = arena, .err = err};
-    loading.rules = arena_alloc(arena, (count + 1) * sizeof(*loading.rules));
-    if (count != 0) {
-        CF_TRY(view_walk(view, prefix, CF_SLICE_EMPTY, each_rule, &loading, err));
-        CF_TRY(loading.status);
-    }
     cf_status status = view_get(view, QUOTA_CONFIG_KEY, arena, &record, NULL, err);
     if (status == CF_OK) {
         status = record_decode(record, arena, &json, err);
@@ -122,9 +144,19 @@ cf_status quota_table_load(const struct view *view, struct arena *arena, struct 
         return status;
     }
     quota_config_from(arena, json, ret);
+    CF_TRY(load_kind(&loading, QUOTA_RATE));
     ret->rules = loading.rules;
     ret->count = loading.count;
-    return CF_OK;
+    CF_TRY(load_kind(&loading, QUOTA_LEASES));
+    ret->leases = loading.rules;
+    ret->lease_count = loading.count;
+    ret->lease_version = 0;
+    if (ret->lease_count == 0) {
+        return CF_OK;
+    }
+    status = view_get(view, QUOTA_LEASE_GUARD, arena, &record, NULL, err);
+    ret->lease_version = status == CF_OK && record.size == 8 ? cf_get_u64(record.data) : 1;
+    return status == CF_NOT_FOUND ? CF_OK : status;
 }
 
 /* ---- which one counts ---- */
@@ -154,25 +186,42 @@ static bool is_exempt(const struct quota_table *table, struct cf_slice path)
 
 enum { RANK_NONE = 0, RANK_NAMESPACE = 1, RANK_MOUNT, RANK_GLOB, RANK_PATH, RANK_ROLE };
 
-/* The narrower, the greater. */
-static uint32_t rank_of(const struct quota_rule *rule, const struct request *rq)
+/* What a rule is compared with: a request, or the place of a lease. */
+struct target {
+    struct cf_slice ns_path, relative;
+    const struct mount *mount;
+    struct request *rq; /* whose role is asked for when a rule wants to know */
+    bool has_role;
+    struct cf_slice role;
+};
+
+static bool is_role(struct target *target, struct cf_slice role)
 {
-    struct cf_slice ns = rq->nspace != NULL ? rq->nspace->path : CF_SLICE_EMPTY;
+    struct request *rq = target->rq;
+    if (rq != NULL) {
+        target->rq = NULL;
+        target->has_role =
+            target->mount->ops->login_role != NULL && target->mount->ops->login_role(rq, &target->role);
+    }
+    return target->has_role && cf_slice_eq(target->role, role);
+}
+
+/* The narrower, the greater. */
+static uint32_t rank_of(const struct quota_rule *rule, struct target *target)
+{
+    struct cf_slice ns = target->ns_path;
     bool is_own = cf_slice_eq(rule->ns_path, ns);
     if (rule->mount_uuid.size == 0) {
         bool fits = is_own || (rule->inheritable && cf_slice_starts(ns, rule->ns_path));
         return fits ? RANK_NAMESPACE << 16 | (uint32_t)rule->ns_path.size : RANK_NONE;
     }
-    if (!is_own || rq->mount == NULL || !cf_slice_is(rule->mount_uuid, rq->mount->uuid_text)) {
+    if (!is_own || target->mount == NULL || !cf_slice_is(rule->mount_uuid, target->mount->uuid_text)) {
         return RANK_NONE;
     }
     if (rule->role.size != 0) {
-        struct cf_slice role = CF_SLICE_EMPTY;
-        bool fits = rq->mount->ops->login_role != NULL && rq->mount->ops->login_role(rq, &role) &&
-                    cf_slice_eq(role, rule->role);
-        return fits ? RANK_ROLE << 16 : RANK_NONE;
+        return is_role(target, rule->role) ? RANK_ROLE << 16 : RANK_NONE;
     }
-    struct cf_slice suffix = rule->suffix, relative = without_slash(rq->relative);
+    struct cf_slice suffix = rule->suffix, relative = without_slash(target->relative);
     if (suffix.size == 0) {
         return RANK_MOUNT << 16;
     }
@@ -183,26 +232,76 @@ static uint32_t rank_of(const struct quota_rule *rule, const struct request *rq)
     return cf_slice_eq(suffix, relative) ? RANK_PATH << 16 : RANK_NONE;
 }
 
-const struct quota_rule *quota_match(const struct quota_table *table, const struct request *rq)
+static const struct quota_rule *best_of(const struct quota_rule *rules, size_t count, struct target *target)
 {
     const struct quota_rule *best = NULL;
     uint32_t best_rank = RANK_NONE;
-    for (size_t i = 0; i < table->count; i++) {
-        uint32_t rank = rank_of(&table->rules[i], rq);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t rank = rank_of(&rules[i], target);
         if (rank > best_rank) {
             best_rank = rank;
-            best = &table->rules[i];
+            best = &rules[i];
         }
     }
+    return best;
+}
+
+const struct quota_rule *quota_match(const struct quota_table *table, struct request *rq)
+{
+    struct target target = {.ns_path = rq->nspace != NULL ? rq->nspace->path : CF_SLICE_EMPTY,
+                            .relative = rq->relative,
+                            .mount = rq->mount,
+                            .rq = rq};
+    const struct quota_rule *best = best_of(table->rules, table->count, &target);
     return best != NULL && !is_exempt(table, rq->full_path) ? best : NULL;
+}
+
+const struct quota_rule *quota_match_lease(const struct view *view, uint32_t ns, struct cf_slice path,
+                                           struct cf_slice role)
+{
+    const struct settings *settings = view->settings;
+    if (settings == NULL || settings->quotas.lease_count == 0) {
+        return NULL;
+    }
+    const struct namespace *own = namespace_by_number(view->namespaces, ns);
+    if (own == NULL) {
+        return NULL;
+    }
+    struct target target = {.ns_path = own->path,
+                            .mount = mount_table_match(own->mounts, path),
+                            .has_role = role.size != 0,
+                            .role = role};
+    if (target.mount != NULL) {
+        target.relative = cf_slice_from(path, target.mount->path.size);
+    }
+    return best_of(settings->quotas.leases, settings->quotas.lease_count, &target);
+}
+
+void quota_leases_changed(struct request *rq)
+{
+    uint8_t version[8];
+    do {
+        cf_random_fill(rq->random, version, sizeof(version));
+    } while (cf_get_u64(version) == 0);
+    txn_put(rq->txn, QUOTA_LEASE_GUARD, cf_slice_of(version, sizeof(version)));
+}
+
+static void forget(struct request *rq, enum quota_kind kind, const struct quota_rule *rules, size_t count,
+                   const struct mount *mount)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (cf_slice_is(rules[i].mount_uuid, mount->uuid_text)) {
+            txn_delete(rq->txn, quota_rule_key(rq->arena, kind, rules[i].name));
+            if (kind == QUOTA_LEASES) {
+                quota_leases_changed(rq);
+            }
+        }
+    }
 }
 
 void quota_forget_mount(struct request *rq, const struct mount *mount)
 {
     const struct quota_table *table = &rq->view->settings->quotas;
-    for (size_t i = 0; i < table->count; i++) {
-        if (cf_slice_is(table->rules[i].mount_uuid, mount->uuid_text)) {
-            txn_delete(rq->txn, quota_rule_key(rq->arena, table->rules[i].name));
-        }
-    }
+    forget(rq, QUOTA_RATE, table->rules, table->count, mount);
+    forget(rq, QUOTA_LEASES, table->leases, table->lease_count, mount);
 }

@@ -56,6 +56,7 @@ struct auth_result {
     bool has_groups; /* the method knows which of its groups the login is in: these, and no others */
     const struct cf_slice *groups; /* names, as group aliases at this mount have them */
     size_t group_count;
+    struct cf_slice role;  /* or user, as quotas by role name it; empty: the method has no such notion */
     struct json *internal; /* for renewals by the auth method, or NULL */
     int64_t ttl_s, max_ttl_s, explicit_max_ttl_s, period_s; /* 0: the mount's, the server's */
     int64_t num_uses;

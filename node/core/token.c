@@ -416,6 +416,7 @@ cf_status token_from_login(struct request *rq, struct auth_result *auth, struct 
         CF_TRY(identity_login(rq, &alias, &spec.entry.entity_id, err));
         CF_TRY(token_name_identity(rq, spec.entry.entity_id, auth, err));
     }
+    spec.entry.login_role = auth->role;
     struct token_entry *entry;
     CF_TRY((auth->is_batch ? token_create_batch : token_create)(rq, &spec, &auth->client_token,
                                                                 &entry, err));

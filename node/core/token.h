@@ -29,6 +29,7 @@ struct token_entry {
     struct json *metadata; /* object of strings or NULL */
     struct json *internal; /* the auth method's, for renewals */
     struct cf_slice entity_id;
+    struct cf_slice login_role; /* of the login that made it, as quotas by role know it; empty: none */
     struct cf_slice *bound_cidrs;
     size_t bound_cidr_count;
     int64_t creation_ns, last_renewal_ns; /* 0: never */

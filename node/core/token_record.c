@@ -37,6 +37,9 @@ struct cf_slice token_to_record(struct arena *arena, const struct token_entry *e
     json_set_string(arena, record, "role", entry->role);
     json_set_string(arena, record, "type", entry->type);
     json_set_string(arena, record, "entity_id", entry->entity_id);
+    if (entry->login_role.size != 0) {
+        json_set_string(arena, record, "login_role", entry->login_role);
+    }
     json_set(arena, record, "policies", list_of(arena, entry->policies, entry->policy_count));
     json_set(arena, record, "bound_cidrs",
              list_of(arena, entry->bound_cidrs, entry->bound_cidr_count));
@@ -99,6 +102,7 @@ cf_status token_from_record(struct arena *arena, uint32_t ns, const uint8_t key[
     ret->role = json_get_string(record, "role");
     ret->type = json_get_string(record, "type");
     ret->entity_id = json_get_string(record, "entity_id");
+    ret->login_role = json_get_string(record, "login_role");
     ret->policies = get_list(arena, record, "policies", &ret->policy_count);
     ret->bound_cidrs = get_list(arena, record, "bound_cidrs", &ret->bound_cidr_count);
     ret->metadata = json_get_object(record, "metadata");

@@ -49,6 +49,8 @@ struct txn {
     size_t bucket_count;
     uint32_t newest_prefix; /* number + 1 of the last deleted prefix */
     struct kept *kept;
+    struct lease_delta *deltas;
+    size_t delta_count, delta_room;
     struct recent recent[RECENT_MAX];
     size_t recent_count; /* ever noted; the newest is at (recent_count - 1) % RECENT_MAX */
 };
@@ -428,6 +430,16 @@ void txn_rollback(struct txn *txn, size_t mark)
             *bucket_of(txn, write->hash) = write->older;
         }
     }
+    while (txn->delta_count != 0 && txn->deltas[txn->delta_count - 1].mark >= mark) {
+        txn->delta_count--;
+    }
+}
+
+/* Noted before the write that it is about. */
+void txn_count_lease(struct txn *txn, uint64_t rule, int32_t change)
+{
+    txn->deltas = more(txn->arena, txn->deltas, txn->delta_count, &txn->delta_room, sizeof(*txn->deltas));
+    txn->deltas[txn->delta_count++] = (struct lease_delta){rule, change, (uint32_t)txn->write_count};
 }
 
 cf_status txn_seal(struct txn *txn, struct op **ret, size_t *ret_count, struct cf_error *err)
@@ -482,7 +494,9 @@ struct window_claim *txn_claim(struct txn *txn)
                                    .range_count = txn->range_count,
                                    .writes = writes,
                                    .is_range = is_range,
-                                   .write_count = txn->write_count};
+                                   .write_count = txn->write_count,
+                                   .deltas = txn->deltas,
+                                   .delta_count = txn->delta_count};
     return claim;
 }
 

@@ -60,6 +60,8 @@ CF_CHECKED cf_status txn_seal(struct txn *txn, struct op **ret, size_t *ret_coun
                               struct cf_error *err);
 /* Seals the values and appends the WRITE command. */
 CF_CHECKED cf_status txn_encode(struct txn *txn, struct cf_buf *to, struct cf_error *err);
+/* A lease is made (1) or removed (-1) that counts for the rule. */
+void txn_count_lease(struct txn *txn, uint64_t rule, int32_t change);
 /* The claim for the window; borrowed from the arena. */
 struct window_claim *txn_claim(struct txn *txn);
 const struct view *txn_view(const struct txn *txn);

@@ -22,6 +22,13 @@
 #include "node/base/status.h"
 #include "node/core/key.h"
 
+/* A lease more or less that counts for a rule (quota.h). */
+struct lease_delta {
+    uint64_t rule;
+    int32_t change;
+    uint32_t mark; /* of the write set, when it was noted */
+};
+
 /* What one run of a request read and wants to write. Lives in the request's arena. */
 struct window_claim {
     uint64_t view_index;
@@ -33,6 +40,8 @@ struct window_claim {
     const bool *is_range;
     size_t write_count;
     uint64_t ticket; /* 0, or what window_ticket() gave */
+    const struct lease_delta *deltas; /* lease_count.h; not the window's */
+    size_t delta_count;
 };
 
 /* A claim with this ticket waits for nobody (what another cluster has committed already); one with

@@ -177,6 +177,38 @@ def taken_away(t, cluster):
                 true(all(seen[i] >= acknowledged[i] for i in range(6)), "%s, acknowledged %s" % (seen, acknowledged))
 
 
+def lease_quota(t, cluster):
+    """A limit of leases holds over all nodes and over a change of leaders."""
+    rng = random.Random(11)
+    node = cluster.nodes[0]
+    node.write("sys/auth/limited", {"type": "approle"})
+    node.write("auth/limited/role/r", {"bind_secret_id": False, "token_bound_cidrs": ["127.0.0.0/8"]})
+    role = node.read("auth/limited/role/r/role-id")["data"]["role_id"]
+
+    def log_in(retry=True):
+        """While a new leader counts, the answer is 503."""
+        for _ in range(200):
+            answer = ask(rng.choice(cluster.nodes), "POST", "auth/limited/login", {"role_id": role}, token="")
+            if answer[0] not in (503, LOST) or not retry:
+                return answer
+            time.sleep(0.05)
+        return answer
+    with t.check("lease-count quota: 10 logins over all nodes, the 11th is told why not"):
+        node.write("sys/quotas/lease-count/limited", {"path": "auth/limited", "max_leases": 10})
+        answers = [log_in() for _ in range(12)]
+        equal([a[0] for a in answers], [200] * 10 + [429] * 2)
+        equal(answers[-1][1]["errors"], ['request path "auth/limited/login": lease count quota exceeded'])
+        equal([n.read("sys/quotas/lease-count/limited")["data"]["counter"] for n in cluster.nodes], [10] * 3)
+    with t.check("lease-count quota: a new leader knows how many there are"):
+        leader = cluster.active()
+        leader.write("sys/step-down")
+        cluster.active(other_than=leader)
+        equal(log_in()[0], 429)
+        rng.choice(cluster.nodes).write("auth/token/revoke", {"token": answers[3][1]["auth"]["client_token"]})
+        equal([log_in()[0] for _ in range(2)], [200, 429])
+        equal(cluster.any().read("sys/quotas/lease-count/limited")["data"]["counter"], 10)
+
+
 def any_node(t, cluster):
     """P-54: what a client does, each step on another node."""
     with t.check("any_node_any_request: a client's day, each request on another node"):
@@ -414,6 +446,7 @@ def main():
             health(t, cluster)
             any_node(t, cluster)
             taken_away(t, cluster)
+            lease_quota(t, cluster)
             sessions(t, cluster)
             at_most_once(t, cluster, 5 if opts.long else 2)
             errors_mean_nothing(t, cluster)

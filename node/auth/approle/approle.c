@@ -128,4 +128,5 @@ const struct engine_ops auth_approle = {
     .routes = approle_routes,
     .credentials = approle_credentials,
     .renew = approle_renew,
+    .login_role = approle_login_role,
 };

@@ -90,6 +90,7 @@ cf_status approle_tidy(struct request *rq, struct cf_error *err);
 /* ---- login.c ---- */
 
 cf_status approle_login(struct request *rq, struct cf_error *err);
+bool approle_login_role(struct request *rq, struct cf_slice *ret);
 cf_status approle_renew(struct request *rq, struct auth_result *auth, struct cf_error *err);
 
 #endif

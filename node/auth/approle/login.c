@@ -95,9 +95,23 @@ cf_status approle_login(struct request *rq, struct cf_error *err)
     auth->metadata = metadata_of(rq, &role, &secret);
     auth->internal = json_object_new(rq->arena);
     json_set_string(rq->arena, auth->internal, "role_name", role.name);
+    auth->role = role.name;
     auth->alias_name = role.role_id;
     rq->response.auth = auth;
     return CF_OK;
+}
+
+bool approle_login_role(struct request *rq, struct cf_slice *ret)
+{
+    struct approle role;
+    struct cf_slice role_id;
+    if (!rq->is_write_method || !cf_slice_is(rq->relative, "login") ||
+        request_string(rq, "role_id", &role_id, NULL) != CF_OK ||
+        approle_by_role_id(rq, role_id, &role, NULL) != CF_OK) {
+        return false;
+    }
+    *ret = role.name;
+    return true;
 }
 
 cf_status approle_renew(struct request *rq, struct auth_result *auth, struct cf_error *err)

@@ -81,4 +81,5 @@ const struct engine_ops auth_cert = {
     .routes = cert_routes,
     .revocations = cert_revocations,
     .renew = cert_renew,
+    .login_role = cert_login_role,
 };

@@ -72,6 +72,7 @@ cf_status cert_crl_delete(struct request *rq, struct cf_error *err);
 /* ---- login.c ---- */
 
 cf_status cert_login(struct request *rq, struct cf_error *err);
+bool cert_login_role(struct request *rq, struct cf_slice *ret);
 cf_status cert_renew(struct request *rq, struct auth_result *auth, struct cf_error *err);
 
 #endif

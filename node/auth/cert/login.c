@@ -129,9 +129,24 @@ cf_status cert_login(struct request *rq, struct cf_error *err)
     auth->internal = json_object_new(rq->arena);
     json_set_string(rq->arena, auth->internal, "cert_name", role.name);
     json_set_string(rq->arena, auth->internal, "certificate", fingerprint_of(rq, &client));
+    auth->role = role.name;
     auth->alias_name = client.common_name;
     rq->response.auth = auth;
     return CF_OK;
+}
+
+bool cert_login_role(struct request *rq, struct cf_slice *ret)
+{
+    struct cf_slice name;
+    struct x509_facts client;
+    struct cert_role role;
+    if (!rq->is_write_method || !cf_slice_is(rq->relative, "login") ||
+        request_string(rq, "name", &name, NULL) != CF_OK || read_client(rq, &client, NULL) != CF_OK ||
+        find_role(rq, params_lower(rq->arena, name), &client, &role, NULL) != CF_OK) {
+        return false;
+    }
+    *ret = role.name;
+    return true;
 }
 
 /* The same certificate has to be shown again, and still be good for the role. */

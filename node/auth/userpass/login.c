@@ -55,6 +55,7 @@ cf_status userpass_login(struct request *rq, struct cf_error *err)
     auth->display_name = params_display_name(rq, name);
     auth->metadata = username_object(rq->arena, name);
     auth->internal = username_object(rq->arena, name);
+    auth->role = name;
     auth->alias_name = name;
     rq->response.auth = auth;
     return CF_OK;

@@ -183,7 +183,7 @@ static const struct field policies_fields[] = {
     FIELD_END,
 };
 
-static bool login_role(const struct request *rq, struct cf_slice *ret)
+static bool login_role(struct request *rq, struct cf_slice *ret)
 {
     *ret = rq->captures[0];
     return rq->route != NULL && (rq->route->flags & ROUTE_LOGIN) != 0;

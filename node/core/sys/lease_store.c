@@ -3,6 +3,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/lease.h"
+#include "node/core/quota.h"
 
 #define TOKEN_MARK 'h'
 #define TAIL_SIZE (1 + 1 + 2 * TOKEN_KEY_SIZE) /* "/h" and the digits */
@@ -28,14 +29,64 @@ struct cf_slice lease_token_id(struct arena *arena, const struct token_entry *en
     return arena_copy(arena, cf_buf_slice(&id));
 }
 
+/* An entry says what its id does not: wrapping tokens count for no quota, logins for that of their role, too. */
+static struct cf_slice token_value(struct arena *arena, const struct token_entry *entry)
+{
+    return entry->is_wrapping            ? CF_SLICE("w")
+           : entry->login_role.size != 0 ? cf_slice_str(arena_printf(arena, "r%.*s", CF_SHOW(entry->login_role)))
+                                         : CF_SLICE_EMPTY;
+}
+
+/* Before the write that it is about. */
+static void count(struct txn *txn, uint32_t ns, struct cf_slice path, struct cf_slice role, int32_t change)
+{
+    const struct quota_rule *rule = quota_match_lease(txn_view(txn), ns, path, role);
+    txn_note_read(txn, key_hash(QUOTA_LEASE_GUARD));
+    if (rule != NULL) {
+        txn_count_lease(txn, rule->id, change);
+    }
+}
+
+static void count_token(struct txn *txn, const struct token_entry *entry, int32_t change)
+{
+    if (!entry->is_wrapping) {
+        count(txn, entry->ns, entry->path, entry->login_role, change);
+    }
+}
+
 void lease_add_token(struct txn *txn, struct arena *arena, const struct token_entry *entry)
 {
-    txn_put(txn, lease_key(arena, entry->ns, lease_token_id(arena, entry)), CF_SLICE_EMPTY);
+    count_token(txn, entry, 1);
+    txn_put(txn, lease_key(arena, entry->ns, lease_token_id(arena, entry)), token_value(arena, entry));
 }
 
 void lease_remove_token(struct txn *txn, struct arena *arena, const struct token_entry *entry)
 {
+    count_token(txn, entry, -1);
     txn_delete(txn, lease_key(arena, entry->ns, lease_token_id(arena, entry)));
+}
+
+static struct cf_slice path_of_id(struct cf_slice id)
+{
+    size_t size = id.size;
+    while (size != 0 && id.data[size - 1] != '/') {
+        size--;
+    }
+    return cf_slice_first(id, size != 0 ? size - 1 : 0);
+}
+
+void lease_count_secret(struct txn *txn, uint32_t ns, struct cf_slice id, int32_t change)
+{
+    count(txn, ns, path_of_id(id), CF_SLICE_EMPTY, change);
+}
+
+const struct quota_rule *lease_rule_of(const struct view *view, uint32_t ns, struct cf_slice id,
+                                       struct cf_slice value)
+{
+    bool is_login = value.size != 0 && value.data[0] == 'r';
+    return value.size != 0 && value.data[0] == 'w'
+               ? NULL
+               : quota_match_lease(view, ns, path_of_id(id), is_login ? cf_slice_from(value, 1) : CF_SLICE_EMPTY);
 }
 
 /* The token key that an id ends with; false when it is none of a token. */

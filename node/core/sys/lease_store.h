@@ -2,7 +2,7 @@
  *
  * Leases by id (core-api.md section 11). Every token that ends has one: "<path it came from>/h<64
  * hex digits: its key>". The index is what finds the tokens of a login path or an auth method;
- * entries are empty, since the id says it all. Written with the token itself, in the same write
+ * the id says nearly all, so entries are empty but for quotas' sake. Written with the token itself, in the same write
  * set. Thread: the transaction's.
  */
 #ifndef COFFER_CORE_SYS_LEASE_STORE_H
@@ -16,6 +16,13 @@
 struct cf_slice lease_token_id(struct arena *arena, const struct token_entry *entry);
 void lease_add_token(struct txn *txn, struct arena *arena, const struct token_entry *entry);
 void lease_remove_token(struct txn *txn, struct arena *arena, const struct token_entry *entry);
+
+/* A secret's lease (lease.h) is made or removed: counts for the quota that it falls under. Before its writes. */
+void lease_count_secret(struct txn *txn, uint32_t ns, struct cf_slice id, int32_t change);
+/* The quota that a stored lease counts for; value: of its entry. */
+struct quota_rule;
+const struct quota_rule *lease_rule_of(const struct view *view, uint32_t ns, struct cf_slice id,
+                                       struct cf_slice value);
 
 /* The live token of a lease id. CF_NOT_FOUND. */
 CF_CHECKED cf_status lease_find_token(struct txn *txn, struct arena *arena, uint32_t ns,

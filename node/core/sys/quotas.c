@@ -1,7 +1,8 @@
-/* node/core/sys/quotas.c: sys/quotas/: rate limits and what is exempt from them. */
+/* node/core/sys/quotas.c: sys/quotas/: limits of requests and of leases, and what is exempt from the former. */
 #include <stdlib.h>
 
 #include "node/base/memory.h"
+#include "node/core/core_int.h"
 #include "node/core/namespace.h"
 #include "node/core/settings.h"
 #include "node/core/sys/sys_int.h"
@@ -56,27 +57,36 @@ cf_status sys_quota_config_write(struct request *rq, struct cf_error *err)
 
 /* ---- rules ---- */
 
-static cf_status rule_of(struct request *rq, struct cf_slice name, struct quota_rule *ret,
-                         struct cf_error *err)
+static cf_status rule_of(struct request *rq, enum quota_kind kind, struct cf_slice name,
+                         struct quota_rule *ret, struct cf_error *err)
 {
     struct cf_slice record;
     struct json *json;
-    CF_TRY(txn_get(rq->txn, quota_rule_key(rq->arena, name), &record, err));
+    CF_TRY(txn_get(rq->txn, quota_rule_key(rq->arena, kind, name), &record, err));
     CF_TRY(record_decode(record, rq->arena, &json, err));
-    return quota_rule_from(rq->arena, json, ret, err);
+    return quota_rule_from(rq->arena, kind, json, ret, err);
 }
 
-static cf_status names_of(struct request *rq, struct txn_names *ret, struct cf_error *err)
+static cf_status names_of(struct request *rq, enum quota_kind kind, struct txn_names *ret, struct cf_error *err)
 {
-    struct key prefix = {CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(QUOTA_RATE_PREFIX)};
-    return txn_scan(rq->txn, prefix, CF_SLICE_EMPTY, 0, ret, err);
+    return txn_scan(rq->txn, quota_rule_key(rq->arena, kind, CF_SLICE_EMPTY), CF_SLICE_EMPTY, 0, ret, err);
+}
+
+static cf_status list(struct request *rq, enum quota_kind kind, struct cf_error *err)
+{
+    struct txn_names names;
+    CF_TRY(names_of(rq, kind, &names, err));
+    return response_keys(rq, &names, err);
 }
 
 cf_status sys_quota_list(struct request *rq, struct cf_error *err)
 {
-    struct txn_names names;
-    CF_TRY(names_of(rq, &names, err));
-    return response_keys(rq, &names, err);
+    return list(rq, QUOTA_RATE, err);
+}
+
+cf_status sys_lease_quota_list(struct request *rq, struct cf_error *err)
+{
+    return list(rq, QUOTA_LEASES, err);
 }
 
 /* The mount may have moved since. */
@@ -96,7 +106,7 @@ static struct cf_slice shown_path(struct request *rq, const struct quota_rule *r
 cf_status sys_quota_read(struct request *rq, struct cf_error *err)
 {
     struct quota_rule rule;
-    cf_status status = rule_of(rq, rq->captures[0], &rule, err);
+    cf_status status = rule_of(rq, QUOTA_RATE, rq->captures[0], &rule, err);
     if (status == CF_NOT_FOUND) {
         return request_absent(err);
     }
@@ -116,7 +126,7 @@ cf_status sys_quota_read(struct request *rq, struct cf_error *err)
 cf_status sys_quota_delete(struct request *rq, struct cf_error *err)
 {
     (void)err;
-    txn_delete(rq->txn, quota_rule_key(rq->arena, rq->captures[0]));
+    txn_delete(rq->txn, quota_rule_key(rq->arena, QUOTA_RATE, rq->captures[0]));
     return CF_OK;
 }
 
@@ -191,20 +201,20 @@ static bool is_alike(const struct quota_rule *a, const struct quota_rule *b)
 }
 
 /* Of two rules for the same requests neither would be the narrower one. */
-static cf_status check_others(struct request *rq, const struct quota_rule *rule,
+static cf_status check_others(struct request *rq, enum quota_kind kind, const struct quota_rule *rule,
                               struct cf_error *err)
 {
     struct txn_names names;
-    CF_TRY(names_of(rq, &names, err));
+    CF_TRY(names_of(rq, kind, &names, err));
     if (names.count >= QUOTA_RULES_MAX) {
-        return cf_fail(err, CF_INVALID, "there are %zu rate limits: delete some", names.count);
+        return cf_fail(err, CF_INVALID, "there are %zu quotas of this kind: delete some", names.count);
     }
     for (size_t i = 0; i < names.count; i++) {
         struct quota_rule other;
         if (cf_slice_eq(names.names[i], rule->name)) {
             continue;
         }
-        CF_TRY(rule_of(rq, names.names[i], &other, err));
+        CF_TRY(rule_of(rq, kind, names.names[i], &other, err));
         if (is_alike(rule, &other)) {
             return cf_fail(err, CF_INVALID,
                            "quota rule with similar properties exists under the name \"%.*s\"",
@@ -214,10 +224,39 @@ static cf_status check_others(struct request *rq, const struct quota_rule *rule,
     return CF_OK;
 }
 
+/* What both kinds of rules have: where they hold. */
+static cf_status read_place(struct request *rq, enum quota_kind kind, struct quota_rule *rule, struct cf_error *err)
+{
+    CF_TRY(request_string(rq, "role", &rule->role, err));
+    CF_TRY(read_path(rq, rule, err));
+    CF_TRY(check_others(rq, kind, rule, err));
+    bool is_global = rule->ns_path.size == 0 && rule->mount_uuid.size == 0;
+    CF_TRY(request_bool(rq, "inheritable", is_global, &rule->inheritable, err));
+    if (rule->inheritable && rule->mount_uuid.size != 0) {
+        return cf_fail(err, CF_INVALID, "'inheritable' is for quotas of namespaces");
+    }
+    cf_random_fill(rq->random, &rule->id, sizeof(rule->id));
+    return CF_OK;
+}
+
+static struct json *record_of(struct request *rq, const struct quota_rule *rule)
+{
+    struct json *record = json_object_new(rq->arena);
+    json_set_string(rq->arena, record, "name", rule->name);
+    json_set_string(rq->arena, record, "ns", rule->ns_path);
+    json_set_string(rq->arena, record, "mount_uuid", rule->mount_uuid);
+    json_set_string(rq->arena, record, "mount_path", rule->mount_path);
+    json_set_string(rq->arena, record, "suffix", rule->suffix);
+    json_set_string(rq->arena, record, "role", rule->role);
+    json_set_bool(rq->arena, record, "inheritable", rule->inheritable);
+    json_set(rq->arena, record, "id", json_from_uint(rq->arena, rule->id));
+    return record;
+}
+
 cf_status sys_quota_write(struct request *rq, struct cf_error *err)
 {
     struct quota_rule rule = {.name = rq->captures[0]};
-    struct json *rate = NULL, *record = json_object_new(rq->arena);
+    struct json *rate = NULL;
     int64_t interval, block;
     CF_TRY(read_rate(rq, &rate, err));
     CF_TRY(request_duration(rq, "interval", 0, &interval, NULL, err));
@@ -226,33 +265,61 @@ cf_status sys_quota_write(struct request *rq, struct cf_error *err)
         return cf_fail(err, CF_INVALID, "'%s' is invalid: it must not be negative",
                        interval < 0 ? "interval" : "block_interval");
     }
-    CF_TRY(request_string(rq, "role", &rule.role, err));
-    CF_TRY(read_path(rq, &rule, err));
-    CF_TRY(check_others(rq, &rule, err));
-    bool is_global = rule.ns_path.size == 0 && rule.mount_uuid.size == 0;
-    CF_TRY(request_bool(rq, "inheritable", is_global, &rule.inheritable, err));
-    if (rule.inheritable && rule.mount_uuid.size != 0) {
-        return cf_fail(err, CF_INVALID, "'inheritable' is for quotas of namespaces");
-    }
-    cf_random_fill(rq->random, &rule.id, sizeof(rule.id));
-    json_set_string(rq->arena, record, "name", rule.name);
-    json_set_string(rq->arena, record, "ns", rule.ns_path);
-    json_set_string(rq->arena, record, "mount_uuid", rule.mount_uuid);
-    json_set_string(rq->arena, record, "mount_path", rule.mount_path);
-    json_set_string(rq->arena, record, "suffix", rule.suffix);
-    json_set_string(rq->arena, record, "role", rule.role);
+    CF_TRY(read_place(rq, QUOTA_RATE, &rule, err));
+    struct json *record = record_of(rq, &rule);
     json_set(rq->arena, record, "rate", rate);
     json_set_int(rq->arena, record, "interval", interval != 0 ? interval : 1);
     json_set_int(rq->arena, record, "block_interval", block);
-    json_set_bool(rq->arena, record, "inheritable", rule.inheritable);
-    json_set(rq->arena, record, "id", json_from_uint(rq->arena, rule.id));
-    txn_put(rq->txn, quota_rule_key(rq->arena, rule.name), record_encode(rq->arena, record));
+    txn_put(rq->txn, quota_rule_key(rq->arena, QUOTA_RATE, rule.name), record_encode(rq->arena, record));
     return CF_OK;
 }
 
-cf_status sys_quota_leases(struct request *rq, struct cf_error *err)
+/* ---- of leases ---- */
+
+cf_status sys_lease_quota_write(struct request *rq, struct cf_error *err)
 {
-    (void)rq;
-    return cf_fail(err, CF_INVALID, "this server has no quotas of leases: limit their time with "
-                                    "max_lease_ttl, and requests with sys/quotas/rate-limit");
+    struct quota_rule rule = {.name = rq->captures[0]};
+    int64_t max;
+    CF_TRY(request_int(rq, "max_leases", 0, &max, err));
+    if (max <= 0) {
+        return cf_fail(err, CF_INVALID, "'max_leases' is invalid: it must be a number above 0");
+    }
+    CF_TRY(read_place(rq, QUOTA_LEASES, &rule, err));
+    struct json *record = record_of(rq, &rule);
+    json_set_int(rq->arena, record, "max_leases", max);
+    txn_put(rq->txn, quota_rule_key(rq->arena, QUOTA_LEASES, rule.name), record_encode(rq->arena, record));
+    quota_leases_changed(rq);
+    return CF_OK;
+}
+
+cf_status sys_lease_quota_read(struct request *rq, struct cf_error *err)
+{
+    struct quota_rule rule;
+    uint64_t count;
+    cf_status status = rule_of(rq, QUOTA_LEASES, rq->captures[0], &rule, err);
+    if (status == CF_NOT_FOUND) {
+        return request_absent(err);
+    }
+    CF_TRY(status);
+    struct json *data = response_data(rq);
+    bool known = core_lease_count(rq->core, rule.id, &count);
+    json_set(rq->arena, data, "counter", known ? json_from_uint(rq->arena, count) : NULL);
+    json_set_bool(rq->arena, data, "inheritable", rule.inheritable);
+    json_set_int(rq->arena, data, "max_leases", (int64_t)rule.max_leases);
+    json_set_string(rq->arena, data, "name", rule.name);
+    json_set_string(rq->arena, data, "path", shown_path(rq, &rule));
+    json_set_string(rq->arena, data, "role", rule.role);
+    json_set_text(rq->arena, data, "type", "lease-count");
+    if (!known) {
+        response_warn(rq, "The leases of this quota are being counted: until then none is made under it.");
+    }
+    return CF_OK;
+}
+
+cf_status sys_lease_quota_delete(struct request *rq, struct cf_error *err)
+{
+    (void)err;
+    txn_delete(rq->txn, quota_rule_key(rq->arena, QUOTA_LEASES, rq->captures[0]));
+    quota_leases_changed(rq);
+    return CF_OK;
 }

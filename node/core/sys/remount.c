@@ -2,6 +2,7 @@
  * changes, in one write set, so the migration is over when it is answered. */
 #include "node/base/memory.h"
 #include "node/core/core.h"
+#include "node/core/settings.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/sys/sys_int.h"
 
@@ -100,6 +101,9 @@ cf_status sys_remount(struct request *rq, struct cf_error *err)
     *to = *from;
     to->path = path;
     CF_TRY(mount_store(rq, to, err));
+    if (rq->view->settings->quotas.lease_count != 0) {
+        quota_leases_changed(rq); /* what is left at the old path is of another rule, or of none */
+    }
     /* Leases carry the old path: what was logged in or lent out there ends. */
     CF_TRY(lease_revoke_prefix(rq->txn, rq->arena, rq->ns, from->path, false, err));
     CF_TRY(forget_old(rq, to, err));

@@ -52,6 +52,14 @@ static const struct field capabilities_fields[] = {
 static const struct field token_fields[] = {
     {"token", FIELD_STRING, "The wrapping token; absent: the request's own."}, FIELD_END};
 
+static const struct field lease_quota_fields[] = {
+    {"name", FIELD_STRING, "The quota."},
+    {"path", FIELD_STRING, "Namespace, mount or path that it is for; empty: everything."},
+    {"max_leases", FIELD_INT, "So many leases there may be."},
+    {"role", FIELD_STRING, "Of an auth mount: logins of this role alone."},
+    {"inheritable", FIELD_BOOL, "Of a namespace: those below it, too."},
+    FIELD_END,
+};
 static const struct field lease_fields[] = {
     {"lease_id", FIELD_STRING, "The lease."},
     {"url_lease_id", FIELD_STRING, "The lease, in the path."},
@@ -160,9 +168,10 @@ static const struct route routes[] = {
     {.pattern = "quotas/rate-limit", .list = sys_quota_list, .help = "The rate limits."},
     {.pattern = "quotas/rate-limit/:name", .read = sys_quota_read, .write = sys_quota_write,
      .del = sys_quota_delete, .fields = quota_fields, .help = "How often a client may come."},
-    {.pattern = "quotas/lease-count", .list = sys_quota_leases, .help = "There are none: says so."},
-    {.pattern = "quotas/lease-count/:name", .read = sys_quota_leases, .write = sys_quota_leases,
-     .del = sys_quota_leases, .flags = ROUTE_READS, .help = "There are none: says so."},
+    {.pattern = "quotas/lease-count", .list = sys_lease_quota_list, .help = "The limits of leases."},
+    {.pattern = "quotas/lease-count/:name", .read = sys_lease_quota_read, .write = sys_lease_quota_write,
+     .del = sys_lease_quota_delete, .flags = ROUTE_ACTIVE, .fields = lease_quota_fields,
+     .help = "How many leases there may be; counted by the active node."},
 
     /* ---- mounts ---- */
     {.pattern = "mounts", .read = sys_mounts_list,

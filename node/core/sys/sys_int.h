@@ -117,7 +117,10 @@ cf_status sys_quota_list(struct request *rq, struct cf_error *err);
 cf_status sys_quota_read(struct request *rq, struct cf_error *err);
 cf_status sys_quota_write(struct request *rq, struct cf_error *err);
 cf_status sys_quota_delete(struct request *rq, struct cf_error *err);
-cf_status sys_quota_leases(struct request *rq, struct cf_error *err);
+cf_status sys_lease_quota_list(struct request *rq, struct cf_error *err);
+cf_status sys_lease_quota_read(struct request *rq, struct cf_error *err);
+cf_status sys_lease_quota_write(struct request *rq, struct cf_error *err);
+cf_status sys_lease_quota_delete(struct request *rq, struct cf_error *err);
 
 /* ---- raw.c ---- */
 cf_status sys_raw_read(struct request *rq, struct cf_error *err);

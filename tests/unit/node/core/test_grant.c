@@ -37,6 +37,7 @@ START_TEST(every_part_arrives)
                                .policy_count = 2,
                                .metadata = json_object_new(arena),
                                .alias_name = CF_SLICE("alias"),
+                               .role = CF_SLICE("web"),
                                .has_groups = true,
                                .groups = groups,
                                .group_count = 1,
@@ -56,6 +57,7 @@ START_TEST(every_part_arrives)
     struct auth_result *got = round_trip(&auth);
     ck_slice(got->display_name, "a-\"b\"");
     ck_slice(got->alias_name, "alias");
+    ck_slice(got->role, "web");
     ck_list(got->policies, got->policy_count, policies, 2);
     ck_list(got->groups, got->group_count, groups, 1);
     ck_list(got->bound_cidrs, got->bound_cidr_count, cidrs, 1);
@@ -92,7 +94,8 @@ START_TEST(what_is_none_is_refused)
             json_object_set(arena, less, whole->members[k].key,
                             k == i ? json_from_string(arena, CF_SLICE("7 kinds")) : whole->members[k].value);
         }
-        bool is_text = cf_slice_is(whole->members[i].key, "display_name") || cf_slice_is(whole->members[i].key, "alias");
+        bool is_text = cf_slice_is(whole->members[i].key, "display_name") || cf_slice_is(whole->members[i].key, "alias") ||
+                       cf_slice_is(whole->members[i].key, "role");
         ck_status(grant_read(arena, less, &auth, NULL), is_text ? CF_OK : CF_CORRUPT);
     }
     arena_free(arena);

@@ -153,10 +153,35 @@ START_TEST(by_role)
     ck_call(429, "POST", "auth/up/login/u", "{\"password\":\"p\"}");
     ck_call(200, "POST", "auth/up/login/v", "{\"password\":\"p\"}");
     ck_call(200, "GET", "auth/up/users/u", NULL); /* no login */
-    ck_refused("no quotas of leases", "sys/quotas/lease-count/x", "{}");
+    fixture_free(f);
+}
+END_TEST
+
+/* A role-id says which role, before anything of it is proved. */
+START_TEST(by_role_of_an_approle)
+{
+    char body[2][160];
+    set_up();
+    ck_call(204, "POST", "sys/auth/ap", "{\"type\":\"approle\"}");
+    for (int i = 0; i < 2; i++) {
+        const char *const paths[] = {"auth/ap/role/one", "auth/ap/role/two"};
+        char path[64];
+        ck_call(204, "POST", paths[i], "{\"bind_secret_id\":false,\"token_bound_cidrs\":[\"127.0.0.0/8\"]}");
+        snprintf(path, sizeof(path), "%s/role-id", paths[i]);
+        ck_call(200, "GET", path, NULL);
+        snprintf(body[i], sizeof(body[i]), "{\"role_id\":\"%.100s\"}", fixture_at(f, "data.role_id"));
+    }
+    ck_call(204, "POST", "sys/quotas/rate-limit/one",
+            "{\"path\":\"auth/ap\",\"role\":\"one\",\"rate\":1,\"interval\":\"1h\"}");
+    ck_call(200, "POST", "auth/ap/login", body[0]);
+    ck_call(429, "POST", "auth/ap/login", body[0]);
+    ck_call(200, "POST", "auth/ap/login", body[1]);
+    ck_call(400, "POST", "auth/ap/login", "{\"role_id\":\"none\"}");
+    ck_call(200, "GET", "auth/ap/role/one", NULL); /* no login */
+    ck_call(400, "POST", "sys/quotas/rate-limit/t", "{\"path\":\"auth/token\",\"role\":\"x\",\"rate\":1}");
     fixture_free(f);
 }
 END_TEST
 
 TEST_MAIN("node/core/quotas", rules_as_they_are_written, the_narrowest_counts, exempt_paths,
-          namespaces_and_mounts_that_go, by_role)
+          namespaces_and_mounts_that_go, by_role, by_role_of_an_approle)
