@@ -13,7 +13,10 @@
 #define TIMEOUT_MS 2000
 #define TAG_MAX 32
 
-static const char *const sockets[] = {"/dev/log", "/var/run/syslog", "/var/run/log"};
+#ifndef SYSLOG_SOCKETS /* a test has a log of its own */
+#define SYSLOG_SOCKETS "/dev/log", "/var/run/syslog", "/var/run/log"
+#endif
+static const char *const sockets[] = {SYSLOG_SOCKETS};
 
 struct syslog_device {
     int priority;
