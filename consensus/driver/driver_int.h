@@ -301,6 +301,7 @@ struct raft_driver {
     uint64_t space_left, space_total, space_admitted; /* admitted: since the last look */
     bool ballast_held, ballast_busy;
     uint64_t ballast_tried_us;
+    uint64_t ballast_bytes; /* of the job under way, whose thread reads it */
     cf_status ballast_status;
     struct raft_job ballast_job;
     atomic_uint_fast64_t superseded; /* the newer recovery epoch that this node was refused by; 0 */

@@ -133,7 +133,7 @@ static void ballast_run(struct raft_job *job)
 {
     struct raft_driver *driver = cf_container(job, struct raft_driver, ballast_job);
     driver->ballast_status =
-        kv_ballast(raft_store_kv(driver->store), ballast_of(driver->space_total), NULL);
+        kv_ballast(raft_store_kv(driver->store), driver->ballast_bytes, NULL);
 }
 
 static void ballast_done(struct raft_job *job)
@@ -152,6 +152,7 @@ static void want_ballast(struct raft_driver *driver, uint64_t now_us)
     }
     driver->ballast_tried_us = now_us;
     driver->ballast_busy = true;
+    driver->ballast_bytes = ballast_of(driver->space_total);
     driver->ballast_job = (struct raft_job){.run = ballast_run, .done = ballast_done};
     raft_worker_push(driver->carer, &driver->ballast_job);
 }

@@ -378,7 +378,6 @@ void cluster_role_changed(struct node *node, enum raft_role role, uint64_t term,
     forward_follow(node->cluster, leader, leader_address);
     cluster_refresh_leader(node->cluster);
     node_replication_refresh(node);
-    snapshot_take_carried(node);
 }
 
 void cluster_became_active(struct node *node)

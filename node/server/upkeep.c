@@ -6,6 +6,7 @@
 #include "node/core/system.h"
 #include "node/server/replication/lineage.h"
 #include "node/server/rotation.h"
+#include "node/server/snapshot/snapshot.h"
 #include "node/server/versions.h"
 
 #define LOOK_US ((uint64_t)1000000)
@@ -84,6 +85,7 @@ static void on_timer(void *arg)
                  !atomic_load(&upkeep->is_busy) && take_over(upkeep, view);
     view_unref(view);
     if (looks) {
+        snapshot_take_carried(node); /* again and again: whoever led before may have come to nothing */
         struct system_work work = {run_look, looked, upkeep};
         atomic_store(&upkeep->is_busy, true);
         system_submit(node->core, &work);

@@ -31,7 +31,7 @@ struct http_sink *snapshot_sink_for(void *context, struct http_exchange *x);
 
 /* Any thread: false while a restore holds all other writes off. */
 bool snapshot_admits(struct node *node, const struct proposal *proposal);
-/* Main loop, after unsealing and after becoming active: own records that a forced restore put aside
+/* Main loop, after unsealing and again and again while active (upkeep): own records that a forced restore put aside
  * for the keys of the snapshot. */
 void snapshot_take_carried(struct node *node);
 

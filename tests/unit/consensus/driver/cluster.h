@@ -457,8 +457,8 @@ static inline void cluster_end(struct cluster *cluster)
 {
     for (unsigned i = 0; i < NODES_MAX; i++) {
         struct node *node = &cluster->nodes[i];
-        ck_assert(!node->order_broken);
         node_stop(node);
+        ck_assert(!node->order_broken); /* nobody writes it any more */
         kv_close(node->kv);
         if (node->dir[0] != '\0') {
             ck_assert_int_eq(nftw(node->dir, cluster_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
