@@ -286,6 +286,45 @@ def dry(t, a, c):
         a.active().write("sys/replication/dr/primary/revoke-secondary", {"id": "other"})
 
 
+# ---------------------------------------------------------------- the command line
+
+def commands(t, a, b):
+    """On two clusters that have no part in replication yet: the whole life of a secondary by commands."""
+    def run(cluster, *args, code=0, stdin=None, token=None):
+        got, out, err = cluster.nodes[0].cli("replication", *args, stdin=stdin, token=token)
+        equal(got, code, "%s: %s%s" % (" ".join(args), out, err))
+        return out
+    with t.check("command_line: enable, token, join with a dry run before, watch, promote, demote, disable"):
+        out = run(a, "enable", "-dry-run")
+        true("The call would succeed." in out and "authority" in out, out)
+        equal(status(a.nodes[0], "performance"), {"mode": "disabled"})
+        run(a, "enable")
+        key = run(b, "public-key", "-field=secondary_public_key").strip()
+        wrapped = json.loads(run(a, "token", "-format=json", "one"))["wrap_info"]["token"]
+        token = run(a, "token", "-public-key=" + key, "-field=token", "b").strip()
+        out = run(b, "join", "-dry-run", "-primary-api-addr=https://127.0.0.1:1", wrapped, code=2)
+        true("primary API" in out and "Nothing was changed." in out, out)
+        checks = json.loads(run(b, "join", "-dry-run", "-format=json", wrapped))
+        equal((checks["dry_run"], checks["would_succeed"]), (True, True))
+        run(b, "join", "-", stdin=token + "\n")
+        streaming(b, "performance")
+        b.root = replicas.login(b)
+        lines = run(b, "watch", "-count=2", "-interval=100ms", "-format=json").splitlines()
+        equal([json.loads(one)[b.nodes[0].addr]["performance"]["mode"] for one in lines], ["secondary"] * 2)
+        true("stream-wals" in run(b, "status"), "no table")
+        run(a, "revoke", "one")
+        run(b, "update-primary", "-addr=" + a.nodes[0].cluster_addr)
+        run(b, "update-primary", code=1)
+        run(b, "update-primary", "-detach")
+        run(a, "demote")
+        run(b, "promote")
+        equal(status(b.nodes[0], "performance")["mode"], "primary")
+        run(a, "disable", "-secondary")
+        run(b, "disable")
+        run(b, "disable", "-kind=other", code=1)
+        equal([status(x.nodes[0], "performance") for x in (a, b)], [{"mode": "disabled"}] * 2)
+
+
 def main():
     opts = arguments(__doc__)
     t = Checks()
@@ -308,6 +347,7 @@ def main():
                 for kind in ("performance", "dr"):
                     seen = status(a.active(), kind)
                     typed(seen, PRIMARY, kind)
+                    equal(seen["registered_secondaries"], [])
                     equal((seen["known_secondaries"], seen["secondaries"], seen["state"], seen["primary_cluster_addr"]),
                           ([], [], "running", ""))
             tokens(t, a, b)
@@ -320,7 +360,14 @@ def main():
             for cluster in (a, b, c):
                 world.end(cluster)
 
-        for name, call in (("api", api),):
+        def command_line():
+            a, b = (world.cluster(name, nodes=1).up(kv=False) for name in "xy")
+            replicas.add_operator(a)
+            commands(t, a, b)
+            for cluster in (a, b):
+                world.end(cluster)
+
+        for name, call in (("api", api), ("command_line", command_line)):
             if opts.only in name:
                 with t.scenario(name):
                     call()

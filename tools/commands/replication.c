@@ -12,6 +12,8 @@
 #include "tools/commands.h"
 #include "tools/commands/replication.h"
 
+#define BAR 20
+
 static const char *const kinds[] = {"performance", "dr"};
 
 static bool number(const struct json *object, const char *name, int64_t *ret)
@@ -211,13 +213,47 @@ int command_replication_status(struct cli *cli, char *const *argv)
     return CLI_FINE;
 }
 
+/* "b performance  [##########..........] 50%  12.0 of 24.0 MiB, 10400 keys, 60.1 MiB/s, 1 s left" */
+void replication_progress(struct cf_buf *to, const char *who, const char *kind,
+                          const struct json *side)
+{
+    const struct json *progress = json_get(side, "merkle_sync_progress");
+    int64_t done = 0, total = 0, keys = 0, rate = 0, left = 0;
+    if (!json_is(progress, JSON_OBJECT)) {
+        return;
+    }
+    bool has_total = number(progress, "total_bytes", &total) && total > 0;
+    cf_ignore(!number(progress, "bytes", &done), "shown as 0");
+    cf_ignore(!number(progress, "sync_progress", &keys), "shown as 0");
+    double share = has_total ? (double)done / (double)total : 0;
+    share = share > 1 ? 1 : share; /* the total is an estimate */
+    cf_buf_addf(to, "%s %s  ", who, kind);
+    if (has_total) {
+        cf_buf_addf(to, "[%.*s%.*s] %.0f%%  ", (int)(share * BAR), "####################",
+                    BAR - (int)(share * BAR), "....................", share * 100);
+    }
+    cf_buf_addf(to, "%.1f", (double)done / 1048576);
+    if (has_total) {
+        cf_buf_addf(to, " of %.1f", (double)total / 1048576);
+    }
+    cf_buf_addf(to, " MiB, %" PRId64 " keys", keys);
+    if (number(progress, "bytes_per_second", &rate) && rate > 0) {
+        cf_buf_addf(to, ", %.1f MiB/s", (double)rate / 1048576);
+    }
+    if (has_total && rate > 0 && number(progress, "seconds_left", &left)) {
+        cf_buf_addf(to, ", %" PRId64 " s left", left);
+    }
+    cf_buf_add_str(to, "\n");
+}
+
 struct watch {
     struct strings addresses;
     int64_t interval_ms, count;
 };
 
 /* One look at all clusters. *all: everybody answered and every secondary streams. */
-static void look(struct cli *cli, const struct watch *watch, struct table *table, bool *all)
+static void look(struct cli *cli, const struct watch *watch, struct table *table, struct json *seen,
+                 struct cf_buf *progress, bool *all)
 {
     *all = true;
     replication_heading(table);
@@ -245,7 +281,9 @@ static void look(struct cli *cli, const struct watch *watch, struct table *table
             bool fine = cf_slice_is(json_get_string(side, "state"), "stream-wals") ||
                         cf_slice_is(mode, "primary") || cf_slice_is(mode, "disabled");
             *all = *all && (fine || mode.size == 0);
+            replication_progress(progress, address, kinds[k], side);
         }
+        json_set(cli->arena, seen, address, (struct json *)(uintptr_t)data);
         replication_rows(table, address, data);
     }
 }
@@ -272,15 +310,27 @@ static bool one_round(struct cli *cli, const struct watch *watch, bool live)
     struct arena *kept = cli->arena;
     struct arena *arena = arena_new(16384);
     struct table table;
+    CF_BUF(progress) = {0};
     bool all = false;
     cli->arena = arena;
     table_init(&table, arena);
-    look(cli, watch, &table, &all);
+    struct json *seen = json_object_new(arena);
+    look(cli, watch, &table, seen, &progress, &all);
+    if (cli_format_is(cli, "json")) {
+        CF_BUF(line) = {0};
+        json_write(&line, seen); /* one line a round */
+        (void)fprintf(cli->out, "%s\n", cf_buf_text(&line));
+        (void)fflush(cli->out);
+        cli->arena = kept;
+        arena_free(arena);
+        return all;
+    }
     if (live) {
         (void)fputs("\033[H\033[2J", cli->out); /* home, clear */
     }
     stamp(cli->out);
     table_print(&table, true, cli->out);
+    (void)fputs(cf_buf_text(&progress), cli->out);
     (void)fflush(cli->out);
     cli->arena = kept;
     arena_free(arena);
@@ -298,7 +348,7 @@ int command_replication_watch(struct cli *cli, char *const *argv)
         {"count", FLAG_INT, &watch.count, NULL, "End after so many looks."},
         {"until-synced", FLAG_BOOL, &until_synced, NULL, "End when every secondary streams."},
     };
-    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER, argv);
+    int code = cli_parse(cli, flags, CF_LENGTH(flags), CLI_SERVER | CLI_FORMAT, argv);
     if (code != CLI_GO) {
         return code;
     }

@@ -94,12 +94,16 @@ static void add_secondaries(struct node_replication *replication, enum repl_kind
     struct arena *arena = rq->arena;
     struct json *known = json_array_new(arena);
     struct json *heard = json_array_new(arena);
+    struct json *registered = json_array_new(arena);
     struct txn_names ids = {0};
     cf_ignore(set_list_secondaries(rq, repl_set_kind(kind), &ids, NULL) != CF_OK, "shown as none");
     for (size_t i = 0; i < ids.count; i++) {
         struct set_secondary secondary;
-        if (set_read_secondary(rq, repl_set_kind(kind), ids.names[i], &secondary, NULL) == CF_OK &&
-            !cf_slice_is(secondary.state, "revoked")) {
+        if (set_read_secondary(rq, repl_set_kind(kind), ids.names[i], &secondary, NULL) != CF_OK) {
+            continue;
+        }
+        json_array_add(arena, registered, repl_describe_secondary(rq, &secondary));
+        if (!cf_slice_is(secondary.state, "revoked")) {
             json_array_add(arena, known, json_from_string(arena, ids.names[i]));
         }
     }
@@ -115,6 +119,7 @@ static void add_secondaries(struct node_replication *replication, enum repl_kind
     }
     json_set(arena, object, "known_secondaries", known);
     json_set(arena, object, "secondaries", heard);
+    json_set(arena, object, "registered_secondaries", registered); /* with the tokens' expiry; the revoked, too */
 }
 
 /* How much log is kept, and for whom: before it is cut at its cap, an operator has to know. */
@@ -227,7 +232,7 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
     add_common(side, arena, object);
     json_set_string(arena, object, "cluster_id", link->set_id);
     json_set_text(arena, object, "mode", bootstrapping ? "bootstrapping" : "secondary");
-    json_set_text(arena, object, "state", bootstrapping && !runs ? "merkle-sync" : state);
+    json_set_text(arena, object, "state", state);
     json_set_text(arena, object, "connection_state", runs ? status->connection_state : "idle");
     json_set_string(arena, object, "secondary_id", link->secondary_id);
     json_set_text(arena, object, "primary_cluster_addr",
@@ -248,7 +253,7 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
     json_set_int(arena, object, "bootstraps", (int64_t)status->bootstraps);
     json_set_text(arena, object, "last_error", status->error);
     add_readiness(arena, object, state, bootstrapping);
-    if (status->bootstrapping || bootstrapping) {
+    if (strcmp(state, "merkle-sync") == 0) {
         add_progress(arena, object, status);
     }
 }

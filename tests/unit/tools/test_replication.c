@@ -67,5 +67,31 @@ START_TEST(off_or_strange)
 }
 END_TEST
 
-TEST_MAIN("tools/commands/replication", a_primary_shows_its_secondaries, a_secondary_shows_itself,
+static void ck_progress(const char *want, const char *side)
+{
+    CF_OWNED(arena) arena = arena_new(4096);
+    CF_BUF(text) = {0};
+    struct json *json = NULL;
+    ck_ok(json_parse(arena, cf_slice_str(side), NULL, &json, NULL));
+    replication_progress(&text, "A", "dr", json);
+    ck_assert_str_eq(cf_buf_text(&text), want);
+}
+
+START_TEST(a_copy_under_way)
+{
+    ck_progress("", "{\"state\":\"stream-wals\"}");
+    ck_progress("A dr  [##########..........] 50%  12.0 of 24.0 MiB, 10400 keys, 60.0 MiB/s, 1 s left\n",
+                "{\"merkle_sync_progress\":{\"sync_progress\":10400,\"sync_total_keys\":20000,"
+                "\"bytes\":12582912,\"total_bytes\":25165824,\"bytes_per_second\":62914560,"
+                "\"seconds_left\":1}}");
+    /* The total is an estimate, or not known. */
+    ck_progress("A dr  [####################] 100%  2.0 of 1.0 MiB, 3 keys\n",
+                "{\"merkle_sync_progress\":{\"sync_progress\":3,\"bytes\":2097152,"
+                "\"total_bytes\":1048576,\"bytes_per_second\":0}}");
+    ck_progress("A dr  0.0 MiB, 0 keys\n", "{\"merkle_sync_progress\":{}}");
+    ck_progress("A dr  0.0 MiB, 0 keys\n", "{\"merkle_sync_progress\":{\"total_bytes\":-7}}");
+}
+END_TEST
+
+TEST_MAIN("tools/commands/replication", a_copy_under_way, a_primary_shows_its_secondaries, a_secondary_shows_itself,
           off_or_strange)
