@@ -2,6 +2,7 @@
  * changes, in one write set, so the migration is over when it is answered. */
 #include "node/base/memory.h"
 #include "node/core/core.h"
+#include "node/core/namespace.h"
 #include "node/core/settings.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/sys/sys_int.h"
@@ -52,6 +53,14 @@ static void store_status(struct request *rq, const struct mount *from, const str
     txn_put(rq->txn, status_key(rq, to, cf_slice_str(id)), record_encode(rq->arena, record));
 }
 
+/* How much of a path is the namespace below the request's that it lies in. */
+static size_t namespace_prefix(const struct request *rq, struct cf_slice path)
+{
+    struct cf_slice whole = cf_slice_str(
+        arena_printf(rq->arena, "%.*s%.*s", CF_SHOW(rq->nspace->path), CF_SHOW(path)));
+    return namespace_table_match(rq->view->namespaces, whole)->path.size - rq->nspace->path.size;
+}
+
 /* "auth/x" as it stands: here both kinds are named by their whole path. */
 static cf_status find_paths(struct request *rq, const struct mount **ret_from,
                             struct cf_slice *ret_to, struct cf_error *err)
@@ -63,6 +72,20 @@ static cf_status find_paths(struct request *rq, const struct mount **ret_from,
     to = mount_path_of(rq, ENGINE_SECRETS, to);
     if (from.size < 2 || to.size < 2) {
         return cf_fail(err, CF_INVALID, "both 'from' and 'to' path must be specified");
+    }
+    /* What lies in a namespace below: its data is sealed for that namespace, and stands under its number. */
+    size_t of_from = namespace_prefix(rq, from), of_to = namespace_prefix(rq, to);
+    if (of_from < from.size && of_to < to.size &&
+        !cf_slice_eq(cf_slice_first(from, of_from), cf_slice_first(to, of_to))) {
+        return cf_fail(err, CF_INVALID,
+                       "cannot remount \"%.*s\" to \"%.*s\": a mount does not move to another namespace; make one "
+                       "there and copy what it holds",
+                       CF_SHOW(cf_slice_first(from, 100)), CF_SHOW(cf_slice_first(to, 100)));
+    }
+    if (of_from != 0 && of_from < from.size) {
+        return cf_fail(err, CF_INVALID,
+                       "cannot remount \"%.*s\" from here: ask in the namespace \"%.*s\" (X-Vault-Namespace)",
+                       CF_SHOW(cf_slice_first(from, 100)), CF_SHOW(cf_slice_first(from, of_from)));
     }
     const struct mount *mount = mount_table_find(rq->mounts, from);
     if (mount == NULL) {

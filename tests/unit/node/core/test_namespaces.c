@@ -131,6 +131,9 @@ START_TEST(mounts_and_names_do_not_hide_each_other)
     ck_call(204, NULL, "POST", "sys/mounts/m/n", "{\"type\":\"kv\"}", "errors.0");
     ck_call(400, NULL, "POST", "sys/namespaces/m", NULL, "errors.0");
     ck_call(400, NULL, "POST", "sys/remount", "{\"from\":\"m/n\",\"to\":\"a/n\"}", "errors.0");
+    ck_assert_ptr_nonnull(strstr(text, "does not move to another namespace"));
+    ck_call(400, NULL, "POST", "sys/remount", "{\"from\":\"a/x\",\"to\":\"a/y\"}", "errors.0");
+    ck_assert_ptr_nonnull(strstr(text, "ask in the namespace \"a/\""));
     ck_call(204, NULL, "POST", "sys/mounts/ab", "{\"type\":\"kv\"}", "errors.0");
     ck_call(204, NULL, "PUT", "ab/x", "{\"v\":\"1\"}", "errors.0");
     ck_call(200, NULL, "GET", "ab/x", NULL, "data.v");
