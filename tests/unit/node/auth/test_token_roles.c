@@ -117,5 +117,42 @@ START_TEST(networks_are_kept)
 }
 END_TEST
 
+/* The token belongs to the entity of the alias that was named, as if that had logged in. */
+START_TEST(a_token_for_an_alias)
+{
+    CF_OWNED(fixture) f = fixture_new();
+    char token[TOKEN_TEXT], entity[TOKEN_TEXT], path[TOKEN_TEXT + 32];
+    make_policy(f, "p", "path \"sys/mounts\" { capabilities=[\"read\"] }");
+    ck_call(204, f, "POST", "auth/token/roles/r",
+            "{\"allowed_entity_aliases\":[\"Web-*\",\"api\"],\"allowed_policies\":[\"default\"]}");
+    ck_call(200, f, "POST", "auth/token/create/r", "{\"entity_alias\":\"web-1\"}");
+    keep(f, "auth.client_token", token);
+    keep(f, "auth.entity_id", entity);
+    ck_call_as(200, f, token, "GET", "auth/token/lookup-self", NULL);
+    ck_at(f, "data.entity_id", entity);
+    ck_call(200, f, "POST", "auth/token/create/r", "{\"entity_alias\":\"WEB-1\"}"); /* one alias in any spelling */
+    ck_at(f, "auth.entity_id", entity);
+    ck_call(200, f, "POST", "auth/token/create/r", "{\"entity_alias\":\"API\",\"type\":\"batch\",\"ttl\":\"1h\"}");
+    ck_assert_str_ne(fixture_at(f, "auth.entity_id"), entity);
+    ck_assert_str_ne(fixture_at(f, "auth.entity_id"), "");
+    uint64_t index = fixture_index(f);
+    ck_call(400, f, "POST", "auth/token/create/r", "{\"entity_alias\":\"other\"}");
+    ck_error(f, "the role does not allow it");
+    ck_call(400, f, "POST", "auth/token/create", "{\"entity_alias\":\"web-1\"}");
+    ck_error(f, "only allowed in combination with token role");
+    ck_assert_uint_eq(fixture_index(f), index);
+    snprintf(path, sizeof(path), "identity/entity/id/%s", entity);
+    ck_call(200, f, "GET", path, NULL);
+    ck_at(f, "data.aliases.0.name", "web-1");
+    ck_at(f, "data.aliases.0.mount_type", "token");
+    ck_call_as(403, f, token, "GET", "sys/mounts", NULL);
+    ck_call(204, f, "POST", path, "{\"policies\":[\"p\"]}");
+    ck_call_as(200, f, token, "GET", "sys/mounts", NULL); /* what the entity may, its token may */
+    ck_call(204, f, "POST", path, "{\"disabled\":true}");
+    ck_call_as(403, f, token, "GET", "auth/token/lookup-self", NULL);
+    ck_call(403, f, "POST", "auth/token/create/r", "{\"entity_alias\":\"web-1\"}");
+}
+END_TEST
+
 TEST_MAIN("node/auth/token_roles", write_read_list_delete, the_lists_decide, limits_of_the_role,
-          networks_are_kept)
+          networks_are_kept, a_token_for_an_alias)
