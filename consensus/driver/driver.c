@@ -201,7 +201,7 @@ static void fill_defaults(struct raft_driver_options *options)
     or_default(&options->trailing_entries, 20000);
     or_default(&options->trailing_bytes, (uint64_t)64 << 20);
     or_default(&options->log_bytes_max, (uint64_t)1 << 30);
-    or_default(&options->purge_again_us, (uint64_t)30 * 1000 * 1000);
+    or_default(&options->purge_early_us, (uint64_t)30 * 1000 * 1000);
     or_default(&options->flush_bytes, (uint64_t)256 << 20);
     or_default(&options->flush_us, 60 * 1000 * 1000);
     or_default(&options->tail_entries, 8192);

@@ -47,7 +47,7 @@ struct raft_driver_options {
     uint64_t trailing_entries,
         trailing_bytes;             /* of log kept: 20,000 and 64 MiB, whichever is more */
     uint64_t log_bytes_max;         /* hard cap that beats the floor: 1 GiB */
-    uint64_t purge_again_us;        /* until files are rewritten once more (raft_driver_purge): 30 s */
+    uint64_t purge_early_us;        /* raft_driver_purge waits so long for views to go, or rewrites twice: 30 s */
     uint64_t flush_bytes, flush_us; /* state is flushed after 256 MiB of log, or 60 s when dirty */
     uint64_t tail_entries, tail_bytes; /* hot tail in memory: 8192 and 16 MiB */
     uint64_t snapshot_chunk_bytes;     /* 256 KiB */
@@ -227,8 +227,9 @@ void raft_driver_set_sealed(struct raft_driver *driver, bool sealed);
 
 /* Of entries up to `index` (applied), and of what was deleted from the state up to there, nothing stays in files: the
  * log is cut there once nobody needs it (followers, the floor), whatever its trailing part is, and files are rewritten
- * in the background. Done once for an index, also over restarts; may be said again. */
-void raft_driver_purge(struct raft_driver *driver, uint64_t index);
+ * in the background. snapshot: kv_snapshot_number of one that was made after `index` was applied. Done once for an
+ * index, also over restarts; may be said again. */
+void raft_driver_purge(struct raft_driver *driver, uint64_t index, uint64_t snapshot);
 
 /* ---- the log for replication (any thread) ------------------------------------------------------
  */

@@ -4,14 +4,11 @@
  * not have some data any more has them in entries of its log, in files of its state, and in the store's log of writes.
  *
  * First the log is cut (retention.c asks purge_index), then files are rewritten on a thread of their own: this may take
- * minutes, and what syncs must not wait behind it. It is done twice, the second time when the views that were there at
- * the first have gone: a snapshot keeps what it sees.
+ * minutes, and what syncs must not wait behind it. A snapshot of the store keeps what it sees, so that the views of that
+ * time have to go first; where one stays long, files are rewritten with it, and once more without.
  */
 #include "consensus/driver/driver_int.h"
 #include "node/base/log.h"
-
-#define SETTLE_US ((uint64_t)1000 * 1000)
-#define ROUNDS 2
 
 static void purge_run(struct raft_job *job)
 {
@@ -28,18 +25,14 @@ static void purge_done(struct raft_job *job)
 {
     struct purge *purge = cf_container(job, struct purge, job);
     struct raft_driver *driver = cf_container(purge, struct raft_driver, purge);
-    purge->is_busy = false;
-    purge->next_us = loop_now_us() + driver->options.purge_again_us;
-    if (purge->status != CF_OK || driver->stopping || purge->job_index != purge->index) {
-        return;
-    }
-    cf_info("raft", "what was deleted up to entry %llu is gone from the files of this node%s",
-            (unsigned long long)purge->index,
-            purge->rounds > 1 ? "; once more when older views are gone" : "");
-    if (--purge->rounds != 0) {
-        return;
-    }
     struct cf_error err = {0};
+    purge->is_busy = false;
+    if (purge->status != CF_OK || driver->stopping || !purge->is_last ||
+        purge->job_index != purge->index) {
+        return;
+    }
+    cf_info("raft", "what was deleted up to entry %llu is gone from the files of this node",
+            (unsigned long long)purge->index);
     if (raft_store_set_purged(driver->store, purge->index, &err) != CF_OK) {
         cf_warn("raft", "cannot note that files were rewritten: %s", err.message);
     }
@@ -52,11 +45,23 @@ uint64_t purge_index(const struct raft_driver *driver)
     return driver->purge.index;
 }
 
+static bool is_due(struct raft_driver *driver, uint64_t now_us)
+{
+    struct purge *purge = &driver->purge;
+    purge->is_last = !raft_store_has_older_snapshot(driver->store, purge->snapshot);
+    if (purge->is_last) {
+        return true;
+    }
+    bool early = !purge->is_early && now_us - purge->asked_us >= driver->options.purge_early_us;
+    purge->is_early = purge->is_early || early;
+    return early;
+}
+
 void purge_tick(struct raft_driver *driver, uint64_t base_index, uint64_t now_us)
 {
     struct purge *purge = &driver->purge;
-    if (purge->index == 0 || purge->is_busy || base_index < purge->index ||
-        now_us < purge->next_us || driver->stopping) {
+    if (purge->index == 0 || purge->is_busy || base_index < purge->index || driver->stopping ||
+        !is_due(driver, now_us)) {
         return;
     }
     if (purge->worker == NULL) {
@@ -68,7 +73,7 @@ void purge_tick(struct raft_driver *driver, uint64_t base_index, uint64_t now_us
     raft_worker_push(purge->worker, &purge->job);
 }
 
-void raft_driver_purge(struct raft_driver *driver, uint64_t index)
+void raft_driver_purge(struct raft_driver *driver, uint64_t index, uint64_t snapshot)
 {
     struct purge *purge = &driver->purge;
     if (!purge->is_known) {
@@ -77,8 +82,9 @@ void raft_driver_purge(struct raft_driver *driver, uint64_t index)
     }
     if (index > purge->done_index && index > purge->index) {
         purge->index = index;
-        purge->rounds = ROUNDS;
-        purge->next_us = loop_now_us() + SETTLE_US;
+        purge->snapshot = snapshot;
+        purge->asked_us = loop_now_us();
+        purge->is_early = false;
     }
 }
 

@@ -133,6 +133,8 @@ CF_CHECKED cf_status raft_store_purge(struct raft_store *store, uint64_t index, 
 uint64_t raft_store_purged(struct raft_store *store);
 CF_CHECKED cf_status raft_store_set_purged(struct raft_store *store, uint64_t index,
                                            struct cf_error *err);
+/* Is there a snapshot of the store that is older than the one with that number (kv_snapshot_number)? */
+bool raft_store_has_older_snapshot(struct raft_store *store, uint64_t number);
 /* Not allowed: a purge under way ends soon, unfinished. */
 void raft_store_allow_purges(struct raft_store *store, bool allowed);
 /* Commits the batch with one sync. Any error is fatal to the process (consensus.md 13.1). */

@@ -157,6 +157,12 @@ cf_status raft_store_set_purged(struct raft_store *store, uint64_t index, struct
     return kv_commit(store->kv, batch, KV_SYNC, err);
 }
 
+bool raft_store_has_older_snapshot(struct raft_store *store, uint64_t number)
+{
+    uint64_t oldest = kv_oldest_snapshot(store->kv);
+    return oldest != 0 && oldest < number;
+}
+
 void raft_store_allow_purges(struct raft_store *store, bool allowed)
 {
     kv_allow_rewrites(store->kv, allowed);

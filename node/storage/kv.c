@@ -412,6 +412,16 @@ cf_status kv_rewrite(struct kv_family *family, struct cf_slice from, struct cf_s
     return family->kv->ops->rewrite(family, from, to, err);
 }
 
+uint64_t kv_snapshot_number(const struct kv_snapshot *snapshot)
+{
+    return snapshot->kv->ops->snapshot_number(snapshot);
+}
+
+uint64_t kv_oldest_snapshot(struct kv *kv)
+{
+    return kv->ops->oldest_snapshot(kv);
+}
+
 void kv_allow_rewrites(struct kv *kv, bool allowed)
 {
     kv->ops->allow_rewrites(kv, allowed);

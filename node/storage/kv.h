@@ -216,6 +216,10 @@ CF_CHECKED cf_status kv_compact(struct kv_family *family, struct cf_slice from, 
  * [from, to), however it got there. Blocks, heavy. */
 CF_CHECKED cf_status kv_rewrite(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                                 struct cf_error *err);
+/* A number that rises with what is written: what a snapshot sees at least; what the oldest one that is still there
+ * sees, 0: there is none. In memory both are 0: nothing is kept for a snapshot there that others would find. */
+uint64_t kv_snapshot_number(const struct kv_snapshot *snapshot);
+uint64_t kv_oldest_snapshot(struct kv *kv);
 /* Any thread. Not allowed: rewrites and compactions under way end soon, unfinished, and others do nothing. */
 void kv_allow_rewrites(struct kv *kv, bool allowed);
 /* To be said after each open of a family whose keys are only added at the end, and go from the front

@@ -384,6 +384,18 @@ static cf_status memory_compact(struct kv_family *family, struct cf_slice from, 
     return CF_OK;
 }
 
+static uint64_t memory_snapshot_number(const struct kv_snapshot *snapshot)
+{
+    (void)snapshot;
+    return 0;
+}
+
+static uint64_t memory_oldest_snapshot(struct kv *kv)
+{
+    (void)kv;
+    return 0;
+}
+
 static void memory_allow_rewrites(struct kv *kv, bool allowed)
 {
     (void)kv;
@@ -493,6 +505,8 @@ static const struct kv_ops memory_ops = {
     .flush = memory_flush,
     .compact = memory_compact,
     .rewrite = memory_compact,
+    .snapshot_number = memory_snapshot_number,
+    .oldest_snapshot = memory_oldest_snapshot,
     .allow_rewrites = memory_allow_rewrites,
     .be_queue = memory_be_queue,
     .drop_files = memory_drop_files,

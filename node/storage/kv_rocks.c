@@ -7,13 +7,14 @@
 #include "node/storage/kv_dir.h"
 #include "node/storage/kv_rocks.h"
 
-#define BOTTOMMOST_FORCE_OPTIMIZED 3 /* BottommostLevelCompaction of rocksdb/options.h */
+#define BOTTOMMOST_FORCE 2 /* BottommostLevelCompaction of rocksdb/options.h */
 
 #define READ_AHEAD ((size_t)1 << 20)
 
 struct rocks_snapshot {
     struct kv_snapshot base;
     const rocksdb_snapshot_t *snapshot;
+    uint64_t number; /* what had been written before it was made */
     rocksdb_readoptions_t *read; /* made once: RocksDB takes the snapshot through these */
 };
 
@@ -92,6 +93,7 @@ static struct kv_snapshot *rocks_snapshot_new(struct kv *kv)
 {
     struct rocks_snapshot *snapshot = cf_new(struct rocks_snapshot);
     snapshot->base.kv = kv;
+    snapshot->number = rocksdb_get_latest_sequence_number(rocks(kv)->db);
     snapshot->snapshot = rocksdb_create_snapshot(rocks(kv)->db);
     snapshot->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_snapshot(snapshot->read, snapshot->snapshot);
@@ -308,12 +310,23 @@ static cf_status rocks_rewrite(struct kv_family *family, struct cf_slice from, s
     rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
     (void)err;
     rocksdb_compactoptions_set_exclusive_manual_compaction(options, 0);
-    rocksdb_compactoptions_set_bottommost_level_compaction(options, BOTTOMMOST_FORCE_OPTIMIZED);
+    rocksdb_compactoptions_set_bottommost_level_compaction(options, BOTTOMMOST_FORCE);
     rocksdb_compact_range_cf_opt(rocks(family->kv)->db, rocks_handle(family), options,
                                  from.size > 0 ? chars(from) : NULL, from.size,
                                  to.size > 0 ? chars(to) : NULL, to.size);
     rocksdb_compactoptions_destroy(options);
     return CF_OK;
+}
+
+static uint64_t rocks_snapshot_number(const struct kv_snapshot *snapshot)
+{
+    return ((const struct rocks_snapshot *)snapshot)->number;
+}
+
+static uint64_t rocks_oldest_snapshot(struct kv *kv)
+{
+    uint64_t at = 0;
+    return rocksdb_property_int(rocks(kv)->db, "rocksdb.oldest-snapshot-sequence", &at) == 0 ? at : 0;
 }
 
 static void rocks_allow_rewrites(struct kv *kv, bool allowed)
@@ -440,6 +453,8 @@ const struct kv_ops rocks_ops = {
     .flush = rocks_flush,
     .compact = rocks_compact,
     .rewrite = rocks_rewrite,
+    .snapshot_number = rocks_snapshot_number,
+    .oldest_snapshot = rocks_oldest_snapshot,
     .allow_rewrites = rocks_allow_rewrites,
     .be_queue = rocks_be_queue,
     .drop_files = rocks_drop_files,

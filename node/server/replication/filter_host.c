@@ -3,6 +3,7 @@
 #include "node/base/map.h"
 #include "node/base/memory.h"
 #include "node/server/replication/repl_int.h"
+#include "node/server/replication/tree.h"
 
 static cf_status look(struct node_replication *replication, const struct view *view,
                       struct cf_slice id, struct filter **ret, struct cf_error *err)
@@ -69,7 +70,9 @@ void repl_filter_refresh(struct node_replication *replication, struct reader *re
     struct arena *arena = reader->rq.arena;
     if (view_get(reader->rq.view, filter_narrowed_key(arena, link.secondary_id), arena, &ignored,
                  &index, NULL) == CF_OK) {
-        raft_driver_purge(replication->node->driver, index);
+        raft_driver_purge(replication->node->driver, index,
+                          kv_snapshot_number(reader->rq.view->snapshot));
+        state_tree_let_go(replication->node->tree);
     }
 }
 

@@ -418,6 +418,13 @@ void state_tree_nudge(struct state_tree *tree)
     }
 }
 
+void state_tree_let_go(struct state_tree *tree)
+{
+    if (!atomic_exchange(&tree->is_nudged, true)) {
+        core_work(tree->core, nudged, tree);
+    }
+}
+
 void state_tree_capture(struct state_tree *tree, uint64_t index)
 {
     pthread_mutex_lock(&tree->steps_lock);

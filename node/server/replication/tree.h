@@ -61,6 +61,10 @@ CF_CHECKED cf_status state_tree_sum(struct state_tree *tree, uint64_t index, uin
 /* The applier, now and then: has a worker catch up where the notes have become many. */
 void state_tree_nudge(struct state_tree *tree);
 
+/* Any thread: has a worker catch up now, so that the moment of the last time is held no longer: a snapshot keeps what
+ * was deleted since. */
+void state_tree_let_go(struct state_tree *tree);
+
 /* What reading everything has shown. */
 struct tree_report {
     int64_t checked_ns;                           /* wall time; 0: never */

@@ -324,7 +324,8 @@ static bool on_disk(const char *text)
 
 static void purge(void *arg)
 {
-    raft_driver_purge(one->driver, *(uint64_t *)arg);
+    CF_OWNED(kv_snapshot) snapshot = kv_snapshot_new(one->kv);
+    raft_driver_purge(one->driver, *(uint64_t *)arg, kv_snapshot_number(snapshot));
 }
 
 /* What was deleted goes from state, log and the store's log of writes, though the log would be kept; what another
@@ -332,7 +333,6 @@ static void purge(void *arg)
 START_TEST(purges_what_was_deleted)
 {
     cluster_begin(&c);
-    c.tune.purge_again_us = 1;
     one = &c.nodes[0];
     node_start(one, NODE_DISK | NODE_BOOTSTRAP);
     wait_until(&c, raft_driver_is_leader(one->driver));
@@ -344,6 +344,7 @@ START_TEST(purges_what_was_deleted)
         snprintf(text, sizeof(text), "kept%d=marker-kept-%d", i, i);
         ck_assert_int_eq(put(one, text), CF_OK);
     }
+    struct kv_snapshot *older = kv_snapshot_new(one->kv); /* a reader that takes its time */
     for (int i = 0; i < 300; i++) {
         snprintf(text, sizeof(text), "gone%d=", i);
         ck_assert_int_eq(put(one, text), CF_OK);
@@ -355,6 +356,9 @@ START_TEST(purges_what_was_deleted)
     ck_assert_uint_eq(raft_driver_log_first(one->driver), 1);
     raft_driver_set_floor(one->driver, UINT64_MAX);
     wait_until(&c, raft_driver_log_first(one->driver) == index + 1);
+    ck_assert_int_eq(put(one, "later=1"), CF_OK);
+    ck_assert_uint_eq(raft_store_purged(one->store), 0);
+    kv_snapshot_free(older);
     wait_until(&c, raft_store_purged(one->store) == index);
     ck_assert(!on_disk("marker-gone"));
     ck_assert(on_disk("marker-kept-299"));
@@ -381,7 +385,6 @@ START_TEST(purge_is_not_forgotten)
     uint64_t index = raft_driver_applied(one->driver);
     on_loop(&c, purge, &index);
     node_stop(one);
-    c.tune.purge_again_us = 1;
     node_start(one, NODE_DISK);
     wait_until(&c, raft_driver_is_leader(one->driver));
     ck_assert_uint_eq(raft_store_purged(one->store), 0);
