@@ -173,12 +173,13 @@ struct change {
 
 /* What has to go from the disk (purge.c). */
 struct purge {
-    uint64_t index; /* 0: nothing */
+    uint64_t index;  /* 0: nothing */
+    uint64_t cut_at; /* the last entry of a file, at or behind index; 0: no file was ended there yet */
     uint64_t snapshot, asked_us; /* a number, of a snapshot that sees nothing of it any more; when it was asked for */
     uint64_t done_index;        /* up to where it was done */
     bool is_known;  /* what earlier runs of the process did was looked up: done_index holds it */
     bool is_busy;   /* job is under way, for what was wanted up to job_index */
-    uint64_t job_index;
+    uint64_t job_index, job_cut, ended_at;
     bool is_last;   /* of the job: nothing sees any more what was deleted */
     bool is_early;  /* files were rewritten while something did */
     cf_status status;

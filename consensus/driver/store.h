@@ -126,8 +126,11 @@ void raft_store_add(struct raft_store *store, struct kv_batch *batch,
 /* Gives back the files of entries up to `index`, whose compaction is durable. Blocks for a sync. */
 CF_CHECKED cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index,
                                                struct cf_error *err);
-/* Of entries up to `index`, which are below the base, and of what was deleted from the state, nothing is left in
- * files, save what a snapshot of the store still sees. Blocks, heavy. */
+/* Ends the file that the newest entries go to: those up to *ret_last can go with their files from now on. Blocks. */
+CF_CHECKED cf_status raft_store_end_log_file(struct raft_store *store, uint64_t *ret_last,
+                                             struct cf_error *err);
+/* Of entries up to `index`, which are below the base and were the last of their file, and of what was deleted from the
+ * state, nothing is left in files, save what of the state a snapshot still sees. Blocks, heavy. */
 CF_CHECKED cf_status raft_store_purge(struct raft_store *store, uint64_t index, struct cf_error *err);
 /* How far that was done: survives restarts; 0: never. */
 uint64_t raft_store_purged(struct raft_store *store);

@@ -127,16 +127,20 @@ cf_status raft_store_drop_log_files(struct raft_store *store, uint64_t index, st
     return kv_drop_files(store->log, index_key(first, 0), index_key(last, index), err);
 }
 
-/* Here a range delete is worth its price: it is what makes the rewriting drop entries of files that also hold what is
- * kept. The store's own log of writes goes with the last family that was flushed. */
+cf_status raft_store_end_log_file(struct raft_store *store, uint64_t *ret_last,
+                                  struct cf_error *err)
+{
+    CF_TRY(kv_flush(store->log, err));
+    *ret_last = atomic_load(&store->last_index);
+    return CF_OK;
+}
+
+/* Whole files of the log go, whatever snapshots see: a deletion of entries would wait for all views of today to end,
+ * which on an idle node they don't. The store's own log of writes goes with the last family that was flushed. */
 cf_status raft_store_purge(struct raft_store *store, uint64_t index, struct cf_error *err)
 {
-    uint8_t first[INDEX_KEY_SIZE], past[INDEX_KEY_SIZE];
-    CF_OWNED(kv_batch) batch = kv_batch_new(store->kv);
     CF_OWNED(kv_family) state = raft_store_state(store);
-    kv_batch_delete_range(batch, store->log, index_key(first, 0), index_key(past, index + 1));
-    CF_TRY(kv_commit(store->kv, batch, KV_SYNC, err));
-    CF_TRY(kv_rewrite(store->log, index_key(first, 0), index_key(past, index + 1), err));
+    CF_TRY(raft_store_drop_log_files(store, index, err));
     CF_TRY(kv_rewrite(state, CF_SLICE_EMPTY, CF_SLICE_EMPTY, err));
     return kv_flush(store->meta, err);
 }

@@ -355,7 +355,7 @@ START_TEST(purges_what_was_deleted)
     ck_assert(on_disk("marker-gone-7"));
     ck_assert_uint_eq(raft_driver_log_first(one->driver), 1);
     raft_driver_set_floor(one->driver, UINT64_MAX);
-    wait_until(&c, raft_driver_log_first(one->driver) == index + 1);
+    wait_until(&c, raft_driver_log_first(one->driver) > index);
     ck_assert_int_eq(put(one, "later=1"), CF_OK);
     ck_assert_uint_eq(raft_store_purged(one->store), 0);
     kv_snapshot_free(older);
