@@ -21,6 +21,7 @@
 #include "node/server/rekey.h"
 #include "node/server/replication/enable.h"
 #include "node/server/replication/filter_routes.h"
+#include "node/server/replication/merkle.h"
 #include "node/server/replication/promote.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"

@@ -1,6 +1,8 @@
 /* node/server/metrics.c: counters and gauges of this node. */
 #include "node/server/metrics.h"
 #include "node/server/metrics_raft.h"
+#include "node/server/replication/repl_int.h"
+#include "node/server/replication/tree.h"
 #include "node/server/snapshot/auto.h"
 
 #include <stdio.h>
@@ -47,6 +49,8 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
         connections += stats.connections;
     }
     struct autopilot *autopilot = arena_new_object(arena, struct autopilot);
+    struct tree_report *report = arena_new_object(arena, struct tree_report);
+    state_tree_report(node->tree, report);
     unsigned voters = 0, healthy_voters = 0;
     bool all_healthy = true;
     if (driver != NULL) {
@@ -166,6 +170,15 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
          false, (uint64_t)cf_max(0, atomic_load(&node->certificate_end_s))},
         {"coffer_raft_is_member", "0 once the cluster goes on without this node", false,
          atomic_load(&node->standing) == MEMBER},
+        {"coffer_replication_comparisons", "times that this secondary compared its data with the primary's",
+         true, atomic_load(&node->replication->comparisons)},
+        {"coffer_replication_differences", "comparisons that found data to differ", true,
+         atomic_load(&node->replication->differences)},
+        {"coffer_replication_repairs", "times that what differed was fetched", true,
+         atomic_load(&node->replication->repairs)},
+        {"coffer_tree_checks", "times that all data was read and compared with the hash tree", true,
+         report->checks},
+        {"coffer_tree_damage", "checks that found data that was not written here", true, report->found},
         {"coffer_core_unsealed", "1 when unsealed", false, !atomic_load(&node->is_sealed)},
     };
     for (size_t i = 0; i < CF_LENGTH(all); i++) {

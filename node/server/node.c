@@ -437,6 +437,7 @@ static void destroy(struct node *node)
         http_listener_free(node->listeners[i]);
     }
     node_replication_stop(node);
+    state_tree_stop(node->tree);
     if (node->snapshots != NULL) {
         snapshots_stop(node->snapshots);
     }

@@ -12,6 +12,7 @@ enum repl_mutant {
     REPL_MUTANT_TRUST_CLAIMS,   /* unproved claims fence */
     REPL_MUTANT_NEVER_FENCE,
     REPL_MUTANT_ACK_EARLY, /* acknowledges what was received, not what was committed */
+    REPL_MUTANT_REPAIR_ENDLESS,  /* a repair that can't be done is tried for ever */
     REPL_MUTANT_COUNT
 };
 

@@ -13,7 +13,7 @@ enum repl_mutant repl_mutation;
 #define BIT(value) (1u << (value))
 #define ALWAYS                                                                                     \
     (BIT(SECONDARY_EV_INSTALLED) | BIT(SECONDARY_EV_ADOPTED) | BIT(SECONDARY_EV_STAGED) |          \
-     BIT(SECONDARY_EV_PROPOSED) | BIT(SECONDARY_EV_CLOSE))
+     BIT(SECONDARY_EV_REPAIRED) | BIT(SECONDARY_EV_PROPOSED) | BIT(SECONDARY_EV_CLOSE))
 #define LOST BIT(SECONDARY_EV_LOST)
 
 /* What each state listens to and where it may go. Completions of what we proposed come in any. */
@@ -47,7 +47,7 @@ const char *secondary_state_text(const struct secondary *s)
 {
     switch (s->state) {
     case SECONDARY_BOOTSTRAPPING:
-        return "merkle-sync";
+        return s->repair_next ? "merkle-diff" : "merkle-sync";
     case SECONDARY_STREAM_WALS:
         return "stream-wals";
     case SECONDARY_IDLE:
@@ -115,6 +115,7 @@ static void start_stream(struct secondary *s, struct secondary_update *out)
 {
     secondary_move(s, SECONDARY_STREAM_WALS);
     s->backoff_ms = s->redirects = 0;
+    s->repair_failed = false;
     s->seq_received = s->seq_proposed = s->seq_committed = 0;
     out->requests |= SECONDARY_START;
     out->position = s->received;
@@ -208,6 +209,8 @@ static cf_status on_answer(struct secondary *s, const struct secondary_event *ev
     s->followed = *ev->theirs;
     s->received = s->committed = ev->position;
     s->bootstrap_next = ev->verdict == REPL_BOOTSTRAP;
+    /* A copy that has begun goes on: most of it may be here already. */
+    s->repair_next = s->bootstrap_next && ev->has_data && !s->repair_failed && !s->stage_begun;
     s->installing = ev->has_keyring;
     prepare(s, out);
     return CF_OK;
@@ -366,6 +369,8 @@ static cf_status dispatch(struct secondary *s, const struct secondary_event *ev,
         return secondary_stage_page(s, ev, out, err);
     case SECONDARY_EV_STAGED:
         return secondary_stage_staged(s, ev, out, err);
+    case SECONDARY_EV_REPAIRED:
+        return secondary_stage_repaired(s, ev, out, err);
     case SECONDARY_EV_KEYRING:
         on_keyring(s, out);
         return CF_OK;

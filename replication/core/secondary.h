@@ -65,6 +65,7 @@ enum secondary_event_type {
     SECONDARY_EV_SNAPSHOT,
     SECONDARY_EV_PAGE,
     SECONDARY_EV_STAGED, /* of begin, page or switch, whichever was under way */
+    SECONDARY_EV_REPAIRED, /* completion. CF_TOO_LARGE, CF_UNSUPPORTED, CF_CORRUPT: by a copy, then */
     SECONDARY_EV_KEYRING,
     SECONDARY_EV_BATCH,
     SECONDARY_EV_PROPOSED,
@@ -83,6 +84,7 @@ struct secondary_event {
     struct repl_position position; /* ... and SNAPSHOT: what it is a state of */
     const struct repl_lineage *own, *theirs;
     bool verified, has_keyring, has_redirect;
+    bool has_data; /* ours is a copy of that set's data, of whatever moment */
     /* SNAPSHOT, PAGE */
     uint64_t snapshot_id, keys, bytes;
     struct cf_slice cursor; /* of the page after this one */
@@ -108,6 +110,7 @@ enum {
     SECONDARY_FETCH_PAGE = 1 << 12, /* at `cursor` */
     SECONDARY_PROPOSE = 1 << 13,    /* batches propose_first.. , propose_count of them */
     SECONDARY_ACK = 1 << 14,        /* ack_seq, position */
+    SECONDARY_REPAIR = 1 << 15,     /* against snapshot_id, of `position`; one completion */
 };
 
 struct secondary_update {
@@ -153,6 +156,10 @@ struct secondary {
     uint64_t held_keys, held_bytes;
     bool held_done;
     uint64_t bootstraps;
+    /* repair: what differs instead of everything (repair.h) */
+    bool repair_next, repairing;
+    bool repair_failed; /* since the last stream: a copy it is */
+    uint64_t repairs;
 };
 
 /* seed: of the jitter. */
@@ -166,7 +173,7 @@ void secondary_done(struct secondary *s);
 CF_CHECKED cf_status secondary_step(struct secondary *s, const struct secondary_event *ev,
                                     struct secondary_update *ret, struct cf_error *err);
 
-/* As status shows it: "idle", "merkle-sync", "stream-wals". */
+/* As status shows it: "idle", "merkle-diff" (a repair), "merkle-sync" (a copy), "stream-wals". */
 const char *secondary_state_text(const struct secondary *s);
 
 #endif

@@ -20,5 +20,7 @@ CF_CHECKED cf_status secondary_stage_page(struct secondary *s, const struct seco
                                           struct secondary_update *out, struct cf_error *err);
 CF_CHECKED cf_status secondary_stage_staged(struct secondary *s, const struct secondary_event *ev,
                                             struct secondary_update *out, struct cf_error *err);
+CF_CHECKED cf_status secondary_stage_repaired(struct secondary *s, const struct secondary_event *ev,
+                                              struct secondary_update *out, struct cf_error *err);
 
 #endif

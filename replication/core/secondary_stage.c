@@ -58,6 +58,18 @@ cf_status secondary_stage_snapshot(struct secondary *s, const struct secondary_e
         return cf_fail(err, ev->status != CF_OK ? ev->status : CF_CORRUPT,
                        "the primary could not open a snapshot");
     }
+    if (s->repair_next) {
+        s->ops++;
+        s->repairing = true;
+        s->snapshot_id = ev->snapshot_id;
+        s->snapshot_position = ev->position;
+        s->total_keys = ev->keys;
+        s->total_bytes = ev->bytes;
+        out->requests |= SECONDARY_REPAIR;
+        out->snapshot_id = ev->snapshot_id;
+        out->position = ev->position;
+        return CF_OK;
+    }
     bool resumed = s->stage_begun &&
                    (ev->snapshot_id == s->snapshot_id || REPL_MUTATED(REPL_MUTANT_RESUME_BLINDLY));
     if (!resumed) {
@@ -160,5 +172,41 @@ cf_status secondary_stage_staged(struct secondary *s, const struct secondary_eve
         s->held = false;
         stage_this(s, cf_buf_slice(&s->held_next), s->held_keys, s->held_bytes, s->held_done, out);
     }
+    return CF_OK;
+}
+
+/* A repair that can't be done is no reason to stay apart: everything is copied. */
+static bool takes_a_copy(cf_status status)
+{
+    return status == CF_TOO_LARGE || status == CF_UNSUPPORTED || status == CF_CORRUPT;
+}
+
+cf_status secondary_stage_repaired(struct secondary *s, const struct secondary_event *ev,
+                                   struct secondary_update *out, struct cf_error *err)
+{
+    assert(s->ops > 0 && s->repairing);
+    s->ops--;
+    s->repairing = false;
+    if (takes_a_copy(ev->status) && !REPL_MUTATED(REPL_MUTANT_REPAIR_ENDLESS)) {
+        s->repair_failed = true;
+    }
+    if (ev->session != s->session || s->state != SECONDARY_BOOTSTRAPPING) {
+        return CF_OK;
+    }
+    if (ev->status == CF_OK) {
+        s->repairs++;
+        s->backoff_ms = 0;
+        secondary_move(s, SECONDARY_GREETING);
+        secondary_greet(s, out);
+        return CF_OK;
+    }
+    if (!s->repair_failed) {
+        secondary_reconnect(s, ev->now_ms, out);
+        return cf_fail(err, ev->status, "the data could not be compared with the primary's");
+    }
+    s->repair_next = false;
+    forget(s);
+    s->snapshot_id = out->snapshot_id = 0;
+    out->requests |= SECONDARY_OPEN; /* the keys of the one that was compared may be old by now */
     return CF_OK;
 }

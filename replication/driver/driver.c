@@ -99,6 +99,16 @@ static void on_page(void *ctx, struct rpc_link *link, struct cf_slice request,
     }
 }
 
+static void on_repair(void *ctx, struct rpc_link *link, struct cf_slice request,
+                      struct rpc_call *call)
+{
+    struct repl_peer *peer = stream_or_refuse(link, call);
+    (void)ctx;
+    if (peer != NULL) {
+        repl_ship_repair(peer, request, call);
+    }
+}
+
 static void on_start(void *ctx, struct rpc_link *link, struct cf_slice message,
                      struct rpc_call *call)
 {
@@ -171,6 +181,7 @@ static const struct {
     {RPC_REPL_KEYRING, on_keyring},   {RPC_REPL_HEARTBEAT, on_heartbeat},
     {RPC_REPL_SNAPSHOT, on_snapshot}, {RPC_REPL_PAGE, on_page},
     {RPC_REPL_CLAIM, on_claim},       {RPC_REPL_CALL, on_call},
+    {RPC_REPL_REPAIR, on_repair},
 };
 
 static size_t size_or(size_t size, size_t otherwise, size_t max)

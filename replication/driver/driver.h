@@ -56,6 +56,10 @@ bool repl_address_add(struct repl_address_list *list, struct cf_slice text);
  * err is never NULL. After repl_*_free it does nothing, but it still has to come. */
 typedef void (*repl_done_fn)(void *arg, cf_status status, const struct cf_error *err);
 
+/* As repl_done_fn; question (borrowed for the call): what to ask the primary. */
+typedef void (*repl_question_fn)(void *arg, cf_status status, struct cf_slice question,
+                                 const struct cf_error *err);
+
 /* One piece of the stream. */
 struct repl_batch {
     struct cf_buf bytes;      /* may be empty although `to` moved: all of it was filtered */
@@ -143,6 +147,11 @@ struct repl_host {
                                struct cf_buf *next, uint64_t *keys, bool *done,
                                struct cf_error *err);
     void (*snapshot_close)(void *ctx, enum repl_kind kind, uint64_t snapshot);
+    /* A question of a repair against that snapshot (coffer.repl.Repair, a whole message of at most
+     * REPL_PAGE_BYTES_MAX), or, snapshot 0, of a comparison. Answer with repl_reply_*, now or later, exactly
+     * once: coffer.repl.Repaired. */
+    void (*serve_repair)(void *ctx, enum repl_kind kind, const char *id, uint64_t snapshot,
+                         struct cf_slice question, struct repl_reply *reply);
     /* The keyring, sealed to the secondary's public key. `ret` is initialised (and wiped). */
     cf_status (*keyring)(void *ctx, enum repl_kind kind, const char *id, struct cf_slice public_key,
                          struct cf_buf *ret, uint64_t *version, struct cf_error *err);
@@ -175,6 +184,18 @@ struct repl_host {
     void (*stage_switch)(void *ctx, enum repl_kind kind, const struct repl_position *position,
                          const struct repl_lineage *lineage, struct cf_slice proof,
                          repl_done_fn done, void *arg);
+    /* Is what we hold a copy of this set's data, of whatever moment? Then it can be repaired. */
+    bool (*has_data)(void *ctx, enum repl_kind kind);
+    /* One step of a repair against the primary's snapshot (begin), or of a comparison at the position that we
+     * have (begin with snapshot 0), with the answer to the last question (empty at first). A question: send it.
+     * None and CF_OK: it is through; what differed is in our state together with position, lineage and proof.
+     * CF_TOO_LARGE, CF_UNSUPPORTED, CF_CORRUPT: a copy is the better way. One step at a time; repair_end says
+     * that there will be none any more (harmless when it is through). */
+    void (*repair_begin)(void *ctx, enum repl_kind kind, uint64_t snapshot,
+                         const struct repl_lineage *lineage, struct cf_slice proof);
+    void (*repair_step)(void *ctx, enum repl_kind kind, struct cf_slice answer,
+                        repl_question_fn done, void *arg);
+    void (*repair_end)(void *ctx, enum repl_kind kind);
     void (*install_keyring)(void *ctx, enum repl_kind kind, struct cf_slice sealed,
                             repl_done_fn done, void *arg);
     /* Our public key, for the keyring. Appends. */
@@ -312,13 +333,18 @@ struct repl_secondary_status {
     uint64_t bootstrap_keys, bootstrap_bytes, bootstrap_total_keys, bootstrap_total_bytes;
     uint64_t bootstrap_per_s;  /* bytes a second since this node takes the copy */
     uint64_t bootstrap_left_s; /* as long as it goes on like that; the total is an estimate */
-    uint64_t bootstraps, reconnects, batches, bytes; /* since it was started */
+    uint64_t bootstraps, repairs, reconnects, batches, bytes; /* since it was started */
+    uint64_t repair_bytes;                            /* sent and received for repairs and comparisons */
     char error[256];                                 /* why it is not streaming; "" when it is */
     size_t address_count;
     struct repl_address_status addresses[REPL_ADDRESSES_MAX]; /* of the dial list */
 };
 void repl_secondary_status(const struct repl_secondary *secondary,
                            struct repl_secondary_status *ret);
+
+/* Asks the primary whether our data is what it had at our position (host->repair_begin with snapshot 0).
+ * false: nothing is streamed, or a comparison is under way. */
+bool repl_secondary_compare(struct repl_secondary *secondary);
 
 /* ---- claimant ---- */
 

@@ -23,6 +23,7 @@ enum { REPL_FEATURES = 1, REPL_PEERS_MAX = 1024 };
 #define REPL_ANSWER_US ((uint64_t)30000000) /* a hello, a snapshot, a page */
 #define REPL_SILENT_US ((uint64_t)2000000) /* a peer that says nothing for so long is taken for dead */
 #define REPL_DIAL_US ((uint64_t)1500000)   /* one attempt to connect, to the end of the hello */
+#define REPL_REPAIR_US ((uint64_t)300000000) /* an answer of a repair: its data is read whole */
 
 /* What a link is to us: rpc_link_user(). */
 enum channel_type { CHANNEL_ACCEPTED = 1, CHANNEL_STREAM, CHANNEL_CLAIM };
@@ -129,10 +130,13 @@ void repl_peer_changed(struct repl_peer *peer);
 /* The stream's link of a peer is no longer: closes it when it is still up. */
 void repl_peer_drop(struct repl_peer *peer, const char *why);
 
+struct repl_reply *repl_reply_new(struct rpc_call *call);
+
 /* ---- ship.c */
 void repl_ship_start(struct repl_peer *peer, struct cf_slice message);
 void repl_ship_ack(struct repl_peer *peer, struct cf_slice message);
 void repl_ship_snapshot(struct repl_peer *peer, struct cf_slice request, struct rpc_call *call);
+void repl_ship_repair(struct repl_peer *peer, struct cf_slice request, struct rpc_call *call);
 void repl_ship_page(struct repl_peer *peer, struct cf_slice request, struct rpc_call *call);
 void repl_ship_heartbeat(struct repl_peer *peer, struct cf_slice request, struct rpc_call *call);
 void repl_ship_tick(struct repl_peer *peer);

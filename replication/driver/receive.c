@@ -411,6 +411,7 @@ void repl_secondary_status(const struct repl_secondary *s, struct repl_secondary
     }
     show_silence(s, ret);
     ret->bootstraps = core->bootstraps;
+    ret->repairs = core->repairs;
     /* The list of errors is by address; show those that would be dialled now. */
     receive_dial_list(s, "", 0, &dial);
     ret->address_count = dial.count;

@@ -46,6 +46,7 @@ struct repl_secondary {
     struct rpc_client *client;
     struct rpc_link *link;
     struct rpc_pending *asked, *heartbeat;
+    struct repair_run *repair; /* the repair or comparison under way; NULL: none */
     struct loop_timer *timer, *beat_timer;
     struct cf_list queue;
     size_t queue_bytes;
@@ -85,6 +86,10 @@ struct rpc_client_config receive_client_config(const struct repl_secondary *s);
 void receive_slices(const struct repl_address_list *list, struct cf_slice *ret);
 void receive_note_failure(struct repl_secondary *s, const char *address,
                           const struct cf_error *why);
+
+/* ---- repair.c */
+void repair_start(struct repl_secondary *s, const struct secondary_update *update);
+void repair_drop(struct repl_secondary *s); /* the connection is gone */
 
 /* ---- call.c */
 void call_retire(struct repl_secondary *s); /* addresses or credentials changed */

@@ -113,6 +113,7 @@ void receive_drop_link(struct repl_secondary *s)
         s->heartbeat = NULL;
     }
     s->link = NULL;
+    repair_drop(s);
     rpc_client_free(s->client);
     s->client = NULL;
 }
@@ -224,6 +225,7 @@ static void on_answer(void *arg, const struct rpc_result *result)
                         host->claim_verify(host->ctx, s->kind, &s->theirs, cf_buf_slice(&s->proof));
     item->ev.position = s->hello_position;
     item->ev.own = &s->own;
+    item->ev.has_data = host->has_data(host->ctx, s->kind);
     item->ev.theirs = &s->theirs;
     item->of_link = true;
     receive_push(s, item);
@@ -461,6 +463,9 @@ void receive_perform(struct repl_secondary *s, const struct secondary_update *up
         open_snapshot(s, update->snapshot_id);
     }
     perform_in_raft(s, update);
+    if ((requests & SECONDARY_REPAIR) != 0) {
+        repair_start(s, update);
+    }
     if ((requests & SECONDARY_FETCH_PAGE) != 0) {
         fetch_page(s, update->snapshot_id, update->cursor);
     }

@@ -463,10 +463,16 @@ void repl_serve_call(struct repl_slot *slot, struct rpc_link *link, struct cf_sl
         rpc_fail(call, &err);
         return;
     }
-    struct repl_reply *reply = cf_new(struct repl_reply);
-    reply->call = call;
+    struct repl_reply *reply = repl_reply_new(call);
     host->serve_call(host->ctx, slot->kind, rpc_link_peer(link)->identity.id,
                      message_slice(message->data), rpc_call_deadline(call), reply);
+}
+
+struct repl_reply *repl_reply_new(struct rpc_call *call)
+{
+    struct repl_reply *reply = cf_new(struct repl_reply);
+    reply->call = call;
+    return reply;
 }
 
 static void answer_call(struct repl_reply *reply, const Coffer__Repl__CallAnswer *answer)

@@ -35,6 +35,7 @@ static void drop_ops(struct cluster *c)
 {
     for (size_t i = 0; i < c->op_count; i++) {
         items_done(&c->ops[i].items);
+        items_done(&c->ops[i].surplus);
         cf_free(c->ops[i].lineage);
     }
     c->op_count = 0;
@@ -55,7 +56,7 @@ static void drop_volatile(struct cluster *c)
     }
     secondary_done(&c->receiver);
     c->receiver = (struct secondary){0};
-    c->receiving = false;
+    c->receiving = c->repairing = false;
     c->conn = 0;
 }
 
@@ -192,6 +193,34 @@ void cluster_propose(struct world *w, struct cluster *c, const struct op *op)
     sim_schedule(&w->engine, c->commit_at_us, EV_COMMIT, c->n, c->incarnation, 0, NULL);
 }
 
+static bool has(const struct items *items, uint64_t id)
+{
+    for (size_t i = 0; i < items->count; i++) {
+        if (items->all[i].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is too much goes, what is lacking comes in its place: ids rise within a state. */
+static void repair(struct cluster *c, const struct op *op)
+{
+    struct items fresh = {0};
+    size_t next = 0;
+    for (size_t i = 0; i < c->state.count; i++) {
+        for (; next < op->items.count && op->items.all[next].id < c->state.all[i].id; next++) {
+            items_add(&fresh, &op->items.all[next]);
+        }
+        if (!has(&op->surplus, c->state.all[i].id)) {
+            items_add(&fresh, &c->state.all[i]);
+        }
+    }
+    items_copy(&fresh, &op->items, next);
+    items_done(&c->state);
+    c->state = fresh;
+}
+
 static void apply(struct world *w, struct cluster *c, struct op *op)
 {
     struct repl_position before = c->remote;
@@ -217,11 +246,17 @@ static void apply(struct world *w, struct cluster *c, struct op *op)
         c->lineage = *op->lineage;
         sim_reached(&w->engine, MARK_BOOTSTRAPPED);
         break;
+    case OP_REPAIR:
+        repair(c, op);
+        c->remote = op->to;
+        c->lineage = *op->lineage;
+        sim_reached(&w->engine, MARK_REPAIRED);
+        break;
     case OP_INSTALL:
         break;
     }
     append(c);
-    if (op->type == OP_SWITCH) {
+    if (op->type == OP_SWITCH || op->type == OP_REPAIR) {
         c->base = c->last; /* what came before says nothing about this state */
     }
     check_secondary(w, c, &before);
@@ -233,6 +268,7 @@ void cluster_commit(struct world *w, struct cluster *c, bool fine)
         [OP_BATCH] = SECONDARY_EV_PROPOSED, [OP_INSTALL] = SECONDARY_EV_INSTALLED,
         [OP_ADOPT] = SECONDARY_EV_ADOPTED,  [OP_BEGIN] = SECONDARY_EV_STAGED,
         [OP_PAGE] = SECONDARY_EV_STAGED,    [OP_SWITCH] = SECONDARY_EV_STAGED,
+        [OP_REPAIR] = SECONDARY_EV_REPAIRED,
     };
     struct op op = c->ops[0];
     memmove(c->ops, c->ops + 1, --c->op_count * sizeof(c->ops[0]));
@@ -240,6 +276,7 @@ void cluster_commit(struct world *w, struct cluster *c, bool fine)
         apply(w, c, &op);
     }
     items_done(&op.items);
+    items_done(&op.surplus);
     cf_free(op.lineage);
     if (c->receiving) {
         struct secondary_event ev = {.type = done[op.type],

@@ -9,6 +9,7 @@
 void message_free(struct message *m)
 {
     items_done(&m->items);
+    items_done(&m->surplus);
     cf_free(m->lineage);
     cf_free(m);
 }
@@ -194,6 +195,14 @@ static void perform_messages(struct world *w, struct cluster *c,
         m->cursor = update->cursor.size == 8 ? cf_get_u64(update->cursor.data) : 0;
         send(w, m, c->conn);
     }
+    if ((update->requests & SECONDARY_REPAIR) != 0) {
+        m = message_new(c, MSG_REPAIR);
+        m->snapshot = update->snapshot_id;
+        items_copy(&m->items, &c->state, 0);
+        c->repairing = true;
+        c->repair_session = update->session;
+        send(w, m, c->conn);
+    }
     if ((update->requests & SECONDARY_ACK) != 0) {
         m = message_new(c, MSG_ACK);
         m->seq = update->ack_seq;
@@ -215,6 +224,10 @@ static void perform(struct world *w, struct cluster *c, const struct secondary_u
     if ((update->requests & SECONDARY_CLOSE_LINK) != 0) {
         links_break(w, c->conn);
         c->conn = 0;
+        if (c->repairing) {
+            sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 1, 1000),
+                         EV_REPAIR_ENDS, c->n, c->repair_session, c->incarnation, NULL);
+        }
         for (size_t i = 0; i < c->held_count; i++) {
             items_done(&c->held[i].items);
         }
@@ -254,6 +267,39 @@ void links_feed_secondary(struct world *w, struct cluster *c, struct secondary_e
     perform(w, c, &update);
 }
 
+void links_repair_ends(struct world *w, struct cluster *c, uint64_t session, uint64_t incarnation)
+{
+    if (c->receiving && c->repairing && c->repair_session == session &&
+        c->incarnation == incarnation) {
+        struct secondary_event ev = {
+            .type = SECONDARY_EV_REPAIRED, .session = session, .status = CF_UNAVAILABLE};
+        c->repairing = false;
+        sim_reached(&w->engine, MARK_REPAIR_LOST);
+        links_feed_secondary(w, c, &ev);
+    }
+}
+
+/* What differs is known: one entry, or the reason why not. */
+static void on_repaired(struct world *w, struct cluster *c, struct message *m)
+{
+    struct op op = {.type = OP_REPAIR, .session = c->repair_session, .to = m->position};
+    if (!c->repairing) {
+        return;
+    }
+    c->repairing = false;
+    if (m->status != CF_OK) {
+        struct secondary_event ev = {
+            .type = SECONDARY_EV_REPAIRED, .session = c->repair_session, .status = m->status};
+        links_feed_secondary(w, c, &ev);
+        return;
+    }
+    op.items = m->items;
+    op.surplus = m->surplus;
+    m->items = m->surplus = (struct items){0};
+    op.lineage = copy_lineage(&c->answered);
+    cluster_propose(w, c, &op);
+}
+
 static void on_answer(struct world *w, struct cluster *c, struct message *m)
 {
     c->answered = *m->lineage;
@@ -264,6 +310,7 @@ static void on_answer(struct world *w, struct cluster *c, struct message *m)
                                  .theirs = &c->answered,
                                  .verified = m->verified,
                                  .has_keyring = m->keyring};
+    ev.has_data = c->remote.index != 0 && sim_chance(&w->engine, w->options.repair_permille);
     if (repl_lineage_compare(&c->lineage, m->lineage, NULL) == REPL_DIVERGED_LOST) {
         sim_reached(&w->engine, MARK_DIVERGED);
     }
@@ -279,6 +326,10 @@ static void to_secondary(struct world *w, struct cluster *c, struct message *m)
     }
     if (m->type == MSG_ANSWER) {
         on_answer(w, c, m);
+        return;
+    }
+    if (m->type == MSG_REPAIRED) {
+        on_repaired(w, c, m);
         return;
     }
     if (m->type == MSG_BATCH) {
@@ -446,6 +497,37 @@ static void on_fetch(struct world *w, struct cluster *c, struct message *m)
     send(w, answer, m->conn);
 }
 
+static void add_missing(const struct items *from, const struct items *in, struct items *ret)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        bool found = false;
+        for (size_t j = 0; j < in->count && !found; j++) {
+            found = in->all[j].id == from->all[i].id;
+        }
+        if (!found) {
+            items_add(ret, &from->all[i]);
+        }
+    }
+}
+
+static void on_repair(struct world *w, struct cluster *c, struct message *m)
+{
+    const struct snapshot *snapshot = &c->snapshots[m->from];
+    struct message *answer = message_new(c, MSG_REPAIRED);
+    if (snapshot->id == 0 || snapshot->id != m->snapshot) {
+        answer->status = CF_NOT_FOUND;
+    } else {
+        answer->position = snapshot->position;
+        add_missing(&snapshot->items, &m->items, &answer->items);
+        add_missing(&m->items, &snapshot->items, &answer->surplus);
+        if (answer->items.count + answer->surplus.count > w->options.repair_items) {
+            sim_reached(&w->engine, MARK_REPAIR_TOO_LARGE);
+            answer->status = CF_TOO_LARGE;
+        }
+    }
+    send(w, answer, m->conn);
+}
+
 static void to_primary(struct world *w, struct cluster *c, struct message *m)
 {
     if (!c->primary) {
@@ -463,6 +545,8 @@ static void to_primary(struct world *w, struct cluster *c, struct message *m)
         on_open(w, c, m);
     } else if (m->type == MSG_FETCH) {
         on_fetch(w, c, m);
+    } else if (m->type == MSG_REPAIR) {
+        on_repair(w, c, m);
     } else {
         struct primary_event ev = {.type = m->type == MSG_ACK ? PRIMARY_EV_ACK : PRIMARY_EV_START,
                                    .seq = m->seq,

@@ -23,6 +23,8 @@ static const char *const mark_names[] = {
     [MARK_DIVERGED] = "diverged",           [MARK_TRANSLATED] = "translated",
     [MARK_ROGUE] = "unproved-claim",        [MARK_GAP] = "lost-batch",
     [MARK_TWO_PRIMARIES] = "two-primaries", [MARK_FILTERED] = "filtered",
+    [MARK_REPAIRED] = "repaired",           [MARK_REPAIR_TOO_LARGE] = "repair-too-large",
+    [MARK_REPAIR_LOST] = "repair-lost",
 };
 _Static_assert(CF_LENGTH(mark_names) == MARK_COUNT, "every mark has a name");
 
@@ -36,6 +38,7 @@ static const char *const mutant_names[] = {
     [REPL_MUTANT_TRUST_CLAIMS] = "trust-claims",
     [REPL_MUTANT_NEVER_FENCE] = "never-fence",
     [REPL_MUTANT_ACK_EARLY] = "ack-early",
+    [REPL_MUTANT_REPAIR_ENDLESS] = "repair-endless",
 };
 _Static_assert(CF_LENGTH(mutant_names) == REPL_MUTANT_COUNT, "every mutant has a name");
 #endif
@@ -62,6 +65,8 @@ static void draw(struct world *w)
     o->batch_entries = sim_option(e, "batch_entries", 1, 8);
     o->expire_permille = sim_option_maybe(e, "expired_snapshot_permille", 1, 300);
     o->rogue_permille = sim_option_maybe(e, "rogue_permille", 1, 200);
+    o->repair_permille = sim_option(e, "repair_permille", 0, 1000);
+    o->repair_items = sim_option(e, "repair_items", 1, 200);
     o->safety_us = 1000000 * sim_option(e, "safety_s", 2, 8);
     w->clusters[2].performance = sim_option(e, "performance", 0, 1) != 0;
 }
@@ -292,6 +297,9 @@ static void dispatch(struct world *w, struct sim_event *ev)
     case EV_CLAIM:
         on_claim(w);
         again(w, ev, 600000);
+        break;
+    case EV_REPAIR_ENDS:
+        links_repair_ends(w, c, ev->a, ev->b);
         break;
     case EV_WRITE:
     case EV_NEMESIS:

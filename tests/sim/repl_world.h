@@ -34,6 +34,7 @@ enum event_kind {
     EV_OPERATOR, /* demotes fenced primaries */
     EV_CLAIM,
     EV_COMPACT,
+    EV_REPAIR_ENDS, /* node; a: session, b: incarnation: the link that it needed is gone */
 };
 
 struct item {
@@ -51,12 +52,12 @@ struct entry { /* of a log; entry i has index i */
     struct repl_position remote; /* as a secondary: our position after it */
 };
 
-enum op_type { OP_BATCH, OP_INSTALL, OP_ADOPT, OP_BEGIN, OP_PAGE, OP_SWITCH };
+enum op_type { OP_BATCH, OP_INSTALL, OP_ADOPT, OP_BEGIN, OP_PAGE, OP_SWITCH, OP_REPAIR };
 struct op {
     enum op_type type;
     uint64_t session, seq;
     struct repl_position to;
-    struct items items;
+    struct items items, surplus; /* of a repair: what is lacking, what is too much */
     struct repl_lineage *lineage;
 };
 
@@ -92,6 +93,8 @@ struct cluster {
     uint64_t conn;
     unsigned rotation;
     struct repl_lineage answered;
+    bool repairing; /* asked, and not answered yet: of repair_session */
+    uint64_t repair_session;
     struct held *held;
     size_t held_count, held_capacity;
     struct primary senders[CLUSTERS];
@@ -109,6 +112,8 @@ enum message_type {
     MSG_SNAPSHOT,
     MSG_FETCH,
     MSG_PAGE,
+    MSG_REPAIR,   /* items: all that we have; surplus of the answer is what the other has not */
+    MSG_REPAIRED,
 };
 struct message {
     enum message_type type;
@@ -119,7 +124,7 @@ struct message {
     bool verified, done, keyring;
     cf_status status;
     enum repl_verdict verdict;
-    struct items items;
+    struct items items, surplus;
 };
 
 struct conn {
@@ -139,7 +144,7 @@ struct truth { /* what the primary of an epoch committed */
 struct options {
     uint64_t write_us, commit_us, delay_us, nemesis_us, crash, cut, leader_change, drop_permille,
         fail_permille, compact_us, promotions, page_items, batch_entries, expire_permille,
-        rogue_permille, safety_us;
+        rogue_permille, repair_permille, repair_items, safety_us;
 };
 
 enum mark {
@@ -155,6 +160,9 @@ enum mark {
     MARK_GAP,
     MARK_TWO_PRIMARIES,
     MARK_FILTERED,
+    MARK_REPAIRED,
+    MARK_REPAIR_TOO_LARGE,
+    MARK_REPAIR_LOST,
     MARK_COUNT
 };
 
@@ -197,6 +205,8 @@ bool cluster_read(struct world *w, struct cluster *c, bool filtered,
 void links_feed_secondary(struct world *w, struct cluster *c, struct secondary_event *ev);
 void links_feed_primary(struct world *w, struct cluster *c, unsigned peer,
                         struct primary_event *ev);
+/* The answer of a repair will not come. */
+void links_repair_ends(struct world *w, struct cluster *c, uint64_t session, uint64_t incarnation);
 void links_dialled(struct world *w, struct cluster *c, uint64_t conn);
 void links_message(struct world *w, struct cluster *c, struct message *m);
 void links_down(struct world *w, struct cluster *c, uint64_t conn);

@@ -97,6 +97,8 @@ cf_status config_read_audit(struct reading *reading, const struct hcl_item *bloc
 #define IN_CONFIG(field) offsetof(struct config, field)
 static const struct known replication_keys[] = {
     {"allow_forwarding_via_header", config_read_bool, IN_CONFIG(forwards_by_header)},
+    {"log_retention", config_read_duration, IN_CONFIG(log_retention_s)},
+    {"compare_interval", config_read_duration, IN_CONFIG(compare_interval_s)},
     {"resolver_discover_servers", NULL, 0},
     {"logshipper_buffer_length", NULL, 0},
     {"logshipper_buffer_size", NULL, 0},

@@ -58,13 +58,14 @@ static void add_received(struct codec_batch *batch, uint64_t term, uint64_t inde
 {
     size_t total = command->op_count;
     for (size_t i = 0; i < command->entry_count; i++) {
-        total += command->entries[i].index > above ? command->entries[i].op_count : 0;
+        total += command->entries[i].op_count;
     }
     struct op *all = arena_alloc_raw(batch->arena, total * sizeof(*all));
     size_t count = 0;
     for (size_t i = 0; i < command->entry_count; i++) {
         const struct source_entry *entry = &command->entries[i];
-        if (entry->index > above && entry->op_count != 0) {
+        bool counts = entry->index == 0 || entry->index > above; /* 0: a repair, which has no positions */
+        if (counts && entry->op_count != 0) {
             memcpy(all + count, entry->ops, entry->op_count * sizeof(*all));
             count += entry->op_count;
         }
@@ -114,6 +115,7 @@ cf_status codec_add_shipped(struct codec_batch *batch, uint64_t term, uint64_t i
     if (command.entry_count != 0) {
         *oldest = command.entries[0].index;
         *newest = command.entries[command.entry_count - 1].index;
+        *oldest = *oldest == 0 ? UINT64_MAX : *oldest;
     }
     add_received(batch, term, index, &command, above);
     return CF_OK;
@@ -182,6 +184,48 @@ cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, const struct
     claim_ops(claim, keys, ranges, own, own_count);
     command.ops = own;
     command.op_count = own_count;
+    *ret = claim;
+    return command_encode(to, &command, err);
+}
+
+cf_status codec_records(enum repl_kind kind, struct cf_slice bytes, struct arena *arena,
+                        const struct op **ret, size_t *ret_count, struct cf_error *err)
+{
+    struct command command;
+    CF_TRY(command_decode(bytes, arena, &command, err));
+    if (command.id != COMMAND_STAGE) {
+        return cf_fail(err, CF_CORRUPT, "the primary sent something that is no records");
+    }
+    CF_TRY(check_ops(kind, command.ops, command.op_count, err));
+    for (size_t i = 0; i < command.op_count; i++) {
+        if (command.ops[i].kind != OP_PUT) {
+            return cf_fail(err, CF_CORRUPT, "the primary sent something that is no record");
+        }
+    }
+    *ret = command.ops;
+    *ret_count = command.op_count;
+    return CF_OK;
+}
+
+cf_status codec_repair(const struct op *repair, size_t count, const struct op *own, size_t own_count,
+                       struct arena *arena, struct cf_buf *to, struct window_claim **ret,
+                       struct cf_error *err)
+{
+    struct source_entry entry = {.ops = repair, .op_count = count};
+    struct command command = {.id = COMMAND_SHIPPED,
+                              .ops = own,
+                              .op_count = own_count,
+                              .entries = &entry,
+                              .entry_count = 1};
+    struct window_claim *claim = arena_new_object(arena, struct window_claim);
+    struct key *keys = arena_alloc_raw(arena, (count + own_count) * sizeof(*keys));
+    bool *ranges = arena_alloc_raw(arena, (count + own_count) * sizeof(*ranges));
+    claim->view_index = UINT64_MAX;
+    claim->ticket = WINDOW_TICKET_FIRST;
+    claim->writes = keys;
+    claim->is_range = ranges;
+    claim_ops(claim, keys, ranges, repair, count);
+    claim_ops(claim, keys, ranges, own, own_count);
     *ret = claim;
     return command_encode(to, &command, err);
 }

@@ -24,7 +24,8 @@ struct codec_batch {
 CF_CHECKED cf_status codec_add(struct codec_batch *batch, uint64_t term, uint64_t index,
                                struct cf_slice payload, bool *switched, struct cf_error *err);
 /* As codec_add for an entry that we received ourselves: only what came from source indexes above
- * `above`. *newest: the highest source index in it (0: none). */
+ * `above`. *newest: the highest source index in it (0: none). *oldest UINT64_MAX: a repair, past which no position
+ * of before can be translated. */
 CF_CHECKED cf_status codec_add_shipped(struct codec_batch *batch, uint64_t term, uint64_t index,
                                        struct cf_slice payload, uint64_t above, bool *is_shipped,
                                        uint64_t *oldest, uint64_t *newest, struct cf_error *err);
@@ -50,5 +51,14 @@ CF_CHECKED cf_status codec_page(const struct view *view, enum repl_kind kind,
 /* A page as a log entry of that generation. */
 CF_CHECKED cf_status codec_stage(enum repl_kind kind, struct cf_slice page, uint32_t generation,
                                  struct cf_buf *to, struct cf_error *err);
+
+/* Records of a repair: puts of classes that the kind ships, encoded like a page; in the arena. CF_CORRUPT. */
+CF_CHECKED cf_status codec_records(enum repl_kind kind, struct cf_slice bytes, struct arena *arena,
+                                   const struct op **ret, size_t *ret_count, struct cf_error *err);
+/* What a repair changes, as one log entry: `repair` stands in a source entry of index 0, which is no position, so
+ * that nobody takes it for a piece of a stream. CF_TOO_LARGE. The claim names every key. */
+CF_CHECKED cf_status codec_repair(const struct op *repair, size_t count, const struct op *own,
+                                  size_t own_count, struct arena *arena, struct cf_buf *to,
+                                  struct window_claim **claim, struct cf_error *err);
 
 #endif

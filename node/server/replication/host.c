@@ -373,6 +373,10 @@ static cf_status translate(struct node_replication *replication, enum repl_kind 
             if (is_shipped) {
                 last_shipped = entry->index;
             }
+            if (oldest == UINT64_MAX) { /* a repair: what was between is in it, and has no positions */
+                has_base = false;
+                continue;
+            }
             if (newest != 0 && oldest <= from->index) {
                 has_base = true;
             }
@@ -520,7 +524,7 @@ static cf_status host_read_batch(void *ctx, enum repl_kind kind, const char *id,
 
 /* ---- snapshots ---- */
 
-static struct repl_open_snapshot *find_snapshot(struct node_replication *replication, uint64_t id)
+struct repl_open_snapshot *repl_find_snapshot(struct node_replication *replication, uint64_t id)
 {
     for (size_t i = 0; i < REPL_SNAPSHOTS_MAX; i++) {
         if (replication->snapshots[i].id == id) {
@@ -534,7 +538,7 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
                                     struct repl_snapshot *ret, struct cf_error *err)
 {
     struct node_replication *replication = ctx;
-    struct repl_open_snapshot *place = find_snapshot(replication, 0);
+    struct repl_open_snapshot *place = repl_find_snapshot(replication, 0);
     struct view *view = core_view(replication->node->core);
     struct filter *filter = NULL;
     if (place == NULL || view == NULL || view->keyring == NULL ||
@@ -548,7 +552,8 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
     uint8_t from[1] = {kind == REPL_DR ? CLASS_CLUSTER : CLASS_REPLICATED};
     uint8_t to[1] = {CLASS_REPLICATED + 1};
     ret->bytes = kv_approximate_size(view->state, cf_slice_of(from, 1), cf_slice_of(to, 1));
-    *place = (struct repl_open_snapshot){ret->id, view, filter != NULL ? filter_ref(filter) : NULL};
+    *place = (struct repl_open_snapshot){ret->id, view, filter != NULL ? filter_ref(filter) : NULL,
+                                          NULL};
     return CF_OK;
 }
 
@@ -558,7 +563,7 @@ static cf_status host_snapshot_read(void *ctx, enum repl_kind kind, uint64_t id,
                                     struct cf_error *err)
 {
     struct node_replication *replication = ctx;
-    struct repl_open_snapshot *snapshot = id != 0 ? find_snapshot(replication, id) : NULL;
+    struct repl_open_snapshot *snapshot = id != 0 ? repl_find_snapshot(replication, id) : NULL;
     if (snapshot == NULL || !repl_filter_stands(replication, snapshot->filter)) {
         return cf_fail(err, CF_NOT_FOUND, "that copy is gone");
     }
@@ -568,9 +573,10 @@ static cf_status host_snapshot_read(void *ctx, enum repl_kind kind, uint64_t id,
 static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
 {
     struct node_replication *replication = ctx;
-    struct repl_open_snapshot *snapshot = id != 0 ? find_snapshot(replication, id) : NULL;
+    struct repl_open_snapshot *snapshot = id != 0 ? repl_find_snapshot(replication, id) : NULL;
     (void)kind;
     if (snapshot != NULL) {
+        repair_source_unref(snapshot->source);
         filter_unref(snapshot->filter);
         view_unref(snapshot->view);
         *snapshot = (struct repl_open_snapshot){0};
@@ -580,6 +586,7 @@ static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
 void repl_snapshots_close(struct node_replication *replication)
 {
     for (size_t i = 0; i < REPL_SNAPSHOTS_MAX; i++) {
+        repair_source_unref(replication->snapshots[i].source);
         filter_unref(replication->snapshots[i].filter);
         view_unref(replication->snapshots[i].view);
         replication->snapshots[i] = (struct repl_open_snapshot){0};
@@ -633,10 +640,12 @@ struct repl_host repl_host_table(struct node_replication *replication)
         .snapshot_open = host_snapshot_open,
         .snapshot_read = host_snapshot_read,
         .snapshot_close = host_snapshot_close,
+        .serve_repair = repl_serve_repair,
         .keyring = host_keyring,
         .peer_addresses = host_peer_addresses,
         .serve_call = calls_serve,
     };
     repl_receive_table(&host);
+    repl_repair_table(&host);
     return host;
 }

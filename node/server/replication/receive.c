@@ -130,7 +130,7 @@ static cf_status receive_last_position(void *ctx, enum repl_kind kind, struct re
     if (side->in_flight != 0) {
         return cf_fail(err, CF_UNAVAILABLE, "batches are still under way");
     }
-    if (strcmp(side->link_state, "bootstrapping") == 0 ||
+    if (strcmp(side->link_state, "bootstrapping") == 0 || side->must_repair ||
         !repl_applied_position(replication, kind, ret)) {
         *ret = (struct repl_position){0};
     }
@@ -154,6 +154,16 @@ static cf_status position_op(struct reader *reader, enum repl_kind kind,
     return txn_seal(reader->rq.txn, ret, count, err);
 }
 
+/* The claim's keys must outlive the reader's arena and the caller's bytes. */
+static void copy_names(struct shipped *shipped)
+{
+    struct window_claim *claim = shipped->proposal.claim;
+    struct key *keys = (struct key *)(uintptr_t)claim->writes;
+    for (size_t i = 0; i < claim->write_count; i++) {
+        keys[i].name = arena_copy(shipped->arena, keys[i].name);
+    }
+}
+
 static cf_status build_batch(struct shipped *shipped, const struct repl_position *to,
                              struct cf_slice bytes, struct cf_error *err)
 {
@@ -169,12 +179,7 @@ static cf_status build_batch(struct shipped *shipped, const struct repl_position
                                &shipped->proposal.payload, &shipped->proposal.claim, err);
     }
     if (status == CF_OK) {
-        /* The claim's keys must outlive the reader's arena and the caller's bytes: copy the names. */
-        struct window_claim *claim = shipped->proposal.claim;
-        struct key *keys = (struct key *)(uintptr_t)claim->writes;
-        for (size_t i = 0; i < claim->write_count; i++) {
-            keys[i].name = arena_copy(shipped->arena, keys[i].name);
-        }
+        copy_names(shipped);
     }
     reader_end(&reader);
     return status;
@@ -332,6 +337,60 @@ static void receive_stage_switch(void *ctx, enum repl_kind kind,
     }
     cf_info("replication", "%s: the copy is complete, switching to it", repl_kind_name(kind));
     cf_step("switch");
+    propose(shipped);
+}
+
+/* ---- a repair ---- */
+
+/* At append: what it was compared with is still the end of the stream. */
+static cf_status check_repair(struct proposal *proposal, uint64_t index)
+{
+    struct shipped *shipped = cf_container(proposal, struct shipped, proposal);
+    struct repl_side *side = &shipped->replication->sides[shipped->kind];
+    (void)index;
+    return side->in_flight == 0 && !side->tail_known ? CF_OK : CF_CONFLICT;
+}
+
+static cf_status build_repair(struct shipped *shipped, const struct op *ops, size_t count,
+                              const struct repl_position *position,
+                              const struct repl_lineage *lineage, struct cf_slice proof,
+                              struct cf_error *err)
+{
+    struct reader reader;
+    struct op *own;
+    size_t own_count;
+    cf_status status =
+        reader_begin(&reader, shipped->replication->node)
+            ? switch_effects(&reader, shipped->kind, false, position, lineage, proof, err)
+            : cf_fail(err, CF_SEALED, "Vault is sealed");
+    if (status == CF_OK) {
+        status = txn_seal(reader.rq.txn, &own, &own_count, err);
+    }
+    if (status == CF_OK) {
+        status = codec_repair(ops, count, own, own_count, shipped->arena,
+                              &shipped->proposal.payload, &shipped->proposal.claim, err);
+    }
+    if (status == CF_OK) {
+        copy_names(shipped);
+    }
+    reader_end(&reader);
+    return status;
+}
+
+void repl_propose_repair(struct node_replication *replication, enum repl_kind kind,
+                         const struct op *ops, size_t count, const struct repl_position *position,
+                         const struct repl_lineage *lineage, struct cf_slice proof,
+                         repl_done_fn done, void *arg)
+{
+    struct cf_error err = {0};
+    struct shipped *shipped = shipped_new(replication, kind, done, arg);
+    replication->sides[kind].tail_known = false; /* no batch may follow before the next hello */
+    shipped->proposal.check = check_repair;
+    cf_status status = build_repair(shipped, ops, count, position, lineage, proof, &err);
+    if (status != CF_OK) {
+        refuse(shipped, status, &err);
+        return;
+    }
     propose(shipped);
 }
 

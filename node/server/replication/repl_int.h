@@ -14,6 +14,15 @@
 
 #define REPL_SNAPSHOTS_MAX 8
 
+/* What comparisons and repairs have found. */
+struct repair_status {
+    uint64_t comparisons, undecided; /* undecided: the primary could not tell at that position */
+    uint64_t differing;              /* comparisons that found something, since the start */
+    uint64_t leaves;                 /* ... and how many leaves, the last time */
+    int64_t compared_ns, differed_ns, repaired_ns; /* wall times; 0: never */
+    uint64_t put, deleted;           /* records, by the last repair */
+};
+
 /* One kind of replication as this node sees it. Main loop. */
 struct repl_side {
     struct repl_primary *primary;
@@ -36,6 +45,9 @@ struct repl_side {
     /* the primary's registry, without the revoked: ids, each with its end */
     struct cf_buf registered;
     size_t registered_count;
+    struct repair *repair; /* repair.c; NULL: none under way */
+    bool must_repair;      /* a comparison has found our data to differ: our position counts for nothing */
+    struct repair_status compared;
     /* what the other side's addresses are, as last kept */
     struct repl_address_list learned;
 };
@@ -53,7 +65,10 @@ struct repl_open_snapshot {
     uint64_t id;
     struct view *view;
     struct filter *filter; /* NULL: of a DR secondary */
+    struct repair_source *source; /* NULL: nobody compares with it yet */
 };
+
+struct merkle_clock;
 
 struct node_replication {
     struct node *node;
@@ -79,6 +94,8 @@ struct node_replication {
     _Atomic uint64_t advanced;
     _Atomic bool advance_posted, refresh_posted;
     _Atomic(const char *) modes[REPL_KIND_COUNT];
+    struct merkle_clock *merkle; /* merkle.c */
+    _Atomic uint64_t comparisons, differences, repairs; /* for metrics */
     struct cf_map *filters; /* by id of the secondary, as last looked at */
 };
 
@@ -121,6 +138,19 @@ bool repl_applied_position(struct node_replication *replication, enum repl_kind 
                            struct repl_position *ret);
 /* receive.c: the secondary's half of struct repl_host. */
 void repl_receive_table(struct repl_host *host);
+/* Proposes what a repair changes, with position, lineage and proof, as one entry. */
+void repl_propose_repair(struct node_replication *replication, enum repl_kind kind,
+                         const struct op *ops, size_t count, const struct repl_position *position,
+                         const struct repl_lineage *lineage, struct cf_slice proof,
+                         repl_done_fn done, void *arg);
+/* repair.c: the secondary's side of repairs and comparisons. */
+void repl_repair_table(struct repl_host *host);
+/* repair_serve.c: the primary's. */
+void repl_serve_repair(void *ctx, enum repl_kind kind, const char *id, uint64_t snapshot,
+                       struct cf_slice question, struct repl_reply *reply);
+void repair_source_unref(struct repair_source *source); /* NULL is fine */
+/* host.c */
+struct repl_open_snapshot *repl_find_snapshot(struct node_replication *replication, uint64_t id);
 /* What is signed by a claim. */
 void repl_claim_text(const struct repl_lineage *lineage, struct cf_buf *to);
 

@@ -13,6 +13,7 @@
 #include "node/crypto/hash.h"
 #include "node/crypto/x509.h"
 #include "node/server/cluster.h"
+#include "node/server/replication/merkle.h"
 #include "node/server/replication/repl_int.h"
 
 #define SERVER_LIFE_S ((int64_t)365 * 86400)
@@ -65,6 +66,7 @@ void node_replication_start(struct node *node)
                                         .host = &host};
     replication->driver = repl_driver_new(&config);
     repl_report_start(replication);
+    merkle_start(replication);
     refresh(replication);
 }
 
@@ -87,6 +89,7 @@ void node_replication_stop(struct node *node)
     struct node_replication *replication = node->replication;
     stop_links(replication);
     repl_report_stop(replication);
+    merkle_stop(replication);
     repl_driver_free(replication->driver);
     replication->driver = NULL;
 }
@@ -100,6 +103,7 @@ void node_replication_free(struct node_replication *replication)
             cf_buf_done(&replication->sides[i].registered);
         }
         repl_filters_free(replication);
+        cf_free(replication->merkle);
         cf_free(replication);
     }
 }

@@ -308,6 +308,12 @@ static bool has_row(const struct floor_row *rows, size_t count, const char *id)
     return false;
 }
 
+static uint64_t hold_s(const struct node_replication *replication)
+{
+    int64_t wanted = replication->node->config->log_retention_s;
+    return wanted > 0 ? (uint64_t)wanted : HOLD_S;
+}
+
 static struct floor_answer floor_of(const struct node_replication *replication, enum repl_kind kind,
                                     struct arena *arena)
 {
@@ -330,7 +336,7 @@ static struct floor_answer floor_of(const struct node_replication *replication, 
                                       .inherited = replication->floor_inherited,
                                       .now_ms = loop_now_us() / 1000,
                                       .since_ms = replication->active_since_us / 1000,
-                                      .hold_ms = HOLD_S * 1000};
+                                      .hold_ms = hold_s(replication) * 1000};
     return floor_decide(&question);
 }
 
@@ -362,7 +368,7 @@ static void decide(struct node_replication *replication)
     struct repl_retention *retention = &replication->retention;
     uint64_t floor = UINT64_MAX;
     retention->unknown = retention->overdue = 0;
-    retention->hold_s = HOLD_S;
+    retention->hold_s = hold_s(replication);
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         if (replication->sides[i].primary != NULL) {
             struct floor_answer said = floor_of(replication, (enum repl_kind)i, arena);

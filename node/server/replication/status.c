@@ -9,12 +9,12 @@
 #include "consensus/driver/driver.h"
 #include "node/base/memory.h"
 #include "node/format/timefmt.h"
+#include "node/server/replication/merkle.h"
 #include "node/server/replication/repl_int.h"
 #include "node/server/replication/tree.h"
 #include "node/server/replication/routes.h"
 
 #define PEERS_MAX 64
-#define NEVER_CHECKED "-62135596800"
 
 struct asking {
     struct request *rq;
@@ -56,12 +56,11 @@ static void add_lineage(const struct repl_side *side, struct arena *arena, struc
     json_set(arena, object, "epoch", json);
 }
 
-static void add_common(const struct repl_side *side, struct arena *arena, struct json *object)
+static void add_common(struct node *node, const struct repl_side *side, struct arena *arena,
+                       struct json *object)
 {
     json_set_text(arena, object, "cluster_id", side->set_id);
-    json_set_bool(arena, object, "corrupted_merkle_tree", false);
-    json_set_text(arena, object, "last_corruption_check_epoch", NEVER_CHECKED);
-    json_set_text(arena, object, "last_reindex_epoch", "0");
+    merkle_add_common(node, arena, object);
     /* Raised at each promotion. */
     uint32_t epoch = repl_lineage_current(&side->lineage).number;
     json_set_int(arena, object, "ssct_generation_counter", epoch > 1 ? epoch - 1 : 0);
@@ -145,7 +144,7 @@ static void add_primary(struct node_replication *replication, enum repl_kind kin
     struct set_primary set = {0};
     uint64_t index = rq->view->index;
     cf_ignore(set_read_primary(rq, repl_set_kind(kind), &set, NULL) != CF_OK, "shown as empty");
-    add_common(&replication->sides[kind], arena, object);
+    add_common(replication->node, &replication->sides[kind], arena, object);
     json_set_text(arena, object, "mode", "primary");
     json_set_text(arena, object, "state",
                   replication->role == ROLE_FENCED ? "fenced" : "running");
@@ -229,7 +228,7 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
         set_read_bytes(rq, set_position_key(repl_set_kind(kind)), &bytes, NULL) == CF_OK) {
         cf_ignore(repl_position_decode(bytes, &position, NULL) != CF_OK, "shown as the beginning");
     }
-    add_common(side, arena, object);
+    add_common(replication->node, side, arena, object);
     json_set_string(arena, object, "cluster_id", link->set_id);
     json_set_text(arena, object, "mode", bootstrapping ? "bootstrapping" : "secondary");
     json_set_text(arena, object, "state", state);
@@ -251,6 +250,7 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
     json_set_int(arena, object, "lag_bytes", (int64_t)status->lag_bytes);
     json_set_int(arena, object, "lag_ms", (int64_t)status->lag_ms);
     json_set_int(arena, object, "bootstraps", (int64_t)status->bootstraps);
+    merkle_add_secondary(side, status, arena, object);
     json_set_text(arena, object, "last_error", status->error);
     add_readiness(arena, object, state, bootstrapping);
     if (strcmp(state, "merkle-sync") == 0) {

@@ -22,6 +22,8 @@
 struct sums {
     struct repl_sum (*leaves)[REPL_TREE_LEAVES]; /* TREE_CLASSES of them; NULL: nobody asked for them yet */
     uint64_t sum, records;
+    const struct tree_filter *filter; /* of one reading only */
+    const atomic_bool *stop;          /* may be NULL */
 };
 
 /* Where the tree is to get to, in order. */
@@ -51,7 +53,8 @@ struct state_tree {
     uint64_t version; /* moves with the leaves */
     struct tree_report *report;
     pthread_mutex_t report_lock;
-    atomic_bool is_building, is_nudged;
+    atomic_bool is_building, is_nudged, stop;
+    atomic_bool is_kept;
     _Atomic uint64_t done, total;
     _Atomic int64_t built_ns;
 };
@@ -83,12 +86,23 @@ struct state_tree *state_tree_new(struct core *core)
 {
     struct state_tree *tree = cf_new(struct state_tree);
     tree->core = core;
+    tree->sums.stop = &tree->stop;
     tree->report = cf_new(struct tree_report);
     cf_list_init(&tree->steps);
     pthread_mutex_init(&tree->steps_lock, NULL);
     pthread_mutex_init(&tree->lock, NULL);
     pthread_mutex_init(&tree->report_lock, NULL);
     return tree;
+}
+
+void state_tree_stop(struct state_tree *tree)
+{
+    atomic_store(&tree->stop, true);
+}
+
+bool state_tree_is_kept(struct state_tree *tree)
+{
+    return atomic_load(&tree->is_kept);
 }
 
 static void step_free(struct step *step)
@@ -147,6 +161,9 @@ static struct repl_sum *leaf_of(const struct sums *sums, const struct state_mome
         return NULL;
     }
     unsigned number = class_number(ret->class);
+    if (sums->filter != NULL && !sums->filter->passes(sums->filter->context, *ret)) {
+        return NULL;
+    }
     return number < TREE_CLASSES && at->generation[number] == generation
                ? &sums->leaves[number][repl_tree_leaf(ret->name)]
                : NULL;
@@ -191,6 +208,9 @@ static cf_status count_range(struct sums *sums, const struct state_moment *at, s
         count(sums, at, kv_key(it), kv_bytes(it));
         if (progress != NULL) {
             atomic_fetch_add_explicit(progress, 1, memory_order_relaxed);
+        }
+        if (sums->stop != NULL && atomic_load_explicit(sums->stop, memory_order_relaxed)) {
+            return cf_fail(err, CF_UNAVAILABLE, "this node is stopping");
         }
     }
     return kv_iterator_check(it, err);
@@ -350,6 +370,7 @@ static cf_status take_step(struct state_tree *tree, struct step *step, struct cf
         return status; /* the next one reads everything */
     }
     tree->base = tree_base_ref(step->base);
+    atomic_store(&tree->is_kept, true);
     if (step->is_captured) {
         tree->captured =
             (struct captured){step->base->moment.index, tree->sums.sum, tree->sums.records};
@@ -469,17 +490,63 @@ static void make(const struct sums *sums, enum repl_kind kind, struct repl_tree 
     cf_free(both);
 }
 
-cf_status state_tree_now(struct state_tree *tree, enum repl_kind kind, struct repl_tree *ret,
+static bool is_held_back(void *context, struct key key)
+{
+    const struct tree_filter *filter = context;
+    return !filter->passes(filter->context, key);
+}
+
+/* Takes out what a filter with `within` holds back. */
+static cf_status hold_back(struct sums *sums, const struct state_moment *at,
+                           const struct tree_filter *filter, struct cf_error *err)
+{
+    CF_BUF(from) = {0};
+    CF_BUF(end) = {0};
+    struct tree_filter inverse = {.passes = is_held_back, .context = (void *)(uintptr_t)filter};
+    struct key key = {CLASS_REPLICATED, NAMESPACE_ROOT, filter->within};
+    key_encode(&from, key, at->generation[class_number(CLASS_REPLICATED)]);
+    cf_buf_add_slice(&end, cf_buf_slice(&from));
+    end.data[end.size - 1]++; /* no name ends in 0xff */
+    struct kv_range range = {cf_buf_slice(&from), cf_buf_slice(&end), false};
+    sums->filter = &inverse;
+    cf_status status = count_range(sums, at, range, take_out, NULL, err);
+    sums->filter = NULL;
+    return status;
+}
+
+/* lock is held. */
+static cf_status make_filtered(const struct state_tree *tree, enum repl_kind kind,
+                               const struct tree_filter *filter, struct repl_tree *ret,
+                               struct cf_error *err)
+{
+    if (filter == NULL) {
+        make(&tree->sums, kind, ret);
+        return CF_OK;
+    }
+    if (filter->within.size == 0) {
+        return state_tree_read(&tree->base->moment, kind, filter, ret, err);
+    }
+    struct sums sums = {.leaves = cf_memdup(tree->sums.leaves, TREE_CLASSES * sizeof(*sums.leaves))};
+    cf_status status = hold_back(&sums, &tree->base->moment, filter, err);
+    if (status == CF_OK) {
+        make(&sums, kind, ret);
+    }
+    cf_free(sums.leaves);
+    return status;
+}
+
+cf_status state_tree_now(struct state_tree *tree, enum repl_kind kind,
+                         const struct tree_filter *filter, struct repl_tree *ret,
                          struct tree_base **ret_base, struct cf_error *err)
 {
     pthread_mutex_lock(&tree->lock);
     want_leaves(tree);
     cf_status status = catch_up(tree, err);
     if (status == CF_OK) {
-        make(&tree->sums, kind, ret);
-        if (ret_base != NULL) {
-            *ret_base = tree_base_ref(tree->base);
-        }
+        status = make_filtered(tree, kind, filter, ret, err);
+    }
+    if (status == CF_OK && ret_base != NULL) {
+        *ret_base = tree_base_ref(tree->base);
     }
     pthread_mutex_unlock(&tree->lock);
     return status;
@@ -541,7 +608,8 @@ static void note_differences(const struct sums *kept, const struct sums *read,
 static cf_status read_all(struct state_tree *tree, const struct tree_base *base, struct sums *ret,
                           struct cf_error *err)
 {
-    *ret = (struct sums){.leaves = cf_array(TREE_CLASSES, sizeof(*ret->leaves))};
+    *ret = (struct sums){.leaves = cf_array(TREE_CLASSES, sizeof(*ret->leaves)),
+                         .stop = &tree->stop};
     atomic_store(&tree->done, 0);
     atomic_store(&tree->is_building, true);
     cf_status status = count_all(ret, &base->moment, &tree->done, err);
@@ -551,9 +619,10 @@ static cf_status read_all(struct state_tree *tree, const struct tree_base *base,
 }
 
 cf_status state_tree_read(const struct state_moment *moment, enum repl_kind kind,
-                          struct repl_tree *ret, struct cf_error *err)
+                          const struct tree_filter *filter, struct repl_tree *ret,
+                          struct cf_error *err)
 {
-    struct sums sums = {.leaves = cf_array(TREE_CLASSES, sizeof(*sums.leaves))};
+    struct sums sums = {.leaves = cf_array(TREE_CLASSES, sizeof(*sums.leaves)), .filter = filter};
     cf_status status = count_all(&sums, moment, NULL, err);
     if (status == CF_OK) {
         make(&sums, kind, ret);
@@ -566,6 +635,7 @@ cf_status state_tree_check(struct state_tree *tree, struct tree_report *ret, str
 {
     struct sums kept = {.leaves = cf_array(TREE_CLASSES, sizeof(*kept.leaves))}, read = {0};
     struct tree_base *base = NULL;
+    uint64_t began_us = cf_monotonic_us(cf_host_clock());
     pthread_mutex_lock(&tree->lock);
     want_leaves(tree);
     cf_status status = catch_up(tree, err);
@@ -582,6 +652,7 @@ cf_status state_tree_check(struct state_tree *tree, struct tree_report *ret, str
     if (status == CF_OK) {
         pthread_mutex_lock(&tree->report_lock);
         note_differences(&kept, &read, tree->report);
+        tree->report->took_us = cf_monotonic_us(cf_host_clock()) - began_us;
         *ret = *tree->report;
         pthread_mutex_unlock(&tree->report_lock);
     }

@@ -30,6 +30,8 @@
 struct state_tree;
 
 struct state_tree *state_tree_new(struct core *core);
+/* Readings under way end soon, with CF_UNAVAILABLE. Any thread. */
+void state_tree_stop(struct state_tree *tree);
 /* Nobody uses it any more; before the core. NULL is fine. */
 void state_tree_free(struct state_tree *tree);
 CF_DEFINE_OWNED(state_tree);
@@ -42,11 +44,19 @@ struct tree_base {
 struct tree_base *tree_base_ref(struct tree_base *base);
 void tree_base_unref(struct tree_base *base); /* NULL is fine */
 
-/* The tree of a kind as of now. base (may be NULL) is that moment, with a reference for the caller.
- * CF_UNAVAILABLE: there is no state yet; failures of the store. */
+/* What does not go to everybody (replication.md 6.3: what is compared is what is sent). */
+struct tree_filter {
+    bool (*passes)(void *context, struct key key);
+    void *context;
+    struct cf_slice within; /* of class replicated in the root namespace: only names that begin so may be held
+                               back; empty: any */
+};
+/* The tree of a kind as of now, without what a filter (may be NULL) holds back; one with `within` costs no
+ * more than there is in it, others have everything read. base (may be NULL) is that moment, with a reference
+ * for the caller. CF_UNAVAILABLE: there is no state yet; failures of the store. */
 CF_CHECKED cf_status state_tree_now(struct state_tree *tree, enum repl_kind kind,
-                                    struct repl_tree *ret, struct tree_base **ret_base,
-                                    struct cf_error *err);
+                                    const struct tree_filter *filter, struct repl_tree *ret,
+                                    struct tree_base **ret_base, struct cf_error *err);
 /* The root of a kind as of now, as status shows it. Free when nothing changed since the last call. */
 CF_CHECKED cf_status state_tree_root(struct state_tree *tree, enum repl_kind kind,
                                      char ret[ROOT_TEXT_SIZE], struct cf_error *err);
@@ -69,6 +79,7 @@ void state_tree_let_go(struct state_tree *tree);
 struct tree_report {
     int64_t checked_ns;                           /* wall time; 0: never */
     uint64_t records;                             /* that were read */
+    uint64_t took_us;                             /* the last one */
     uint64_t checks, found;                       /* since the start: comparisons, and those that found something */
     struct repl_leaf_set damaged[TREE_CLASSES];   /* leaves whose data is not what was written here */
     uint8_t roots[TREE_CLASSES][REPL_HASH_SIZE];  /* of what is there */
@@ -77,6 +88,8 @@ struct tree_report {
 /* Reads the whole state and compares it with the tree; from then on the tree is what was read. */
 CF_CHECKED cf_status state_tree_check(struct state_tree *tree, struct tree_report *ret,
                                       struct cf_error *err);
+/* Is anybody interested: is there a tree at all? */
+bool state_tree_is_kept(struct state_tree *tree);
 /* Of the last check. */
 void state_tree_report(struct state_tree *tree, struct tree_report *ret);
 /* Makes the tree anew from what is stored. state_tree_progress tells how far it is. */
@@ -88,9 +101,10 @@ struct tree_progress {
 };
 void state_tree_progress(struct state_tree *tree, struct tree_progress *ret);
 
-/* The tree of a kind as this moment has it, by reading everything. */
+/* The tree of a kind as this moment has it, by reading everything. filter may be NULL. */
 CF_CHECKED cf_status state_tree_read(const struct state_moment *moment, enum repl_kind kind,
-                                     struct repl_tree *ret, struct cf_error *err);
+                                     const struct tree_filter *filter, struct repl_tree *ret,
+                                     struct cf_error *err);
 /* The first 160 bits of a root. */
 void tree_root_text(const struct repl_tree *tree, char ret[ROOT_TEXT_SIZE]);
 /* The hash of one record. */

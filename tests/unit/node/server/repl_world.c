@@ -6,6 +6,7 @@
 #include "node/server/replication/enable.h"
 #include "node/server/replication/filter.h"
 #include "node/server/replication/filter_routes.h"
+#include "node/server/replication/merkle.h"
 #include "node/server/replication/promote.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/status.h"

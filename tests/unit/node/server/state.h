@@ -76,7 +76,7 @@ static inline void state_root(const struct state *state, enum repl_kind kind,
     struct state_moment moment = {
         .db = view->db, .family = view->state, .snapshot = view->snapshot, .index = view->index};
     memcpy(moment.generation, view->generation, sizeof(moment.generation));
-    ck_ok(state_tree_read(&moment, kind, tree, NULL));
+    ck_ok(state_tree_read(&moment, kind, NULL, tree, NULL));
     tree_root_text(tree, ret);
     cf_free(tree);
 }

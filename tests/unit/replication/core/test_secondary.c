@@ -1,5 +1,6 @@
 /* tests/unit/replication/core/test_secondary.c: the receiver, rule by rule. */
 #include "replication/core/secondary.h"
+#include "node/base/memory.h"
 #include "test.h"
 
 static struct secondary s;
@@ -207,6 +208,103 @@ START_TEST(bootstraps_by_pages)
 }
 END_TEST
 
+static cf_status answer_with_data(void)
+{
+    ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_CONNECTED}));
+    return feed((struct secondary_event){.type = SECONDARY_EV_ANSWER,
+                                         .verdict = REPL_BOOTSTRAP,
+                                         .own = &own,
+                                         .theirs = &theirs,
+                                         .has_data = true});
+}
+static const struct secondary_event offered = {
+    .type = SECONDARY_EV_SNAPSHOT, .snapshot_id = 5, .position = {{1, {1}}, 1, 90}};
+
+/* Where there is data already, what differs is fetched; then hello again. */
+START_TEST(repairs_what_differs)
+{
+    set_up();
+    ck_ok(answer_with_data());
+    ck_assert(asks(SECONDARY_OPEN));
+    ck_assert_uint_eq(update.snapshot_id, 0);
+    ck_assert_str_eq(secondary_state_text(&s), "merkle-diff");
+    ck_ok(feed(offered));
+    ck_assert_uint_eq(update.requests, SECONDARY_REPAIR);
+    ck_assert_uint_eq(update.snapshot_id, 5);
+    ck_assert_uint_eq(update.position.index, 90);
+    ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_REPAIRED}));
+    ck_assert_uint_eq(update.requests, SECONDARY_HELLO);
+    ck_assert_uint_eq(s.repairs, 1);
+    ck_assert_uint_eq(s.bootstraps, 0);
+    secondary_done(&s);
+}
+END_TEST
+
+/* What a repair can't do a copy does, once; the next gap is repaired again. */
+START_TEST(a_copy_where_a_repair_is_none)
+{
+    static const cf_status reasons[] = {CF_TOO_LARGE, CF_UNSUPPORTED, CF_CORRUPT};
+    for (size_t i = 0; i < CF_LENGTH(reasons); i++) {
+        set_up();
+        ck_ok(answer_with_data());
+        ck_ok(feed(offered));
+        ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_REPAIRED, .status = reasons[i]}));
+        ck_assert_uint_eq(update.requests, SECONDARY_OPEN);
+        ck_assert_uint_eq(update.snapshot_id, 0);
+        ck_assert_str_eq(secondary_state_text(&s), "merkle-sync");
+        ck_ok(feed(offered));
+        ck_assert_uint_eq(update.requests, SECONDARY_STAGE_BEGIN);
+        ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_STAGED}));
+        ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_LOST}));
+        ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_TIMEOUT}));
+        ck_ok(answer_with_data());
+        ck_ok(feed(offered)); /* no second attempt before it has streamed: the copy goes on */
+        ck_assert_uint_eq(update.requests, SECONDARY_FETCH_PAGE);
+        ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_LOST}));
+        ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_TIMEOUT}));
+        ck_ok(answer(REPL_STREAM, at(1, 95), false));
+        ck_assert(asks(SECONDARY_START));
+        ck_assert(!s.repair_failed);
+        secondary_done(&s);
+    }
+}
+END_TEST
+
+/* A connection that is lost ends the attempt, not the way: the next hello waits for the last word of the one
+ * before, and repairs again. */
+START_TEST(a_repair_that_was_cut)
+{
+    set_up();
+    ck_ok(answer_with_data());
+    ck_ok(feed(offered));
+    uint64_t session = s.session;
+    ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_LOST}));
+    ck_assert(asks(SECONDARY_CLOSE_LINK | SECONDARY_SET_TIMER));
+    ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_TIMEOUT}));
+    ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_CONNECTED}));
+    ck_assert(!asks(SECONDARY_HELLO));
+    struct secondary_event late = {
+        .type = SECONDARY_EV_REPAIRED, .session = session, .status = CF_UNAVAILABLE};
+    ck_ok(secondary_step(&s, &late, &update, NULL));
+    ck_assert(asks(SECONDARY_HELLO));
+    ck_assert_uint_eq(s.repairs, 0);
+    ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_ANSWER,
+                                        .verdict = REPL_BOOTSTRAP,
+                                        .own = &own,
+                                        .theirs = &theirs,
+                                        .has_data = true}));
+    ck_ok(feed(offered));
+    ck_assert_uint_eq(update.requests, SECONDARY_REPAIR);
+    /* One that our own cluster did not take is tried again, too. */
+    ck_status(feed((struct secondary_event){.type = SECONDARY_EV_REPAIRED, .status = CF_NOT_LEADER}),
+              CF_NOT_LEADER);
+    ck_assert(asks(SECONDARY_CLOSE_LINK | SECONDARY_SET_TIMER));
+    ck_assert(!s.repair_failed);
+    secondary_done(&s);
+}
+END_TEST
+
+
 START_TEST(another_snapshot_begins_anew)
 {
     set_up();
@@ -323,6 +421,7 @@ END_TEST
 
 TEST_MAIN("replication/core/secondary", streams_and_acknowledges_what_is_committed,
           refuses_gaps_and_repeats, proposals_are_bounded, hello_waits_for_proposals,
-          backoff_grows_to_a_bound_with_jitter, bootstraps_by_pages, another_snapshot_begins_anew,
+          backoff_grows_to_a_bound_with_jitter, bootstraps_by_pages, repairs_what_differs,
+          a_copy_where_a_repair_is_none, a_repair_that_was_cut, another_snapshot_begins_anew,
           lineage_of_the_answer_is_judged, keyring_goes_first, redirects_end,
           out_of_turn_and_closed)

@@ -3,6 +3,10 @@
 
 #include <time.h>
 
+#include "node/base/arena.h"
+#include "proto/message.h"
+#include "proto/repl.pb-c.h"
+
 struct loop *fake_loop;
 struct ca *fake_ca;
 static struct loop_timer *guard, *poll;
@@ -369,6 +373,84 @@ static void h_public_key(void *ctx, enum repl_kind kind, struct cf_buf *ret)
     cf_buf_add_str(ret, "public");
 }
 
+static bool h_has_data(void *ctx, enum repl_kind kind)
+{
+    (void)kind;
+    return ((struct fake *)ctx)->has_data;
+}
+static void h_repair_begin(void *ctx, enum repl_kind kind, uint64_t snapshot,
+                           const struct repl_lineage *lineage, struct cf_slice proof)
+{
+    struct fake *fake = ctx;
+    (void)kind;
+    (void)proof;
+    fake->repair_begins++;
+    fake->repair_snapshot = snapshot;
+    if (snapshot != 0) {
+        fake->lineage = *lineage;
+    }
+}
+static void h_repair_step(void *ctx, enum repl_kind kind, struct cf_slice answer,
+                          repl_question_fn done, void *arg)
+{
+    struct fake *fake = ctx;
+    Coffer__Repl__Repair question = COFFER__REPL__REPAIR__INIT;
+    struct cf_error err = {0};
+    CF_BUF(bytes) = {0};
+    (void)kind;
+    if (fake->repair_fails) {
+        done(arg, cf_fail(&err, CF_TOO_LARGE, "too much differs"), CF_SLICE_EMPTY, &err);
+        return;
+    }
+    if (answer.size == 0) {
+        question.id = fake->repair_snapshot;
+        question.root = message_bytes(CF_SLICE("root"));
+        message_pack(&question.base, &bytes);
+        done(arg, CF_OK, cf_buf_slice(&bytes), &err);
+        return;
+    }
+    if (fake->repair_snapshot != 0) {
+        CF_OWNED(arena) arena = arena_new(4096);
+        Coffer__Repl__Repaired *told;
+        ck_ok(message_unpack(coffer__repl__repaired, answer, arena, &told, &err_));
+        ck_ok(repl_position_decode(message_slice(told->position), &fake->position, &err_));
+        cf_buf_reset(&fake->state);
+        cf_buf_add_slice(&fake->state, message_slice(told->records));
+    }
+    fake->repairs++;
+    done(arg, CF_OK, CF_SLICE_EMPTY, &err);
+}
+static void h_repair_end(void *ctx, enum repl_kind kind)
+{
+    (void)kind;
+    ((struct fake *)ctx)->repair_ends++;
+}
+static void h_serve_repair(void *ctx, enum repl_kind kind, const char *id, uint64_t snapshot,
+                           struct cf_slice question, struct repl_reply *reply)
+{
+    struct fake *fake = ctx;
+    Coffer__Repl__Repaired told = COFFER__REPL__REPAIRED__INIT;
+    struct repl_position at = here(fake, fake->last);
+    CF_BUF(full) = {0};
+    CF_BUF(position) = {0};
+    CF_BUF(bytes) = {0};
+    (void)kind;
+    (void)snapshot;
+    ck_assert_str_eq(id, "s1");
+    ck_assert_uint_gt(question.size, 0);
+    fake->questions++;
+    if (fake->holds_answers) {
+        fake->held_reply = reply;
+        return;
+    }
+    fake_full(fake, &full);
+    repl_position_encode(&at, &position);
+    told.position = message_bytes(cf_buf_slice(&position));
+    told.records = message_bytes(cf_buf_slice(&full));
+    message_pack(&told.base, &bytes);
+    repl_reply_ok(reply, cf_buf_slice(&bytes));
+}
+
 static const struct repl_host table = {
     .lineage = h_lineage,
     .claim_sign = h_claim_sign,
@@ -386,6 +468,11 @@ static const struct repl_host table = {
     .snapshot_open = h_snapshot_open,
     .snapshot_read = h_snapshot_read,
     .snapshot_close = h_snapshot_close,
+    .serve_repair = h_serve_repair,
+    .has_data = h_has_data,
+    .repair_begin = h_repair_begin,
+    .repair_step = h_repair_step,
+    .repair_end = h_repair_end,
     .keyring = h_keyring,
     .peer_addresses = h_peer_addresses,
     .serve_call = h_serve_call,

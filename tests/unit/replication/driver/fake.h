@@ -39,6 +39,11 @@ struct fake {
     uint64_t snapshot_at, snapshots, pages;
     struct cf_buf snapshot;
     uint64_t keyring_version;
+    /* repairs: one question and one answer, the whole state */
+    bool has_data, repair_fails, holds_answers;
+    struct repl_reply *held_reply;
+    unsigned repair_begins, repair_ends, repairs, questions;
+    uint64_t repair_snapshot;
 };
 
 extern struct loop *fake_loop;

@@ -159,6 +159,75 @@ START_TEST(bootstraps_again_when_compacted)
 }
 END_TEST
 
+/* Where there is a copy of the data already, only what differs moves; where that can't be, everything. */
+START_TEST(repairs_when_compacted)
+{
+    set_up(REPL_DR);
+    append_many(p, 5);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    for (unsigned round = 1; round <= 2; round++) {
+        repl_secondary_free(s->secondary);
+        s->secondary = NULL;
+        append_many(p, 30);
+        p->compacted = p->last - 10;
+        s->has_data = true;
+        s->repair_fails = round == 2;
+        fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+        fake_until(caught_up, p);
+        ck_assert_uint_eq(s->switches, round);
+        ck_assert_uint_eq(s->repairs, 1);
+        ck_assert_uint_eq(s->repair_begins, round);
+        ck_assert_uint_eq(s->repair_ends, round);
+        ck_assert_uint_eq(p->questions, 1);
+    }
+    struct repl_secondary_status *status = cf_new(struct repl_secondary_status);
+    repl_secondary_status(s->secondary, status);
+    ck_assert_uint_eq(status->bootstraps, 1);
+    cf_free(status);
+    tear_down();
+}
+END_TEST
+
+static bool asked(const void *arg)
+{
+    (void)arg;
+    return p->held_reply != NULL;
+}
+static bool compared(const void *arg)
+{
+    return s->repairs == *(const unsigned *)arg;
+}
+
+/* A comparison while streaming; one whose answer is outstanding ends with its connection, and the answer that
+ * comes later harms nobody. */
+START_TEST(compares_while_streaming)
+{
+    unsigned one = 1, two = 2;
+    set_up(REPL_DR);
+    append_many(p, 5);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    ck_assert(repl_secondary_compare(s->secondary));
+    ck_assert(!repl_secondary_compare(s->secondary)); /* one at a time */
+    fake_until(compared, &one);
+    p->holds_answers = true;
+    ck_assert(repl_secondary_compare(s->secondary));
+    fake_until(asked, NULL);
+    repl_secondary_restart(s->secondary);
+    append_many(p, 5);
+    fake_until(caught_up, p);
+    ck_assert_uint_eq(s->repair_ends, 2);
+    struct cf_error late = {.status = CF_BUSY};
+    repl_reply_fail(p->held_reply, &late);
+    p->holds_answers = false;
+    ck_assert(repl_secondary_compare(s->secondary));
+    fake_until(compared, &two);
+    ck_assert_uint_eq(s->switches, 1);
+    tear_down();
+}
+END_TEST
+
 START_TEST(redirects_to_who_may_serve)
 {
     set_up(REPL_DR);
@@ -505,6 +574,7 @@ END_TEST
 
 TEST_MAIN("replication/driver/driver", bootstraps_and_streams, filtered_entries_move_the_position,
           resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve, a_standby_serves,
+          repairs_when_compacted, compares_while_streaming,
           revoking_cuts_at_once, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
           follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
           claims_need_a_proof, claims_reach_the_active_node, unproved_primary_is_not_followed,
