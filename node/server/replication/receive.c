@@ -383,7 +383,7 @@ void repl_propose_repair(struct node_replication *replication, enum repl_kind ki
                          repl_done_fn done, void *arg)
 {
     struct cf_error err = {0};
-    struct shipped *shipped = shipped_new(replication, kind, done, arg);
+    struct shipped *shipped = shipped_new(replication, kind, "repaired", done, arg);
     replication->sides[kind].tail_known = false; /* no batch may follow before the next hello */
     shipped->proposal.check = check_repair;
     cf_status status = build_repair(shipped, ops, count, position, lineage, proof, &err);
