@@ -10,7 +10,7 @@
 #include "node/cluster/tls_int.h"
 
 #define PROXY_HINT                                                                                 \
-    "this looks like a TLS-terminating proxy: let TCP pass through to the cluster port"
+    "a proxy terminates TLS between this node and the peer: let TCP pass through to the cluster port"
 
 const char *tls_queue_text(char *text, size_t size)
 {
@@ -27,35 +27,79 @@ const char *tls_queue_text(char *text, size_t size)
     return text;
 }
 
+/* The identity that a certificate carries; false when it carries none. */
+static bool find_identity(X509 *cert, char *text, size_t size)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    bool found = false;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && !found; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        struct cf_slice uri = CF_SLICE_EMPTY;
+        if (name->type == GEN_URI) {
+            uri = cf_slice_of(ASN1_STRING_get0_data(name->d.uniformResourceIdentifier),
+                              (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier));
+        }
+        found = cf_slice_starts(uri, CF_SLICE("coffer://"));
+        if (found) {
+            (void)snprintf(text, size, "%.*s", CF_SHOW(uri));
+        }
+    }
+    GENERAL_NAMES_free(names);
+    for (char *at = text; found && *at != '\0'; at++) {
+        *at = *at <= ' ' || *at > '~' ? '?' : *at; /* a stranger's bytes on their way to the log */
+    }
+    return found;
+}
+
+/* ": our certificate's identity and its end", for the peer's alert says nothing of it. */
+static const char *name_own(const SSL *ssl, char *text, size_t size)
+{
+    X509 *cert = SSL_get_certificate(ssl);
+    char uri[200];
+    struct tm end;
+    text[0] = '\0';
+    if (cert != NULL && find_identity(cert, uri, sizeof(uri)) &&
+        ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end) == 1) {
+        (void)snprintf(text, size, ": %s, good until %04d-%02d-%02dT%02d:%02d:%02dZ", uri,
+                       end.tm_year + 1900, end.tm_mon + 1, end.tm_mday, end.tm_hour, end.tm_min,
+                       end.tm_sec);
+    }
+    return text;
+}
+
 int tls_on_verify(int ok, X509_STORE_CTX *store)
 {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_note *note = ssl != NULL ? SSL_get_app_data(ssl) : NULL;
-    X509 *cert = X509_STORE_CTX_get_current_cert(store);
+    X509 *cert = X509_STORE_CTX_get0_cert(store); /* the peer's own, whatever of its chain is wrong */
     if (ok != 0 || note == NULL || cert == NULL || note->peer[0] != '\0') {
         return ok;
     }
-    char subject[72] = "", issuer[72] = "";
+    char subject[72] = "", issuer[72] = "", uri[90] = "";
     X509_NAME_oneline(X509_get_subject_name(cert), subject, sizeof(subject));
     X509_NAME_oneline(X509_get_issuer_name(cert), issuer, sizeof(issuer));
-    (void)snprintf(note->peer, sizeof(note->peer), "\"%s\" issued by \"%s\"", subject, issuer);
+    note->is_node = find_identity(cert, uri, sizeof(uri));
+    (void)snprintf(note->peer, sizeof(note->peer), "\"%s\" issued by \"%s\"%s%s%s", subject, issuer,
+                   uri[0] != '\0' ? " (" : "", uri, uri[0] != '\0' ? ")" : "");
     return ok;
 }
 
-/* A cluster port always chooses our ALPN name, before it shows its certificate. Whoever answers
- * with a certificate but without a name is something else in between. */
+/* A cluster port always chooses our ALPN name, before it shows its certificate, and that carries an
+ * identity. Whoever answers without the one or the other is something else in between. */
 static bool smells_of_proxy(const SSL *ssl, const struct tls_note *note)
 {
     const unsigned char *chosen = NULL;
     unsigned size = 0;
     SSL_get0_alpn_selected(ssl, &chosen, &size);
-    return note->alpn != NULL && size == 0;
+    return note->alpn != NULL && (size == 0 || (note->peer[0] != '\0' && !note->is_node));
 }
 
 static cf_status explain_verify(const SSL *ssl, long result, const struct tls_note *note,
                                 struct cf_error *err)
 {
-    const char *hint = smells_of_proxy(ssl, note) ? "; " PROXY_HINT : "";
+    if (smells_of_proxy(ssl, note)) {
+        return cf_fail(err, CF_DENIED, PROXY_HINT "; the certificate that was shown is %s", note->peer);
+    }
     switch (result) {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
@@ -64,11 +108,10 @@ static cf_status explain_verify(const SSL *ssl, long result, const struct tls_no
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
     case X509_V_ERR_INVALID_CA:
-        return cf_fail(err, CF_DENIED, "certificate signed by an unknown authority: %s%s",
-                       note->peer, hint);
+        return cf_fail(err, CF_DENIED, "certificate signed by an unknown authority: %s%s", note->peer,
+                       note->alpn != NULL ? "; check the address: this is another cluster or set" : "");
     case X509_V_ERR_CERT_HAS_EXPIRED:
-        return cf_fail(err, CF_DENIED, "the peer's certificate has expired: %s%s", note->peer,
-                       hint);
+        return cf_fail(err, CF_DENIED, "the peer's certificate has expired: %s", note->peer);
     case X509_V_ERR_CERT_NOT_YET_VALID:
         return cf_fail(err, CF_DENIED,
                        "the peer's certificate is not valid yet: %s; compare the clocks",
@@ -78,8 +121,8 @@ static cf_status explain_verify(const SSL *ssl, long result, const struct tls_no
     case X509_V_ERR_CA_MD_TOO_WEAK:
         return cf_fail(err, CF_DENIED, "the peer's certificate is too weak: %s", note->peer);
     default:
-        return cf_fail(err, CF_DENIED, "the peer's certificate was refused: %s: %s%s",
-                       X509_verify_cert_error_string(result), note->peer, hint);
+        return cf_fail(err, CF_DENIED, "the peer's certificate was refused: %s: %s",
+                       X509_verify_cert_error_string(result), note->peer);
     }
 }
 
@@ -101,19 +144,23 @@ static cf_status explain_no_name(const struct tls_note *note, struct cf_error *e
 static cf_status explain_reason(const SSL *ssl, int reason, const struct tls_note *note,
                                 struct cf_error *err)
 {
+    char own[256];
     switch (reason) {
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
         return cf_fail(err, CF_DENIED,
                        "the peer does not trust our certificate (it is signed by "
-                       "an authority that the peer does not know)");
+                       "an authority that the peer does not know)%s",
+                       name_own(ssl, own, sizeof(own)));
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
-        return cf_fail(err, CF_DENIED, "the peer refuses our certificate: it has expired");
+        return cf_fail(err, CF_DENIED, "the peer refuses our certificate: it has expired%s",
+                       name_own(ssl, own, sizeof(own)));
     case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
     case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
     case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
-        return cf_fail(err, CF_DENIED, "the peer refuses our certificate");
+        return cf_fail(err, CF_DENIED, "the peer refuses our certificate%s",
+                       name_own(ssl, own, sizeof(own)));
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
         return cf_fail(err, CF_DENIED, "the peer requires a client certificate");
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:

@@ -39,7 +39,8 @@ struct tls_server *tls_server_new(void);
 
 /* What a handshake leaves behind for its error message; the SSL's app data. */
 struct tls_note {
-    char peer[160];   /* subject and issuer of the certificate that was refused */
+    char peer[240];   /* subject, issuer and identity of the certificate that was refused */
+    bool is_node;     /* that one carries an identity (identity.h): no proxy's */
     char wanted[160]; /* ALPN names that were offered to us and refused */
     const char *alpn; /* the name that we dial with, or NULL; borrowed from the client */
 };

@@ -67,6 +67,7 @@ struct config {
     size_t join_count;
     bool join_as_non_voter;
     int64_t node_cert_ttl_s; /* how long this cluster's node certificates last; 0: 90 days */
+    int64_t secondary_cert_ttl_s; /* certificates between this primary and its secondaries; 0: 365 days */
     struct config_listener listeners[CONFIG_LISTENERS_MAX];
     size_t listener_count;
     const char *api_addr, *cluster_addr, *cluster_name;

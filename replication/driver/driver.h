@@ -295,6 +295,8 @@ CF_CHECKED cf_status repl_secondary_set_addresses(struct repl_secondary *seconda
                                                   struct cf_error *err);
 CF_CHECKED cf_status repl_secondary_set_tls(struct repl_secondary *secondary,
                                             const struct node_tls *tls, struct cf_error *err);
+/* The connection of the stream; NULL: there is none. Borrowed until the next pass of the loop. */
+struct rpc_link *repl_secondary_link(const struct repl_secondary *secondary);
 /* Our log no longer is what the receiver thinks (restore, lost leadership and back): reconnects. */
 void repl_secondary_restart(struct repl_secondary *secondary);
 

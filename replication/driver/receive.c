@@ -347,6 +347,11 @@ cf_status repl_secondary_set_tls(struct repl_secondary *s, const struct node_tls
     return CF_OK;
 }
 
+struct rpc_link *repl_secondary_link(const struct repl_secondary *s)
+{
+    return s->link;
+}
+
 /* ---- status ---- */
 
 static const char *connection_text(const struct repl_secondary *s)

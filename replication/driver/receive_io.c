@@ -91,14 +91,28 @@ static void on_down(void *ctx, struct rpc_link *link, const struct cf_error *why
     receive_lost(s, why);
 }
 
+/* It was away for too long: only an operator can help. */
+static void name_expired(const struct repl_secondary *s, struct cf_error *err)
+{
+    char uri[IDENTITY_URI_SIZE];
+    identity_uri(node_tls_identity(s->tls), uri);
+    (void)cf_fail(err, CF_DENIED, "our certificate %s has expired: on the primary revoke \"%.64s\" and make a "
+                                  "new token, here give it to update-primary",
+                  uri, node_tls_identity(s->tls)->id);
+}
+
 static void on_failed(void *ctx, const char *address, const struct cf_error *why)
 {
     struct repl_secondary *s = ctx;
-    receive_note_failure(s, address, why);
-    if (strcmp(s->status.error, why->message) != 0) {
-        (void)snprintf(s->status.error, sizeof(s->status.error), "%s", why->message);
+    struct cf_error err = *why;
+    if (why->status == CF_DENIED && node_tls_not_after_s(s->tls) < repl_wall_ns(s->driver) / 1000000000) {
+        name_expired(s, &err);
+    }
+    receive_note_failure(s, address, &err);
+    if (strcmp(s->status.error, err.message) != 0) {
+        (void)snprintf(s->status.error, sizeof(s->status.error), "%s", err.message);
         cf_info("replication", "%s secondary: %s: %s", repl_kind_name(s->kind), address,
-                why->message);
+                err.message);
     }
 }
 

@@ -169,7 +169,7 @@ def roads(t, world, primary, third):
         # The token is good and the API port is reached: the call succeeds, and the link does not.
         x.write(ENABLE % "performance", {"token": token}, timeout=60)
         wait_for("the status to name the proxy",
-                 lambda: "proxy" in status(x, "performance").get("last_error", ""), 20)
+                 lambda: "a proxy terminates TLS between" in status(x, "performance").get("last_error", ""), 20)
         true(proxy.accepted > 0, "nobody came to the proxy")
         equal(status(x, "performance")["mode"], "bootstrapping")
     with t.check("a bootstrap that cannot begin is given up with secondary/disable; nothing is lost"):

@@ -37,6 +37,7 @@ static const struct known storage_keys[] = {
     {"autopilot_update_interval", NULL, 0},
     {"retry_join_as_non_voter", config_read_bool, IN_CONFIG(join_as_non_voter)},
     {"node_cert_ttl", config_read_duration, IN_CONFIG(node_cert_ttl_s)},
+    {"secondary_cert_ttl", config_read_duration, IN_CONFIG(secondary_cert_ttl_s)},
 };
 
 static cf_status read_join(struct reading *reading, const struct hcl_value *value, void *to)

@@ -23,11 +23,26 @@ struct repair_status {
     uint64_t put, deleted;           /* records, by the last repair */
 };
 
+/* This cluster's certificate towards a primary. */
+struct keeping;
+struct repl_certificate {
+    struct node *node;
+    struct node_tls *tls;      /* as the link's record has it; NULL without a link */
+    struct rpc_pending *asked; /* for the next one */
+    struct keeping *keeping;   /* the other half of what is asked for */
+    int64_t next_try_s;
+};
+/* certificate.c: the link is gone, and with it what is under way. */
+void certificate_forget(struct repl_certificate *own);
+
 /* One kind of replication as this node sees it. Main loop. */
 struct repl_side {
     struct repl_primary *primary;
     struct repl_secondary *secondary;
     uint8_t secondary_hash[32]; /* of the link record that it was started with */
+    uint8_t certificate_hash[32]; /* of the certificate in that record */
+    struct repl_certificate certificate;
+    int64_t served_renew_at_s;  /* this node's certificate towards secondaries */
     bool is_primary;            /* a set definition stands in the store */
     char set_id[ENCODE_UUID_TEXT + 1];
     char link_state[16];        /* "" without a link */
@@ -82,7 +97,7 @@ struct node_replication {
     struct cf_list waiting; /* forwarded calls that wait for their position here */
     struct cf_list rows; /* what standbys have reported of secondaries */
     size_t row_count;
-    struct loop_timer *report_timer;
+    struct loop_timer *report_timer, *certificate_timer;
     uint64_t contact_us;       /* with our leader, or leading */
     uint64_t active_since_us;  /* 0: not active */
     uint64_t floor_inherited;

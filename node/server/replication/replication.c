@@ -13,10 +13,9 @@
 #include "node/crypto/hash.h"
 #include "node/crypto/x509.h"
 #include "node/server/cluster.h"
+#include "node/server/replication/certificate.h"
 #include "node/server/replication/merkle.h"
 #include "node/server/replication/repl_int.h"
-
-#define SERVER_LIFE_S ((int64_t)365 * 86400)
 
 static void refresh(struct node_replication *replication);
 
@@ -67,6 +66,7 @@ void node_replication_start(struct node *node)
     replication->driver = repl_driver_new(&config);
     repl_report_start(replication);
     merkle_start(replication);
+    certificates_start(replication);
     refresh(replication);
 }
 
@@ -76,6 +76,7 @@ static void stop_links(struct node_replication *replication)
     replication->claimant = NULL;
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         struct repl_side *side = &replication->sides[i];
+        certificate_forget(&side->certificate);
         repl_secondary_free(side->secondary);
         repl_primary_free(side->primary);
         side->secondary = NULL;
@@ -87,6 +88,7 @@ static void stop_links(struct node_replication *replication)
 void node_replication_stop(struct node *node)
 {
     struct node_replication *replication = node->replication;
+    certificates_stop(replication);
     stop_links(replication);
     repl_report_stop(replication);
     merkle_stop(replication);
@@ -153,35 +155,12 @@ void node_replication_refresh(struct node *node)
 
 /* ---- starting and stopping ---- */
 
-static cf_status server_tls(struct node_replication *replication, const struct set_primary *set,
-                            struct node_tls **ret, struct cf_error *err)
-{
-    struct identity identity;
-    char uri[IDENTITY_URI_SIZE], id[32];
-    CF_OWNED(secret) key = NULL;
-    CF_OWNED(secret) ca_key = secret_copy(set->ca_key);
-    CF_BUF(public_key) = {0};
-    CF_BUF(cert) = {0};
-    int64_t now = cf_wall_ns(cf_host_clock()) / 1000000000;
-    (void)snprintf(id, sizeof(id), "%016llx",
-                   (unsigned long long)raft_store_identity(replication->node->store).node_id);
-    CF_TRY(identity_make(set->id, cf_slice_str(IDENTITY_PRIMARY), cf_slice_str(id), &identity, err));
-    identity_uri(&identity, uri);
-    CF_TRY(x509_key_new(&key, err));
-    CF_TRY(x509_key_public(key, &public_key, err));
-    struct x509_names names = {.common_name = cf_slice_str(id), .uri = cf_slice_str(uri)};
-    struct x509_issuer issuer = {set->ca, ca_key};
-    struct x509_validity validity = {now - 3600, now + SERVER_LIFE_S};
-    CF_TRY(x509_issue(&issuer, cf_buf_slice(&public_key), &names, validity, &cert, err));
-    return node_tls_new(cf_buf_slice(&cert), key, set->ca, ret, err);
-}
-
 static void start_primary(struct node_replication *replication, enum repl_kind kind,
                           const struct set_primary *set)
 {
     struct cf_error err = {0};
     CF_OWNED(node_tls) tls = NULL;
-    cf_status status = server_tls(replication, set, &tls, &err);
+    cf_status status = certificate_of_server(replication->node, set, &tls, &err);
     if (status == CF_OK) {
         struct repl_primary_config config = {.kind = kind, .tls = tls};
         status = repl_primary_new(replication->driver, &config,
@@ -191,6 +170,7 @@ static void start_primary(struct node_replication *replication, enum repl_kind k
         cf_err("replication", "cannot serve %s secondaries: %s", repl_kind_name(kind),
                err.message);
     } else {
+        replication->sides[kind].served_renew_at_s = node_tls_renew_at_s(tls);
         cf_info("replication", "serving %s secondaries", repl_kind_name(kind));
     }
 }
@@ -240,6 +220,10 @@ static void start_secondary(struct node_replication *replication, enum repl_kind
         status = repl_secondary_new(replication->driver, &config,
                                     &replication->sides[kind].secondary, &err);
     }
+    if (status == CF_OK) {
+        hash_sha256(link->cert, replication->sides[kind].certificate_hash);
+        replication->sides[kind].certificate.tls = node_tls_take(&tls);
+    }
     if (status != CF_OK) {
         cf_err("replication", "cannot follow the %s primary: %s", repl_kind_name(kind),
                err.message);
@@ -250,13 +234,11 @@ static void start_secondary(struct node_replication *replication, enum repl_kind
     }
 }
 
-/* What a change of means a new connection: credentials and the operator's addresses, not the state. */
+/* What a change of means a new connection: what an operator does, not the state, nor a renewed certificate. */
 static void link_hash(const struct set_link *link, uint8_t digest[32])
 {
-    CF_BUF(bytes) = {.secret = true};
+    CF_BUF(bytes) = {0};
     cf_buf_add_slice(&bytes, link->set_id);
-    cf_buf_add_slice(&bytes, link->cert);
-    cf_buf_add_slice(&bytes, link->key);
     cf_buf_add_u64(&bytes, (uint64_t)link->started_ns); /* moves with each call of an operator */
     hash_sha256(cf_buf_slice(&bytes), digest);
 }
@@ -325,6 +307,31 @@ static bool follows(const struct node_replication *replication, enum repl_kind k
     return false;
 }
 
+/* The stream stays: it is for the next connection. */
+static void use_renewed(struct repl_side *side, enum repl_kind kind, const struct set_link *link)
+{
+    struct cf_error err = {0};
+    CF_OWNED(node_tls) tls = NULL;
+    uint8_t digest[32];
+    hash_sha256(link->cert, digest);
+    if (memcmp(digest, side->certificate_hash, sizeof(digest)) == 0) {
+        return;
+    }
+    cf_status status = link_tls(link, &tls, &err);
+    if (status == CF_OK) {
+        status = repl_secondary_set_tls(side->secondary, tls, &err);
+    }
+    if (status != CF_OK) {
+        cf_err("replication", "cannot use the renewed certificate for the %s primary: %s",
+               repl_kind_name(kind), err.message);
+        return;
+    }
+    memcpy(side->certificate_hash, digest, sizeof(digest));
+    certificate_forget(&side->certificate);
+    side->certificate.tls = node_tls_take(&tls);
+    cf_info("replication", "this cluster's certificate for the %s primary was renewed", repl_kind_name(kind));
+}
+
 static void refresh_secondary(struct node_replication *replication, enum repl_kind kind,
                               struct reader *reader, bool leads)
 {
@@ -341,8 +348,12 @@ static void refresh_secondary(struct node_replication *replication, enum repl_ki
     }
     if (side->secondary != NULL &&
         (!wanted || memcmp(digest, side->secondary_hash, sizeof(digest)) != 0)) {
+        certificate_forget(&side->certificate);
         repl_secondary_free(side->secondary);
         side->secondary = NULL;
+    }
+    if (side->secondary != NULL) {
+        use_renewed(side, kind, &link);
     }
     if (wanted && side->secondary == NULL) {
         memcpy(side->secondary_hash, digest, sizeof(digest));

@@ -15,6 +15,7 @@
 #include "node/format/encode.h"
 #include "node/format/timefmt.h"
 #include "node/server/node.h"
+#include "node/server/replication/certificate.h"
 #include "node/server/replication/package.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/token_jwt.h"
@@ -36,20 +37,12 @@ bool repl_is_id(struct cf_slice id)
 static cf_status issue_client(struct request *rq, const struct set_primary *set,
                               struct set_secondary *secondary, struct cf_error *err)
 {
-    struct identity identity;
-    char uri[IDENTITY_URI_SIZE];
     CF_OWNED(secret) key = NULL;
-    CF_OWNED(secret) ca_key = secret_copy(set->ca_key);
     CF_BUF(public_key) = {0};
     CF_BUF(cert) = {0};
-    CF_TRY(identity_make(set->id, cf_slice_str(IDENTITY_SECONDARY), secondary->id, &identity, err));
-    identity_uri(&identity, uri);
     CF_TRY(x509_key_new(&key, err));
     CF_TRY(x509_key_public(key, &public_key, err));
-    struct x509_names names = {.common_name = secondary->id, .uri = cf_slice_str(uri)};
-    struct x509_issuer issuer = {set->ca, ca_key};
-    CF_TRY(x509_issue(&issuer, cf_buf_slice(&public_key), &names, repl_life(rq, SECONDARY_LIFE_S), &cert,
-                      err));
+    CF_TRY(certificate_issue(rq, set, secondary->id, cf_buf_slice(&public_key), &cert, err));
     secondary->cert = arena_copy(rq->arena, cf_buf_slice(&cert));
     secondary->key = arena_copy(rq->arena, secret_slice(key));
     return CF_OK;

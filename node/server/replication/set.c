@@ -208,6 +208,7 @@ cf_status set_read_secondary(struct request *rq, enum set_kind kind, struct cf_s
                                   .jti = json_get_string(record, "jti"),
                                   .bound_to = json_get_string(record, "bound_to"),
                                   .cert = json_get_string(record, "cert"),
+                                  .next_cert = json_get_string(record, "next_cert"),
                                   .created_ns = json_get_int(record, "created"),
                                   .expires_ns = json_get_int(record, "expires")};
     return get_bytes(rq, record, "key", &ret->key, err);
@@ -221,6 +222,9 @@ void set_write_secondary(struct request *rq, enum set_kind kind,
     json_set_string(rq->arena, record, "jti", secondary->jti);
     json_set_string(rq->arena, record, "bound_to", secondary->bound_to);
     json_set_string(rq->arena, record, "cert", secondary->cert);
+    if (secondary->next_cert.size != 0) {
+        json_set_string(rq->arena, record, "next_cert", secondary->next_cert);
+    }
     set_bytes(rq, record, "key", secondary->key);
     json_set_int(rq->arena, record, "created", secondary->created_ns);
     json_set_int(rq->arena, record, "expires", secondary->expires_ns);

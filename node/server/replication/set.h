@@ -26,7 +26,8 @@ struct set_secondary {
     /* bound_to: the cluster that redeemed the token; SET_SEALED: the token was sealed to a public key and
      * nobody came yet; SET_SEALED_USED: its owner did. */
     struct cf_slice jti, bound_to;
-    struct cf_slice cert, key; /* the client pair; gone once it is active */
+    struct cf_slice cert, key; /* the client pair; the key is gone once it is active */
+    struct cf_slice next_cert; /* its renewal, from when it was signed on; either one may connect */
     int64_t created_ns, expires_ns;
 };
 /* This cluster as a secondary. */

@@ -259,7 +259,7 @@ START_TEST(terminating_proxy)
     write_pair(&stranger);
     ck_ok(tls_server_from_files(&files, &accept_with, &err_));
     dial(&client_node, &ca, TLS_ALPN_RAFT); /* one that refuses names it does not know */
-    ck_says(dialled, CF_DENIED, "TLS-terminating proxy: let TCP pass through to the cluster port");
+    ck_says(dialled, CF_DENIED, "a proxy terminates TLS between this node and the peer: let TCP pass through");
     tls_server_free(accept_with);
     remove_files();
     tear_down();

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Who may talk between clusters: revoked, expired, renewed and foreign certificates, and a proxy that ends TLS."""
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from checks import Checks, equal, true  # noqa: E402
+from cluster import World, arguments, wait_for  # noqa: E402
+import replicas  # noqa: E402
+from replicas import status, streaming  # noqa: E402
+
+TTL_S = 24  # of certificates between the clusters: renewed after two thirds of their life
+KIND = "performance"
+PRIMARY, SECONDARY = "sys/replication/%s/primary/" % KIND, "sys/replication/%s/secondary/" % KIND
+
+
+class Proxy(threading.Thread):
+    """Ends TLS with its own certificate, speaks the protocol's name, and opens TLS anew behind."""
+
+    def __init__(self, world, target):
+        super().__init__(daemon=True)
+        tls = world.certificates("proxy")
+        self.front = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.front.load_cert_chain(tls.cert, tls.key)
+        self.back = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.back.check_hostname, self.back.verify_mode = False, ssl.CERT_NONE
+        for context in (self.front, self.back):
+            context.set_alpn_protocols(["coffer-perf/1"])
+        self.target = target
+        self.port = world.ports.take()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.accepted = 0
+
+    def run(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            try:
+                raw.settimeout(5)
+                with self.front.wrap_socket(raw, server_side=True) as near:
+                    with self.back.wrap_socket(socket.create_connection(("127.0.0.1", self.target), 5)) as far:
+                        far.sendall(near.recv(65536))
+                        near.sendall(far.recv(65536))
+            except OSError:
+                raw.close()
+
+    def stop(self):
+        self.listener.close()
+
+
+def address(node):
+    return "127.0.0.1:%d" % node.cluster_port
+
+
+def copies(cluster):
+    return sum(node.log().count("needs a snapshot") for node in cluster.nodes)
+
+
+def lost(cluster, name):
+    """Streams of that secondary that ended, as its primary's nodes tell; sent to another node of theirs is no loss."""
+    lines = [line for node in cluster.nodes for line in node.log().splitlines()]
+    return [line for line in lines if 'secondary "%s": connection lost' % name in line]
+
+
+def says(node, *words):
+    """Waits until the secondary's status has an error with all of the words."""
+    def told():
+        text = status(node, KIND)["last_error"]
+        return all(word in text for word in words) and text
+    return wait_for("the status to say %r" % (words,), told, 30)
+
+
+def arrives(cluster, key):
+    wait_for("%s on %s" % (key, cluster.name), lambda: cluster.any().get_kv(key) == "1", 30)
+
+
+def linked(world, *names, **more):
+    """A primary of three nodes and secondaries of one."""
+    primary = world.cluster("a-" + "".join(names), **more).up()
+    replicas.add_operator(primary)
+    replicas.enable_primary(primary, KIND)
+    clusters = [world.cluster("%s-%s" % (name, primary.name), nodes=1).up(kv=False) for name in names]
+    for name, cluster in zip(names, clusters):
+        replicas.attach(primary, cluster, KIND, name)
+        cluster.root = replicas.login(cluster)
+    return [primary] + clusters
+
+
+def renewal(t, a, b):
+    with t.check("certificates of both sides renew themselves, and the stream stays"):
+        before = len(lost(a, "b"))
+        node = b.nodes[0]
+        for count in (1, 2):
+            wait_for("renewal %d" % count,
+                     lambda n=count: node.log().count("certificate for the performance primary was renewed") >= n,
+                     TTL_S * 3)
+            a.any().put_kv("renewed/%d" % count, "1")
+            arrives(b, "renewed/%d" % count)
+        for server in a.nodes:
+            true("certificate for performance secondaries was renewed" in server.log(), server.name)
+        equal(lost(a, "b")[before:], [], "lost connections")
+        equal(copies(a), 2, "copies")
+    with t.check("the first certificates are over; a restarted secondary and a new active node use the renewed ones"):
+        old = a.active()
+        node.kill()
+        equal(old.ask("PUT", "sys/step-down")[0], 204)
+        a.active(other_than=old)
+        node.start()
+        b.unseal(node)
+        streaming(b, KIND)
+        a.any().put_kv("restarted", "1")
+        arrives(b, "restarted")
+        equal(copies(a), 2, "copies")
+
+
+def expired(t, a, c, ended):
+    node = c.nodes[0]
+    while time.monotonic() < ended:
+        time.sleep(0.2)
+    with t.check("a secondary that was away until its certificate ended is refused, and told what to do"):
+        node.start()
+        c.unseal(node)
+        text = says(node, "our certificate coffer://", "/secondary/c has expired", "new token", "update-primary")
+        true(any("certificate has expired" in n.log() and "/secondary/c" in n.log() for n in a.nodes),
+             "no node of the primary names the certificate")
+        t.note(text)
+    with t.check("that helps: it goes on where it was"):
+        a.any().write(PRIMARY + "revoke-secondary", {"id": "c"})
+        token = replicas.secondary_token(a, KIND, "c")
+        node.write(SECONDARY + "update-primary", {"token": token}, timeout=60)
+        streaming(c, KIND)
+        arrives(c, "restarted")  # written while it was away
+        equal(copies(a), 2, "copies")
+
+
+def strangers(t, world, a, b):
+    node = b.nodes[0]
+    right = [address(n) for n in a.nodes]
+
+    def move(addresses):
+        node.write(SECONDARY + "update-primary", {"update_primary_addrs": addresses}, timeout=60)
+    with t.check("another set's primary is refused by name"):
+        f = world.cluster("f", nodes=1).up(kv=False)
+        replicas.enable_primary(f, KIND)
+        move([address(f.nodes[0])])
+
+        def refused():
+            return [x for x in status(node, KIND)["addresses"] if x["address"] == address(f.nodes[0]) and
+                    "unknown authority" in x["last_error"] and "coffer://" in x["last_error"] and
+                    "check the address" in x["last_error"]]
+        wait_for("the refusal", refused, 30)
+        wait_for("the other primary to say so", lambda: "does not trust our certificate" in f.nodes[0].log(), 30)
+        world.end(f)
+    with t.check("a proxy that ends TLS is named, also one that speaks our protocol's name"):
+        proxy = Proxy(world, a.nodes[0].cluster_port)
+        proxy.start()
+        move(["127.0.0.1:%d" % proxy.port])
+
+        def named():
+            return [x for x in status(node, KIND)["addresses"] if x["address"] == "127.0.0.1:%d" % proxy.port and
+                    "a proxy terminates TLS between" in x["last_error"] and "proxy node" in x["last_error"]]
+        wait_for("the proxy to be named", named, 30)
+        true(proxy.accepted > 0, "nobody came to the proxy")
+        proxy.stop()
+    with t.check("back at the right addresses it streams, without a copy"):
+        move(right)
+        streaming(b, KIND)
+        a.any().put_kv("back", "1")
+        arrives(b, "back")
+        equal(copies(a), 1, "copies")
+
+
+def revocation(t, a, b):
+    node = b.nodes[0]
+    node.put_kv("forwarded", "1")
+    with t.check("after a revocation was acknowledged nothing more is shipped, nothing more is taken"):
+        position = status(node, KIND)["last_remote_wal"]
+        answer = a.any().write(PRIMARY + "revoke-secondary", {"id": "b"})
+        began = time.monotonic()
+        for i, server in enumerate(a.nodes):
+            server.put_kv("revoked/%d" % i, "1")
+        code = node.ask("POST", "secret/data/late", {"data": {"v": "1"}})[0]
+        true(code in (503, 504), "a forwarded write was answered %d" % code)
+        wait_for("the stream to end", lambda: status(node, KIND)["state"] == "idle", 30, 0.01)
+        t.note("cut %.2f s after the acknowledgement; position %d -> %d; the answer: %s" % (
+            time.monotonic() - began, position, status(node, KIND)["last_remote_wal"], answer.get("warnings")))
+        for i in range(len(a.nodes)):
+            equal(node.ask("GET", "secret/data/revoked/%d" % i)[0], 404, "an entry from after the revocation")
+        equal(a.any().ask("GET", "secret/data/late")[0], 404, "a write from after the revocation")
+    with t.check("every node of the primary refuses it, by the certificate's name and with what to do"):
+        for server in a.nodes:
+            node.write(SECONDARY + "update-primary", {"update_primary_addrs": [address(server)]}, timeout=60)
+
+            def told():
+                return [x for x in status(node, KIND)["addresses"] if x["address"] == address(server) and
+                        'of secondary "b" was revoked' in x["last_error"] and "certificate" in x["last_error"] and
+                        "update-primary" in x["last_error"]]
+            wait_for("the refusal of %s" % server.name, told, 30)
+        equal(node.ask("GET", "secret/data/revoked/0")[0], 404, "an entry from after the revocation")
+        equal(node.get_kv("forwarded"), "1", "what it has stays")
+
+
+def main():
+    arguments(__doc__)
+    t = Checks()
+    with World() as world:
+        t.on_failure = world.keep
+        with t.scenario("trust"):
+            short, b, c = linked(world, "b", "c", storage_extra=['secondary_cert_ttl = "%ds"' % TTL_S])
+            c.nodes[0].kill()
+            ended = time.monotonic() + TTL_S + 2
+            renewal(t, short, b)
+            expired(t, short, c, ended)
+            for cluster in (short, b, c):
+                world.end(cluster)
+            a, b = linked(world, "b")
+            strangers(t, world, a, b)
+            revocation(t, a, b)
+    sys.exit(t.finish())
+
+
+if __name__ == "__main__":
+    main()
