@@ -158,6 +158,7 @@ START_TEST(wrong_authority)
     ck_assert_str_eq(accepted.got, "");
     dial(&client_node, &other_ca, TLS_ALPN_RAFT);
     ck_says(dialled, CF_DENIED, "certificate signed by an unknown authority");
+    ck_says(dialled, CF_DENIED, "(coffer://c/node/1); check the address");
     ck_assert_ptr_null(strstr(dialled.message, "proxy")); /* it speaks our protocol */
     ck_says(accepted, CF_DENIED, "the peer does not trust our certificate");
     tear_down();
@@ -169,7 +170,7 @@ START_TEST(wrong_time)
     set_up();
     dial(&expired, &ca, TLS_ALPN_RAFT);
     ck_says(accepted, CF_DENIED, "the peer's certificate has expired: \"/CN=node\"");
-    ck_says(dialled, CF_DENIED, "the peer refuses our certificate: it has expired");
+    ck_says(dialled, CF_DENIED, "the peer refuses our certificate: it has expired: coffer://c/node/2, good until ");
     dial(&future, &ca, TLS_ALPN_RAFT);
     ck_says(accepted, CF_DENIED, "not valid yet");
     tear_down();
@@ -262,6 +263,22 @@ START_TEST(terminating_proxy)
     ck_says(dialled, CF_DENIED, "a proxy terminates TLS between this node and the peer: let TCP pass through");
     tls_server_free(accept_with);
     remove_files();
+    tear_down();
+}
+END_TEST
+
+/* One that chooses our name is told from another cluster by its certificate, which has no identity. */
+START_TEST(proxy_that_speaks_our_name)
+{
+    struct pki_node proxy;
+    set_up();
+    pki_issue(&other_ca, &proxy, "", PKI_VALID);
+    struct tls_credentials credentials = pki_credentials(&proxy, &ca);
+    ck_ok(tls_server_set(server, TLS_ALPN_RAFT, &credentials, &err_));
+    dial(&client_node, &ca, TLS_ALPN_RAFT);
+    ck_says(dialled, CF_DENIED, "a proxy terminates TLS between this node and the peer");
+    ck_says(dialled, CF_DENIED, "shown is \"/CN=node\" issued by \"/CN=other ca\"");
+    pki_node_done(&proxy);
     tear_down();
 }
 END_TEST
@@ -413,5 +430,5 @@ START_TEST(credentials_must_fit)
 END_TEST
 
 TEST_MAIN("node/cluster/tls", right_certificates_talk, wrong_authority, wrong_time, names_decide,
-          not_tls_at_all, terminating_proxy, cluster_port_refuses_old_and_nameless,
+          not_tls_at_all, terminating_proxy, proxy_that_speaks_our_name, cluster_port_refuses_old_and_nameless,
           operators_listener, reload_keeps_what_works, credentials_must_fit)
