@@ -129,6 +129,7 @@ void driver_pump(struct raft_driver *driver)
     driver->pumping = true;
     do {
         driver->pump_again = false;
+        propose_early(driver);
         struct raft_ready ready;
         while (raft_take_ready(driver->raft, &ready)) {
             bool soft = ready.soft_changed || ready.membership_changed;

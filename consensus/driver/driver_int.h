@@ -35,6 +35,8 @@
 #define QUEUE_ENTRIES_MAX 16384        /* proposals that wait for the loop */
 #define QUEUE_BYTES_MAX ((size_t)64 << 20)
 #define HOLD_BYTES ((size_t)256 << 10) /* proposals below that wait for the log writer */
+#define GATHER_MIN 16 /* writes at a time, below that groups are not waited for */
+#define GATHER_US_MAX ((uint64_t)2000)
 #define CHUNK_ENTRIES_MAX 1024 /* proposals in one append */
 #define CHUNK_BYTES_MAX ((size_t)1 << 20)
 #define APPLY_ENTRIES_MAX 512 /* entries in one batch of effects */
@@ -65,6 +67,16 @@ struct writer {
     struct loop_task task;
     atomic_uint_fast64_t busy_since_us; /* of the write under way; 0: idle */
     atomic_uint_fast64_t writes, write_us_max, write_us_sum; /* the sum before the count */
+    atomic_uint_fast64_t write_us_last;
+};
+
+/* ---- groups of proposals; propose.c */
+
+struct gather {
+    uint64_t rests_us;   /* as the queue was told */
+    uint64_t until_us;   /* the group after the last write waits no longer */
+    size_t at_once;      /* 1/16: writes that were on their way together, lately */
+    struct loop_timer *timer; /* for proposals that nobody follows */
 };
 
 /* ---- applier */
@@ -210,14 +222,18 @@ struct raft_driver {
     struct write_item *held, **held_tail; /* writes that wait for an install to end; loop */
 
     /* Proposals and reads. */
-    pthread_mutex_t queue_lock; /* guards the four below */
+    pthread_mutex_t queue_lock; /* guards what follows, to queue_rests_count */
     struct raft_proposal *queue, **queue_tail;
     size_t queue_count, queue_bytes;
     bool queue_closed;
     bool queue_told; /* propose_task stands in the loop's queue, whoever takes the proposals first */
-    bool queue_rests; /* the end of the write under way takes it: nobody has to be woken */
     uint64_t queue_since_us; /* when the first in the queue came */
     uint64_t parked_since_us; /* loop: so of those that wait to be appended */
+    /* The loop takes it by itself: nobody wakes it before that time (UINT64_MAX: the end of the write under
+     * way), while there are fewer. */
+    uint64_t queue_rests_us;
+    size_t queue_rests_count;
+    struct gather gather; /* loop */
     struct loop_task propose_task;
     pthread_mutex_t read_lock; /* guards reads, answers, read_posted */
     struct raft_read *reads, **reads_tail;
@@ -364,8 +380,10 @@ void propose_done(struct raft_driver *driver);
 /* Loop: proposals that wait for leadership may go on, or must be refused. */
 void propose_parked(struct raft_driver *driver);
 void propose_take(struct raft_driver *driver); /* loop: what is queued becomes parked */
-/* Loop: a write has begun, or the last one has ended. */
-void propose_rest(struct raft_driver *driver, bool rests);
+/* How many of `at_once` writes a group should have before it goes, when there is time; 0: any. Pure. */
+size_t propose_group(size_t at_once);
+void propose_early(struct raft_driver *driver); /* loop: the same, before a ready is taken */
+void propose_written(struct raft_driver *driver, bool begun); /* loop: a write has begun; the last has ended */
 /* Loop: leadership of a term is over: what is above `commit` has an unknown outcome. */
 void propose_lost(struct raft_driver *driver, uint64_t commit);
 /* Applier: these entries are applied. */

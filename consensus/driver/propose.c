@@ -190,31 +190,100 @@ static void append_chunk(struct raft_driver *driver)
 /* While a sync runs, what comes could be appended and sent in crumbs, each with a message to every
  * peer, an answer of theirs, a sync there and a turn of the applier; it would still wait here for
  * the next sync. So it waits before it is appended instead, and goes as one: the end of the sync
- * pumps. Much data goes at once: its way to the peers is what takes long then. */
-static bool waits_for_writer(struct raft_driver *driver)
+ * pumps. Much data goes at once: its way to the peers is what takes long then.
+ *
+ * After the sync, the group is still on its way through the others, and the clients whose writes come
+ * after its end would just miss one that begins now. So the next group waits on: for the commit, then until
+ * it is large enough, and in all for as long as the sync took and no longer. Where the others are further away
+ * than the disk, groups overlap; a few writers never wait. */
+size_t propose_group(size_t at_once)
 {
-    if (driver->writer.under_way == 0) {
-        return false;
+    return at_once < GATHER_MIN ? 0 : at_once * 5 / 8;
+}
+
+/* How large the queue should be for the loop to go on; 0: it goes on. */
+static size_t awaited(struct raft_driver *driver, const struct raft_status *status, size_t queued)
+{
+    size_t group = propose_group(driver->gather.at_once / 16);
+    if (group == 0 || loop_now_us() >= driver->gather.until_us) {
+        return 0;
     }
+    if (status->last_index > status->commit) {
+        return SIZE_MAX;
+    }
+    return queued < group ? group : 0;
+}
+
+/* Who comes before that need not wake the loop. */
+static void let_rest(struct raft_driver *driver, uint64_t until_us, size_t count)
+{
+    driver->gather.rests_us = until_us;
     pthread_mutex_lock(&driver->queue_lock);
-    bool little = driver->queue_bytes < HOLD_BYTES;
+    driver->queue_rests_us = until_us;
+    driver->queue_rests_count = count;
     pthread_mutex_unlock(&driver->queue_lock);
-    return little;
+}
+
+static void wake_up(struct raft_driver *driver)
+{
+    if (driver->gather.rests_us != 0) {
+        let_rest(driver, 0, 0);
+    }
+    propose_take(driver);
+}
+
+/* True: what is parked waits on. Else everything that is queued has become parked. */
+static bool gathers(struct raft_driver *driver, const struct raft_status *status)
+{
+    pthread_mutex_lock(&driver->queue_lock);
+    size_t queued = driver->queue_count, bytes = driver->queue_bytes;
+    pthread_mutex_unlock(&driver->queue_lock);
+    bool writes = driver->writer.under_way != 0;
+    if (bytes < HOLD_BYTES && writes) {
+        if (driver->gather.rests_us != UINT64_MAX) {
+            let_rest(driver, UINT64_MAX, SIZE_MAX);
+        }
+        return true;
+    }
+    size_t more = bytes < HOLD_BYTES ? awaited(driver, status, queued) : 0;
+    if (more != 0) {
+        let_rest(driver, driver->gather.until_us, more);
+        loop_timer_set(driver->gather.timer, driver->gather.until_us);
+        return true;
+    }
+    wake_up(driver);
+    size_t at_once = 16 * (queued + (size_t)(status->last_index - atomic_load(&driver->applied)));
+    size_t before = driver->gather.at_once;
+    driver->gather.at_once = at_once > before ? at_once : before - (before - at_once) / 16;
+    return false;
 }
 
 void propose_parked(struct raft_driver *driver)
 {
-    while (driver->parked != NULL) {
+    while (driver->parked != NULL || driver->gather.rests_us != 0) {
         struct raft_status status;
         raft_status(driver->raft, &status);
         if (driver->soft.role != RAFT_LEADER || status.soft.role != RAFT_LEADER) {
+            wake_up(driver); /* nothing is going to be appended: say so at once */
             refuse_parked(driver, CF_NOT_LEADER, NULL);
         } else if (!atomic_load(&driver->accepting) || status.transfer_to != RAFT_NONE) {
             return; /* leadership is about to become usable, or to end */
-        } else if (waits_for_writer(driver)) {
+        } else if (gathers(driver, &status) || driver->parked == NULL) {
             return;
         } else {
             append_chunk(driver);
+        }
+    }
+}
+
+/* The entries go to the peers in one message with what else the core has to say. */
+void propose_early(struct raft_driver *driver)
+{
+    struct raft_status status;
+    if (driver->soft.role == RAFT_LEADER && atomic_load(&driver->accepting)) {
+        raft_status(driver->raft, &status);
+        if (status.soft.role == RAFT_LEADER && status.term == driver->soft.term) {
+            propose_parked(driver);
         }
     }
 }
@@ -232,14 +301,13 @@ void propose_take(struct raft_driver *driver)
     pthread_mutex_unlock(&driver->queue_lock);
 }
 
-void propose_rest(struct raft_driver *driver, bool rests)
+void propose_written(struct raft_driver *driver, bool begun)
 {
-    if (rests && driver->soft.role != RAFT_LEADER) {
-        return; /* nothing is going to be appended: say so at once */
+    uint64_t took = atomic_load(&driver->writer.write_us_last);
+    driver->gather.until_us = begun ? 0 : loop_now_us() + cf_min(took, GATHER_US_MAX);
+    if (driver->soft.role == RAFT_LEADER) {
+        let_rest(driver, begun ? UINT64_MAX : driver->gather.until_us, SIZE_MAX);
     }
-    pthread_mutex_lock(&driver->queue_lock);
-    driver->queue_rests = rests;
-    pthread_mutex_unlock(&driver->queue_lock);
 }
 
 static void on_proposals(void *arg)
@@ -254,6 +322,11 @@ static void on_proposals(void *arg)
         return;
     }
     driver_pump(driver);
+}
+
+static void on_gathered(void *arg)
+{
+    driver_pump(arg);
 }
 
 cf_status raft_driver_propose(struct raft_driver *driver, struct raft_proposal *proposal,
@@ -276,7 +349,10 @@ cf_status raft_driver_propose(struct raft_driver *driver, struct raft_proposal *
         driver->queue_tail = &proposal->next;
         driver->queue_count++;
         driver->queue_bytes += proposal->payload_size;
-        bool rests = driver->queue_rests && driver->queue_bytes < HOLD_BYTES;
+        uint64_t until = driver->queue_rests_us;
+        bool rests = driver->queue_count < driver->queue_rests_count &&
+                     driver->queue_bytes < HOLD_BYTES &&
+                     (until == UINT64_MAX || loop_now_us() < until);
         if (!driver->queue_told && !rests) {
             driver->queue_told = true;
             loop_post_task(driver->loop, &driver->propose_task);
@@ -337,6 +413,7 @@ void propose_init(struct raft_driver *driver)
     driver->parked_tail = &driver->parked;
     driver->pending_tail = &driver->pending;
     driver->propose_task = (struct loop_task){.fn = on_proposals, .arg = driver};
+    driver->gather.timer = loop_timer_new(driver->loop, on_gathered, driver);
 }
 
 void propose_close(struct raft_driver *driver)
@@ -354,4 +431,5 @@ void propose_done(struct raft_driver *driver)
 {
     pthread_mutex_destroy(&driver->queue_lock);
     pthread_mutex_destroy(&driver->pending_lock);
+    loop_timer_free(driver->gather.timer);
 }

@@ -68,6 +68,7 @@ static cf_status write_batch(struct raft_driver *driver, struct kv_batch **batch
     if (took > atomic_load(&writer->write_us_max)) {
         atomic_store(&writer->write_us_max, took);
     }
+    atomic_store(&writer->write_us_last, took);
     atomic_fetch_add(&writer->write_us_sum, took);
     atomic_fetch_add(&writer->writes, 1);
     uint64_t last = 0;
@@ -183,8 +184,7 @@ static void on_finished(void *arg)
         raft_on_persisted(driver->raft, loop_now_us(), id, term);
     }
     if (writer->under_way == 0) {
-        propose_rest(driver, false);
-        propose_take(driver);
+        propose_written(driver, false);
     }
     driver_pump(driver);
 }
@@ -221,7 +221,7 @@ void writer_push(struct raft_driver *driver, struct write_item *item)
     health_before_write(driver);
     item->next = NULL;
     if (writer->under_way++ == 0) {
-        propose_rest(driver, true);
+        propose_written(driver, true);
     }
     pthread_mutex_lock(&writer->lock);
     bool idle = writer->waiting == NULL;

@@ -196,6 +196,37 @@ START_TEST(threads_share_syncs)
 }
 END_TEST
 
+/* What a group waits for, out of how many writes at once: never where there are few. */
+START_TEST(a_group_is_a_share_of_what_is_on_its_way)
+{
+    for (size_t at_once = 0; at_once < GATHER_MIN; at_once++) {
+        ck_assert_uint_eq(propose_group(at_once), 0);
+    }
+    for (size_t at_once = GATHER_MIN; at_once < 2000; at_once++) {
+        ck_assert_uint_ge(propose_group(at_once), at_once / 2);
+        ck_assert_uint_lt(propose_group(at_once), at_once); /* or it would wait for those that it holds up */
+    }
+    ck_assert_uint_eq(propose_group(64), 40);
+}
+END_TEST
+
+/* A large group teaches the next ones to wait; one that comes alone then goes all the same. */
+START_TEST(nobody_waits_for_those_who_left)
+{
+    begin(NODE_DISK);
+    struct herd *herd = cf_new(struct herd);
+    on_loop(&c, propose_herd, herd);
+    for (int i = 0; i < 64; i++) {
+        ck_assert_int_eq(write_wait(&herd->writes[i]), CF_OK);
+    }
+    for (int i = 0; i < 64; i++) {
+        ck_assert_int_eq(put(one, "alone=1"), CF_OK);
+    }
+    cf_free(herd);
+    cluster_end(&c);
+}
+END_TEST
+
 START_TEST(admit_refuses_and_stamps)
 {
     begin(NODE_MEMORY);
@@ -446,6 +477,7 @@ START_TEST(needs_an_identity)
 END_TEST
 
 TEST_MAIN("consensus/driver/single", proposes_in_memory, proposes_on_disk, steps_are_timed, restarts, shares_syncs,
-          a_task_is_queued_once, threads_share_syncs, admit_refuses_and_stamps, waits_for_an_index,
+          a_task_is_queued_once, threads_share_syncs, a_group_is_a_share_of_what_is_on_its_way,
+          nobody_waits_for_those_who_left, admit_refuses_and_stamps, waits_for_an_index,
           cuts_the_log, purges_what_was_deleted, purge_is_not_forgotten, log_behind_state,
           needs_an_identity)
