@@ -170,6 +170,8 @@ void rpc_link_on_writable(struct rpc_link *link, void (*fn)(void *arg, struct rp
                           void *arg);
 /* Stops and restarts reading from the peer. */
 void rpc_link_pause(struct rpc_link *link, bool paused);
+/* As stream_window: this link carries much, maybe over a long way. */
+void rpc_link_window(struct rpc_link *link, size_t bytes);
 /* `down` and the ends of pending calls follow, not inside this call. */
 void rpc_link_close(struct rpc_link *link, const char *why);
 

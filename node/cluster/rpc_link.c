@@ -339,6 +339,13 @@ void rpc_link_on_writable(struct rpc_link *link, void (*fn)(void *arg, struct rp
     link->writable_arg = arg;
 }
 
+void rpc_link_window(struct rpc_link *link, size_t bytes)
+{
+    if (link->state == LINK_UP && !link->closing) {
+        stream_window(link->stream, bytes);
+    }
+}
+
 void rpc_link_pause(struct rpc_link *link, bool paused)
 {
     if (link->state != LINK_CLOSED && !link->closing) {

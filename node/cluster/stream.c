@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -113,6 +114,59 @@ void stream_set_ops(struct stream *stream, const struct stream_ops *ops, void *a
 {
     stream->ops = ops;
     stream->arg = arg;
+}
+
+/* ---- the kernel's buffers ---- */
+
+#define TCP_WMEM_USUAL 4194304
+
+/* What one socket's send buffer grows to by itself. */
+static int own_growth(void)
+{
+    int least, start, most = TCP_WMEM_USUAL;
+    FILE *file = fopen("/proc/sys/net/ipv4/tcp_wmem", "re");
+    if (file != NULL) {
+        if (fscanf(file, "%d %d %d", &least, &start, &most) != 3) {
+            most = TCP_WMEM_USUAL;
+        }
+        (void)fclose(file);
+    }
+    return most;
+}
+
+/* Asking for a size ends the growing by itself and cannot be taken back, and where the limit is low (212,992 bytes
+ * is usual) it would make the buffer smaller: so it is tried on a socket that nobody uses. */
+static bool send_size_helps(int size)
+{
+    int got = 0;
+    socklen_t got_size = sizeof(got);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    bool known = setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0 &&
+                 getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &got, &got_size) == 0;
+    close(fd);
+    return known && got > own_growth();
+}
+
+void stream_window(struct stream *stream, size_t bytes)
+{
+    int size = (int)cf_min(bytes, (size_t)1 << 28), one = 1;
+    if (stream->fd < 0 || stream->state >= STATE_CLOSING) {
+        return;
+    }
+    if (send_size_helps(size)) {
+        cf_ignore(setsockopt(stream->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) != 0,
+                  "it stays as it was");
+    }
+    /* Linux makes room for what a reader waits for, and goes on growing by itself afterwards. Without it a
+     * window begins at 64 KiB, and takes 20 round trips to cover a long link. */
+    if (setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &size, sizeof(size)) == 0) {
+        int result = setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+        assert(result == 0);
+        (void)result;
+    }
 }
 
 void stream_read_marks(struct stream *stream, size_t low, size_t high)

@@ -61,6 +61,9 @@ void stream_read_marks(struct stream *stream, size_t low, size_t high);
 void stream_write_mark(struct stream *stream, size_t low);
 /* Stops and restarts reading from the network (back-pressure). Reading again reports what waits. */
 void stream_pause(struct stream *stream, bool paused);
+/* This stream carries much over a long way: has the kernel hold up to `bytes` on their way, as far as it lets an
+ * unprivileged process (net.core.wmem_max, net.ipv4.tcp_rmem). Never makes anything smaller. */
+void stream_window(struct stream *stream, size_t bytes);
 /* Absolute, loop_now_us(); 0: none. Past it the stream closes with CF_TIMEOUT and `what` (static
  * text, "request header") in the message. It covers everything, handshake and waiting included: the
  * owner moves it per phase. */

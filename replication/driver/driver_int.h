@@ -18,6 +18,7 @@
 
 enum { REPL_FEATURES = 1, REPL_PEERS_MAX = 1024 };
 #define REPL_SIZE_DEFAULT ((size_t)1 << 20)
+#define REPL_WINDOW ((size_t)16 << 20) /* on its way over one link; as PRIMARY_CREDIT_BYTES */
 #define REPL_TICK_US ((uint64_t)250000)
 #define REPL_HEARTBEAT_US ((uint64_t)1000000)
 #define REPL_ANSWER_US ((uint64_t)30000000) /* a hello, a snapshot, a page */

@@ -73,6 +73,7 @@ static void on_up(void *ctx, struct rpc_link *link)
     struct receive_item *item = receive_item_new(SECONDARY_EV_CONNECTED);
     s->link = link;
     rpc_link_set_user(link, &s->channel);
+    rpc_link_window(link, REPL_WINDOW);
     (void)snprintf(status->api_address, sizeof(status->api_address), "%s", peer->api_address);
     (void)snprintf(status->cluster_address, sizeof(status->cluster_address), "%s",
                    peer->cluster_address);

@@ -186,6 +186,7 @@ static void attach(struct repl_peer *peer, struct rpc_link *link)
     }
     if (peer->link == NULL) {
         peer->link = link;
+        rpc_link_window(link, REPL_WINDOW);
         peer->status.connected = true;
         peer->status.since_ns = repl_wall_ns(peer->primary->driver);
         peer->status.error[0] = '\0';

@@ -18,7 +18,9 @@ it ends. So do mounts, since the process takes a mount namespace of its own firs
 import ctypes
 import fcntl
 import heapq
+import mmap
 import os
+import select
 import shutil
 import struct
 import subprocess
@@ -75,50 +77,91 @@ def new_namespace():
     return made[0]
 
 
-class Relay(threading.Thread):
-    """Holds packets back: reads them from a tun device of the hub, writes them back when due."""
+class Relay:
+    """Holds packets back: reads them from a tun device of the hub, writes them back when due.
+
+    A process of its own, so that neither takes the time of the other; it ends with this one, whose
+    end of `alive` closes. What both know lies in shared memory.
+    """
+    SHARED = struct.Struct("dQQ")  # seconds, packets passed, packets dropped because too many waited
 
     def __init__(self, net):
-        super().__init__(daemon=True)
-        self.net = net
-        self.seconds = 0.0
-        self.passed = 0
-        self.ready = threading.Event()
-        self.queue = []
-        self.more = threading.Condition()
-
-    def run(self):
-        libc("setns", self.net.spaces["hub"], CLONE_NEWNET)
-        self.fd = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH14x", b"relay", IFF_TUN_NO_PI))
-        threading.Thread(target=self.send, daemon=True).start()
-        self.ready.set()
-        number = 0
-        while True:
-            packet = os.read(self.fd, 65536)
-            number += 1
-            with self.more:
-                if len(self.queue) < QUEUE_MAX:
-                    heapq.heappush(self.queue, (time.monotonic() + self.seconds, number, packet))
-                    self.more.notify()
-
-    def send(self):
-        while True:
-            with self.more:
-                while not self.queue or self.queue[0][0] > time.monotonic():
-                    wait = self.queue[0][0] - time.monotonic() if self.queue else None
-                    self.more.wait(wait)
-                packet = heapq.heappop(self.queue)[2]
+        self.shared = mmap.mmap(-1, self.SHARED.size)
+        alive, self.alive = os.pipe()
+        ready, told = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
             try:
-                os.write(self.fd, packet)
-                self.passed += 1
-            except OSError:
-                pass  # a packet lost is a packet lost
+                os.close(self.alive)
+                self._child(net, alive, told)
+            finally:
+                os._exit(1)
+        os.close(alive)
+        os.close(told)
+        self.works = os.read(ready, 1) == b"y"
+        os.close(ready)
+
+    def close(self):
+        os.close(self.alive)
+        os.waitpid(self.pid, 0)
+
+    @property
+    def seconds(self):
+        return self.SHARED.unpack(self.shared[:])[0]
+
+    @seconds.setter
+    def seconds(self, value):
+        struct.pack_into("d", self.shared, 0, value)
+
+    @property
+    def passed(self):
+        return self.SHARED.unpack(self.shared[:])[1]
+
+    @property
+    def crowded_out(self):
+        return self.SHARED.unpack(self.shared[:])[2]
+
+    def _child(self, net, alive, told):
+        libc("setns", net.spaces["hub"], CLONE_NEWNET)
+        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH14x", b"relay", IFF_TUN_NO_PI))
+        os.write(told, b"y")
+        os.close(told)
+        queue, passed, dropped, number = [], 0, 0, 0
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.register(alive, select.POLLIN)
+        while True:
+            wait = max(0, queue[0][0] - time.monotonic()) * 1000 if queue else None
+            for ready, _ in poll.poll(wait):
+                if ready == alive:
+                    os._exit(0)
+            try:
+                for _ in range(64):
+                    packet = os.read(fd, 65536)
+                    number += 1
+                    if len(queue) < QUEUE_MAX:
+                        heapq.heappush(queue, (time.monotonic() + self.seconds, number, packet))
+                    else:
+                        dropped += 1
+            except BlockingIOError:
+                pass
+            while queue and queue[0][0] <= time.monotonic():
+                try:
+                    os.write(fd, heapq.heappop(queue)[2])
+                    passed += 1
+                except OSError:
+                    pass  # a packet lost is a packet lost
+            struct.pack_into("QQ", self.shared, 8, passed, dropped)
 
 
 class Net:
-    def __init__(self, hosts):
+    """mtu: of all links. Large packets (65000) leave the relay room for hundreds of megabytes a second."""
+
+    def __init__(self, hosts, mtu=1500):
         self.hosts = list(hosts)
+        self.mtu = mtu
+        self.relay = None
         self.spaces = {}
         for tool in ("ip", "nft"):
             if shutil.which(tool) is None and shutil.which(tool, path="/usr/sbin:/sbin") is None:
@@ -137,6 +180,9 @@ class Net:
             raise Unavailable("%s; %s" % (e, (getattr(e, "stderr", "") or "").strip()))
 
     def close(self):
+        if self.relay is not None:
+            self.relay.close()
+            self.relay = None
         for fd in self.spaces.values():
             os.close(fd)
         self.spaces = {}
@@ -157,10 +203,10 @@ class Net:
         there = "/proc/%d/fd/%d" % (os.getpid(), self.spaces[name])
         self.run("hub", "ip", "link", "add", "h%d" % i, "type", "veth", "peer", "name", "eth0", "netns", there)
         self.run("hub", "ip", "addr", "add", "10.99.%d.1/24" % i, "dev", "h%d" % i)
-        self.run("hub", "ip", "link", "set", "h%d" % i, "up")
+        self.run("hub", "ip", "link", "set", "h%d" % i, "mtu", str(self.mtu), "up")
         self.run(name, "ip", "addr", "add", self.address(name) + "/24", "dev", "eth0")
-        for link in ("lo", "eth0"):
-            self.run(name, "ip", "link", "set", link, "up")
+        self.run(name, "ip", "link", "set", "lo", "up")
+        self.run(name, "ip", "link", "set", "eth0", "mtu", str(self.mtu), "up")
         self.run(name, "ip", "route", "add", "default", "via", "10.99.%d.1" % i)
 
     def _rules(self):
@@ -178,10 +224,10 @@ class Net:
 
     def _relay(self):
         self.relay = Relay(self)
-        self.relay.start()
-        if not self.relay.ready.wait(5):
+        if not self.relay.works:
             raise Unavailable("no tun device for the delaying relay (/dev/net/tun)")
-        self.run("hub", "ip", "link", "set", "relay", "up")
+        # A device drops what its reader has not taken yet: not before the relay itself would.
+        self.run("hub", "ip", "link", "set", "relay", "txqueuelen", str(QUEUE_MAX), "mtu", str(self.mtu), "up")
         self.run("hub", "ip", "route", "add", "default", "dev", "relay", "table", str(RELAY_TABLE))
 
     # ------------------------------------------------------------ faults

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "node/cluster/stream_int.h"
 #include "pki.h"
 
 enum { BIG = 20 << 20 };
@@ -175,6 +176,41 @@ START_TEST(carries_tls)
 }
 END_TEST
 
+static int kernel_size(const struct stream *stream, int option)
+{
+    int size = 0;
+    socklen_t size_size = sizeof(size);
+    ck_assert_int_eq(getsockopt(stream->fd, SOL_SOCKET, option, &size, &size_size), 0);
+    return size;
+}
+
+/* Whatever the limits of this kernel are: a wish for a large window makes no buffer smaller, leaves the reader
+ * waiting for one byte, and everything arrives. */
+START_TEST(large_window)
+{
+    static const struct stream_ops reader = {NULL, count_read, NULL, end_in};
+    static const struct stream_ops writer = {NULL, count_read, NULL, end_out};
+    set_up(false);
+    in_ops = &reader;
+    dial(&writer);
+    int send = kernel_size(out, SO_SNDBUF), receive = kernel_size(out, SO_RCVBUF);
+    stream_window(out, 16 << 20);
+    ck_assert_int_ge(kernel_size(out, SO_SNDBUF), send);
+    ck_assert_int_gt(kernel_size(out, SO_RCVBUF), receive);
+    ck_assert_int_eq(kernel_size(out, SO_RCVLOWAT), 1);
+    uint8_t one = 0;
+    stream_write(out, cf_slice_of(&one, 1));
+    while (in_size < 1) {
+        loop_stop(loop);
+        loop_run(loop);
+    }
+    stream_finish(out);
+    loop_run(loop);
+    ck_assert_int_eq(in_why.status, CF_OK);
+    tear_down(false);
+}
+END_TEST
+
 START_TEST(deadline_closes)
 {
     static const struct stream_ops reader = {NULL, count_read, NULL, end_in};
@@ -330,5 +366,5 @@ START_TEST(look_ups)
 }
 END_TEST
 
-TEST_MAIN("node/cluster/stream", carries_plain, carries_tls, deadline_closes, freed_in_callback,
+TEST_MAIN("node/cluster/stream", carries_plain, carries_tls, large_window, deadline_closes, freed_in_callback,
           peer_resets, addresses, port_in_use, look_ups)
