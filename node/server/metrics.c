@@ -88,6 +88,8 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
          repl.log_bytes_max},
         {"coffer_replication_log_near_cap", "1 when secondaries will soon need more than the log", false,
          repl.near_cap},
+        {"coffer_replication_alarms", "claims of a newer epoch that were not proved, and the like", true,
+         repl.alarms},
         {"coffer_replication_streaming", "links of this node, as a secondary's, that stream", false,
          repl.streaming},
         {"coffer_replication_own_lag_entries", "of this cluster behind its primary", false,

@@ -21,7 +21,7 @@ uint64_t node_replication_reached(void *node);
 struct replication_gauges {
     uint64_t connected, overdue, lag_entries, lag_bytes, lag_ms, floor, log_bytes_max, near_cap;
     uint64_t streaming, own_lag_entries, own_lag_bytes, own_lag_ms, last_remote, reconnects, bootstraps,
-        bootstrap_bytes;
+        bootstrap_bytes, alarms;
 };
 void node_replication_gauges(struct node *node, struct replication_gauges *ret);
 /* Main loop: leadership, unsealing and sealing start and stop links. */

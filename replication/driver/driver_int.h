@@ -84,6 +84,7 @@ struct repl_primary {
     bool task_queued, freed;
     uint64_t applied_index;
     uint64_t fit_since_us; /* a standby that could serve; 0: there is none */
+    char close_next[REPL_ID_SIZE]; /* whose connections end with the next tick; "": nobody's */
 };
 
 /* ---- wire.c */

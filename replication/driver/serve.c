@@ -422,6 +422,7 @@ static void judge_claim(struct repl_slot *slot, const char *id, struct hello *he
         (void)snprintf(text, sizeof(text), "secondary \"%s\" claims epoch %u without proof", id,
                        repl_lineage_current(&hello->theirs).number);
         host->alarm(host->ctx, slot->kind, text);
+        (void)snprintf(slot->primary->close_next, sizeof(slot->primary->close_next), "%s", id);
         repl_refuse(call, CF_DENIED, "the claim is not proved");
         return;
     case FENCE_IGNORE:
@@ -539,6 +540,11 @@ static void on_timer(void *arg)
             repl_peer_drop(peer, "this node may not serve a stream now");
         }
         repl_ship_tick(peer);
+    }
+    if (primary->close_next[0] != '\0') {
+        /* It has had its answer. What else that certificate has open goes, too. */
+        (void)repl_primary_close(primary, primary->close_next, "claimed a newer epoch without proof");
+        primary->close_next[0] = '\0';
     }
     move_one(primary, &places);
     loop_timer_set_in(primary->timer, REPL_TICK_US);

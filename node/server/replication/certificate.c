@@ -5,7 +5,8 @@
  *   secondary: keeps certificate and key in one entry, uses them from its next connection on
  *
  * Either of the two certificates may connect until the secondary names, with its next request, the one it kept: an
- * answer that is lost, or a crash before the entry, leaves it with one that is good. */
+ * answer that is lost, or a crash before the entry, leaves it with one that is good. Promotion certificates
+ * (promotion.h) come and go the same way, and also when there is none by the set's present key. */
 #include "node/server/replication/certificate.h"
 
 #include <stdio.h>
@@ -15,7 +16,9 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/core/system.h"
+#include "node/crypto/sign.h"
 #include "node/server/cluster_int.h"
+#include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
 #include "proto/forward.pb-c.h"
 #include "proto/message.h"
@@ -115,7 +118,9 @@ struct signing {
     enum set_kind kind;
     char id[REPL_ID_SIZE];
     uint8_t current[32]; /* fingerprint of the one that the secondary keeps */
-    struct cf_buf public_key, cert;
+    struct cf_buf public_key, cert; /* empty: not asked for */
+    struct cf_buf promotion_key, promotion;
+    uint64_t promotion_serial;
     cf_status status;
     struct cf_error err;
 };
@@ -124,6 +129,8 @@ static void signing_free(struct signing *signing)
 {
     cf_buf_done(&signing->public_key);
     cf_buf_done(&signing->cert);
+    cf_buf_done(&signing->promotion_key);
+    cf_buf_done(&signing->promotion);
     cf_free(signing);
 }
 
@@ -136,6 +143,7 @@ static void signing_end(void *arg)
         Coffer__Repl__Renewed answer = COFFER__REPL__RENEWED__INIT;
         CF_BUF(bytes) = {0};
         answer.certificate = message_bytes(cf_buf_slice(&signing->cert));
+        answer.promotion = message_bytes(cf_buf_slice(&signing->promotion));
         message_pack(&answer.base, &bytes);
         rpc_reply(signing->call, cf_buf_slice(&bytes));
     }
@@ -148,9 +156,17 @@ static cf_status sign(struct request *rq, void *context, struct cf_error *err)
     struct set_primary set;
     struct set_secondary secondary;
     cf_buf_reset(&signing->cert);
+    cf_buf_reset(&signing->promotion);
     CF_TRY(set_read_primary(rq, signing->kind, &set, err));
     CF_TRY(set_read_secondary(rq, signing->kind, cf_slice_str(signing->id), &secondary, err));
     CF_TRY(certificate_check(&secondary, signing->current, err));
+    if (signing->promotion_key.size != 0) {
+        CF_TRY(promotion_issue(rq, secondary.id, cf_buf_slice(&signing->promotion_key),
+                               signing->promotion_serial, &signing->promotion, err));
+    }
+    if (signing->public_key.size == 0) {
+        return CF_OK;
+    }
     CF_TRY(certificate_issue(rq, &set, secondary.id, cf_buf_slice(&signing->public_key), &signing->cert,
                              err));
     if (!is_of(secondary.cert, signing->current)) {
@@ -177,14 +193,20 @@ static cf_status begin_signing(struct node *node, const Coffer__Repl__Renewal *m
 {
     struct x509_info info;
     struct cf_slice csr = message_slice(message->csr);
-    if (csr.size > CSR_MAX || message->current.len != sizeof(info.fingerprint) || id.size >= REPL_ID_SIZE) {
+    struct cf_slice promotion_key =
+        kind == SET_PERFORMANCE ? message_slice(message->promotion_key) : CF_SLICE_EMPTY;
+    if (csr.size > CSR_MAX || promotion_key.size > PROMOTION_MAX ||
+        message->current.len != sizeof(info.fingerprint) || id.size >= REPL_ID_SIZE ||
+        (csr.size == 0 && promotion_key.size == 0)) {
         return cf_fail(err, CF_INVALID, "malformed request for a certificate");
     }
     struct signing *signing = cf_new(struct signing);
-    *signing = (struct signing){.loop = node->loop, .call = call, .kind = kind};
+    *signing = (struct signing){.loop = node->loop, .call = call, .kind = kind,
+                                .promotion_serial = message->promotion_serial};
+    cf_buf_add_slice(&signing->promotion_key, promotion_key);
     (void)snprintf(signing->id, sizeof(signing->id), "%.*s", CF_SHOW(id));
     memcpy(signing->current, message->current.data, sizeof(signing->current));
-    cf_status status = x509_csr_read(csr, &info, &signing->public_key, err);
+    cf_status status = csr.size != 0 ? x509_csr_read(csr, &info, &signing->public_key, err) : CF_OK;
     if (status != CF_OK) {
         signing_free(signing);
         return status;
@@ -258,14 +280,35 @@ struct keeping {
     enum repl_kind kind;
     uint8_t before[32];
     struct cf_buf cert;
-    struct secret *key;
+    struct secret *key; /* NULL: no certificate was asked for */
+    struct cf_buf promotion, promotion_public;
+    struct secret *promotion_key; /* NULL: no promotion certificate was asked for */
 };
 
 static void keeping_free(struct keeping *keeping)
 {
     cf_buf_done(&keeping->cert);
     secret_free(keeping->key);
+    cf_buf_done(&keeping->promotion);
+    cf_buf_done(&keeping->promotion_public);
+    secret_free(keeping->promotion_key);
     cf_free(keeping);
+}
+
+/* Left out (tried again) while the state does not fit it yet; the client certificate need not wait for that. */
+static void keep_promotion(struct request *rq, const struct keeping *keeping, struct set_link *link)
+{
+    struct cf_error err = {0};
+    if (keeping->promotion_key == NULL) {
+        return;
+    }
+    if (promotion_check_own(rq, link, cf_buf_slice(&keeping->promotion),
+                            cf_buf_slice(&keeping->promotion_public), &err) != CF_OK) {
+        cf_info("replication", "the promotion certificate was not taken, trying again: %s", err.message);
+        return;
+    }
+    link->promotion = cf_buf_slice(&keeping->promotion);
+    link->promotion_key = secret_slice(keeping->promotion_key);
 }
 
 static cf_status keep(struct request *rq, void *context, struct cf_error *err)
@@ -273,11 +316,15 @@ static cf_status keep(struct request *rq, void *context, struct cf_error *err)
     struct keeping *keeping = context;
     struct set_link link;
     CF_TRY(set_read_link(rq, repl_set_kind(keeping->kind), &link, err));
-    if (!is_of(link.cert, keeping->before)) {
-        return CF_OK; /* an operator was faster, with a token */
+    bool is_live = cf_slice_is(link.state, "bootstrapping") || cf_slice_is(link.state, "secondary");
+    if (!is_live || !is_of(link.cert, keeping->before)) {
+        return CF_OK; /* an operator was faster, with a token or a promotion */
     }
-    link.cert = cf_buf_slice(&keeping->cert);
-    link.key = secret_slice(keeping->key);
+    if (keeping->key != NULL) {
+        link.cert = cf_buf_slice(&keeping->cert);
+        link.key = secret_slice(keeping->key);
+    }
+    keep_promotion(rq, keeping, &link);
     set_write_link(rq, repl_set_kind(keeping->kind), &link);
     return CF_OK;
 }
@@ -302,6 +349,13 @@ static cf_status take(struct repl_certificate *own, struct keeping *keeping, str
     CF_OWNED(node_tls) tls = NULL;
     Coffer__Repl__Renewed *message;
     CF_TRY(message_unpack(coffer__repl__renewed, response, arena, &message, err));
+    if (keeping->promotion_key != NULL && message->promotion.len > PROMOTION_MAX) {
+        return cf_fail(err, CF_INVALID, "an oversize promotion certificate");
+    }
+    cf_buf_add_slice(&keeping->promotion, message_slice(message->promotion));
+    if (keeping->key == NULL) {
+        return CF_OK;
+    }
     cf_buf_add_slice(&keeping->cert, message_slice(message->certificate));
     CF_TRY(x509_verify(cf_buf_slice(&keeping->cert), node_tls_cas(own->tls), wall_s(), err));
     CF_TRY(node_tls_new(cf_buf_slice(&keeping->cert), keeping->key, node_tls_cas(own->tls), &tls, err));
@@ -339,7 +393,15 @@ static void answered(void *arg, const struct rpc_result *result)
     system_submit(own->node->core, &work);
 }
 
-static cf_status ask(struct repl_certificate *own, struct rpc_link *link, enum repl_kind kind,
+static cf_status make_promotion_key(struct keeping *keeping, struct cf_error *err)
+{
+    CF_OWNED(sign_key) key = NULL;
+    CF_TRY(sign_generate(SIGN_ED25519, &key, err));
+    CF_TRY(sign_public_der(key, &keeping->promotion_public, err));
+    return sign_private_der(key, &keeping->promotion_key, err);
+}
+
+static cf_status ask(struct repl_certificate *own, struct rpc_link *link, enum repl_kind kind, bool renews,
                      struct cf_error *err)
 {
     Coffer__Repl__Renewal message = COFFER__REPL__RENEWAL__INIT;
@@ -352,13 +414,28 @@ static cf_status ask(struct repl_certificate *own, struct rpc_link *link, enum r
     struct x509_names names = {.common_name = cf_slice_str(node_tls_identity(own->tls)->id)};
     CF_TRY(x509_read(node_tls_cert(own->tls), &info, err));
     memcpy(keeping->before, info.fingerprint, sizeof(keeping->before));
-    CF_TRY(x509_key_new(&keeping->key, err));
-    CF_TRY(x509_csr_new(keeping->key, &names, &csr, err));
+    if (renews) {
+        CF_TRY(x509_key_new(&keeping->key, err));
+        CF_TRY(x509_csr_new(keeping->key, &names, &csr, err));
+    }
+    if (kind == REPL_PERFORMANCE) {
+        CF_TRY(make_promotion_key(keeping, err));
+    }
     message.csr = message_bytes(cf_buf_slice(&csr));
     message.current = message_bytes(cf_slice_of(keeping->before, sizeof(keeping->before)));
+    message.promotion_key = message_bytes(cf_buf_slice(&keeping->promotion_public));
+    message.promotion_serial = own->promotion_serial;
     message_pack(&message.base, &bytes);
     return rpc_link_call(link, RPC_REPL_RENEW, cf_buf_slice(&bytes), loop_now_us() + CALL_US, answered, own,
                          &own->asked, err);
+}
+
+/* How long until it is asked again: a fraction of what is left, and ever longer. */
+static int64_t next_pause(struct repl_certificate *own, int64_t now)
+{
+    int64_t left_s = cf_max((node_tls_not_after_s(own->tls) - now) / 20, RETRY_MIN_S);
+    own->pause_s = cf_min(cf_max(2 * own->pause_s, RETRY_MIN_S), cf_min(left_s, RETRY_MAX_S));
+    return own->pause_s;
 }
 
 static void renew_own(struct repl_side *side, enum repl_kind kind)
@@ -367,13 +444,16 @@ static void renew_own(struct repl_side *side, enum repl_kind kind)
     struct cf_error err = {0};
     int64_t now = wall_s();
     struct rpc_link *link = side->secondary != NULL ? repl_secondary_link(side->secondary) : NULL;
-    if (link == NULL || own->tls == NULL || own->asked != NULL || now < node_tls_renew_at_s(own->tls) ||
-        now < own->next_try_s) {
+    bool renews = own->tls != NULL && now >= node_tls_renew_at_s(own->tls);
+    if (!renews && !own->promotion_due) {
+        own->pause_s = 0;
         return;
     }
-    int64_t pause_s = (node_tls_not_after_s(own->tls) - now) / 20;
-    own->next_try_s = now + cf_min(cf_max(pause_s, RETRY_MIN_S), RETRY_MAX_S);
-    if (ask(own, link, kind, &err) != CF_OK) {
+    if (link == NULL || own->tls == NULL || own->asked != NULL || now < own->next_try_s) {
+        return;
+    }
+    own->next_try_s = now + next_pause(own, now);
+    if (ask(own, link, kind, renews, &err) != CF_OK) {
         if (own->keeping != NULL) {
             keeping_free(own->keeping);
             own->keeping = NULL;
@@ -449,7 +529,10 @@ void certificate_forget(struct repl_certificate *own)
     }
     node_tls_free(own->tls);
     own->tls = NULL;
+    own->promotion_due = false;
+    own->promotion_serial = 0;
     own->next_try_s = 0;
+    own->pause_s = 0;
 }
 
 void certificates_stop(struct node_replication *replication)

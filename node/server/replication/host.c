@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "consensus/driver/driver.h"
+#include "node/base/host.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/base/step.h"
@@ -12,6 +13,7 @@
 #include "node/server/cluster.h"
 #include "node/server/replication/certificate.h"
 #include "node/server/replication/codec.h"
+#include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
 
 #define OPS_MAX 8000 /* of one batch, beyond its first entry */
@@ -42,33 +44,43 @@ static void host_claim_sign(void *ctx, enum repl_kind kind, struct cf_buf *proof
     struct reader reader;
     struct cf_slice der;
     struct repl_side *side = &replication->sides[kind];
-    if (side->proof.size != 0) {
-        cf_buf_add_slice(proof, cf_buf_slice(&side->proof));
-        return;
-    }
-    if (side->lineage.count != 0 && reader_begin(&reader, replication->node)) {
+    if (side->proof.size == 0 && side->lineage.count != 0 && reader_begin(&reader, replication->node)) {
         CF_OWNED(sign_key) key = NULL;
         CF_BUF(text) = {0};
+        CF_BUF(signature) = {0};
         repl_claim_text(&side->lineage, &text);
         if (set_read_bytes(&reader.rq, set_line_key(repl_set_kind(kind)), &der, NULL) == CF_OK &&
             sign_load_private(der, &key, NULL) == CF_OK &&
-            sign_make(key, cf_buf_slice(&text), &side->proof, NULL) == CF_OK) {
-            cf_buf_add_slice(proof, cf_buf_slice(&side->proof));
+            sign_make(key, cf_buf_slice(&text), &signature, NULL) == CF_OK) {
+            if (kind == REPL_PERFORMANCE) {
+                promotion_proof(&reader.rq, cf_buf_slice(&signature), &side->proof);
+            } else {
+                cf_buf_add_slice(&side->proof, cf_buf_slice(&signature));
+            }
         }
+        reader_end(&reader);
     }
-    reader_end(&reader);
+    cf_buf_add_slice(proof, cf_buf_slice(&side->proof));
 }
 
-static bool verify_with(struct reader *reader, enum repl_kind kind, struct cf_slice text,
-                        struct cf_slice proof)
+/* Of the line: by the line's key alone. Of the set: also by a chain of promotion certificates. */
+static cf_status verify_claim(struct request *rq, enum repl_kind kind, const struct repl_lineage *lineage,
+                              struct cf_slice proof, struct cf_error *err)
 {
     struct cf_slice der;
     CF_OWNED(sign_key) key = NULL;
-    if (set_read_bytes(&reader->rq, set_line_public_key(repl_set_kind(kind)), &der, NULL) != CF_OK ||
-        sign_load_public(der, &key, NULL) != CF_OK) {
-        return false;
+    CF_BUF(text) = {0};
+    repl_claim_text(lineage, &text);
+    if (set_read_bytes(rq, set_line_public_key(repl_set_kind(kind)), &der, NULL) != CF_OK) {
+        return cf_fail(err, CF_DENIED, "this cluster has no key to check proofs with");
     }
-    return sign_check(key, text, proof, NULL) == CF_OK;
+    if (kind == REPL_PERFORMANCE) {
+        return promotion_verify(rq, der, lineage, cf_buf_slice(&text), proof, err);
+    }
+    CF_TRY(sign_load_public(der, &key, err));
+    return sign_check(key, cf_buf_slice(&text), proof, NULL) == CF_OK
+               ? CF_OK
+               : cf_fail(err, CF_DENIED, "the claim is not signed by the line's key");
 }
 
 static bool host_claim_verify(void *ctx, enum repl_kind kind, const struct repl_lineage *lineage,
@@ -76,19 +88,25 @@ static bool host_claim_verify(void *ctx, enum repl_kind kind, const struct repl_
 {
     struct node_replication *replication = ctx;
     struct reader reader;
-    CF_BUF(text) = {0};
-    repl_claim_text(lineage, &text);
-    bool good = reader_begin(&reader, replication->node) &&
-                verify_with(&reader, kind, cf_buf_slice(&text), proof);
+    struct cf_error err = {0};
+    cf_status status = CF_SEALED;
+    if (reader_begin(&reader, replication->node)) {
+        status = verify_claim(&reader.rq, kind, lineage, proof, &err);
+    } else {
+        cf_fail(&err, status, "this node is sealed");
+    }
     reader_end(&reader);
-    return good;
+    (void)snprintf(replication->sides[kind].alarms.reason, sizeof(replication->sides[kind].alarms.reason), "%s",
+                   status == CF_OK ? "" : err.message);
+    return status == CF_OK;
 }
 
 struct fence_work {
     struct node_replication *replication;
     enum repl_kind kind;
     char by[256];
-    uint32_t number;
+    struct repl_lineage lineage;
+    struct cf_buf proof;
 };
 
 /* A newer epoch of the set is for its primary to hear; one of the line for whoever is that line, be it the shared
@@ -101,11 +119,12 @@ static bool may_be_fenced(enum cluster_role role, enum repl_kind kind)
 static cf_status write_fence(struct request *rq, void *context, struct cf_error *err)
 {
     struct fence_work *work = context;
-    (void)err;
     if (may_be_fenced(rq->view->role, work->kind)) {
+        /* Once more, of the moment of this entry: the secondary may have been revoked since. */
+        CF_TRY(verify_claim(rq, work->kind, &work->lineage, cf_buf_slice(&work->proof), err));
         struct json *record = json_object_new(rq->arena);
         json_set_text(rq->arena, record, "by", work->by);
-        json_set_int(rq->arena, record, "epoch", work->number);
+        json_set_int(rq->arena, record, "epoch", repl_lineage_current(&work->lineage).number);
         json_set_int(rq->arena, record, "since", request_now_ns(rq));
         txn_put(rq->txn, set_fence_key(), record_encode(rq->arena, record));
         set_write_role(rq, ROLE_FENCED, &rq->view->line);
@@ -122,11 +141,12 @@ static void fence_written(void *context, cf_status status, uint64_t index,
         cf_err("replication", "FENCED: %s has shown epoch %u, which is newer than ours: this "
                               "cluster answers no client any more. Demote it, or attach it to the "
                               "new primary",
-               work->by, work->number);
+               work->by, repl_lineage_current(&work->lineage).number);
     } else {
         cf_warn("replication", "cannot record the fence: %s", err->message);
         work->replication->is_fencing = false;
     }
+    cf_buf_done(&work->proof);
     cf_free(work);
 }
 
@@ -134,7 +154,6 @@ static void host_fence(void *ctx, enum repl_kind kind, const struct repl_lineage
                        struct cf_slice proof, const char *by)
 {
     struct node_replication *replication = ctx;
-    (void)proof;
     if (replication->is_fencing || !may_be_fenced(replication->role, kind) ||
         !raft_driver_is_leader(raft_of(replication))) {
         return;
@@ -143,16 +162,31 @@ static void host_fence(void *ctx, enum repl_kind kind, const struct repl_lineage
     struct fence_work *work = cf_new(struct fence_work);
     work->replication = replication;
     work->kind = kind;
-    work->number = repl_lineage_current(lineage).number;
+    work->lineage = *lineage;
+    cf_buf_init(&work->proof, REPL_PROOF_MAX);
+    cf_buf_add_slice(&work->proof, proof);
     (void)snprintf(work->by, sizeof(work->by), "%s", by);
     struct system_work job = {write_fence, fence_written, work};
     system_submit(replication->node->core, &job);
 }
 
+#define ALARM_AGAIN_US ((uint64_t)60 * 1000000)
+
+/* Who claims once claims again: counted each time, logged once a minute. */
 static void host_alarm(void *ctx, enum repl_kind kind, const char *text)
 {
-    (void)ctx;
-    cf_warn("replication", "%s: %s", repl_kind_name(kind), text);
+    struct node_replication *replication = ctx;
+    struct repl_alarms *alarms = &replication->sides[kind].alarms;
+    uint64_t now = loop_now_us();
+    char whole[sizeof(alarms->text)];
+    (void)snprintf(whole, sizeof(whole), "%s%s%s", text, alarms->reason[0] != '\0' ? ": " : "", alarms->reason);
+    if (strcmp(whole, alarms->text) != 0 || now - alarms->logged_us >= ALARM_AGAIN_US) {
+        cf_err("replication", "ALARM: %s: %s", repl_kind_name(kind), whole);
+        alarms->logged_us = now;
+    }
+    memcpy(alarms->text, whole, sizeof(whole));
+    alarms->last_ns = cf_wall_ns(cf_host_clock());
+    alarms->count++;
 }
 
 /* ---- addresses ---- */

@@ -9,10 +9,11 @@
 #include "node/core/system.h"
 #include "node/format/timefmt.h"
 #include "node/server/replication/dry_run.h"
+#include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
 #include "node/server/replication/routes.h"
 
-struct promotion {
+struct promoting {
     struct request *rq;
     enum set_kind kind;
     struct dry_run dry;
@@ -20,7 +21,7 @@ struct promotion {
     struct repl_secondary_status link;
 };
 
-static bool is_copying(const struct promotion *promotion)
+static bool is_copying(const struct promoting *promotion)
 {
     return promotion->runs && (strcmp(promotion->link.state, "merkle-sync") == 0 ||
                                strcmp(promotion->link.state, "merkle-diff") == 0);
@@ -28,7 +29,7 @@ static bool is_copying(const struct promotion *promotion)
 
 static cf_status write_promotion(struct request *rq, void *context, struct cf_error *err)
 {
-    struct promotion *promotion = context;
+    struct promoting *promotion = context;
     repl_act_for(rq, promotion->rq);
     CF_TRY(repl_promote(rq, promotion->kind, is_copying(promotion), err));
     promotion->rq->response.warnings = NULL;
@@ -41,7 +42,7 @@ static cf_status write_promotion(struct request *rq, void *context, struct cf_er
 
 static void promoted(void *context, cf_status status, uint64_t index, const struct cf_error *err)
 {
-    struct promotion *promotion = context;
+    struct promoting *promotion = context;
     struct request *rq = promotion->rq;
     cf_step("written");
     rq->index = index;
@@ -69,7 +70,7 @@ static void tell_others(struct dry_run *dry, enum set_kind kind)
                         "what it took and did not ship is lost");
 }
 
-static cf_status tell(struct promotion *promotion, struct cf_error *err)
+static cf_status tell(struct promoting *promotion, struct cf_error *err)
 {
     struct dry_run *dry = &promotion->dry;
     struct request *rq = promotion->rq;
@@ -104,6 +105,13 @@ static cf_status tell(struct promotion *promotion, struct cf_error *err)
                      at->primary.last_heartbeat_ns != 0 ? text : "never by this node",
                      (unsigned long long)at->lag_entries);
     }
+    if (promotion->kind == SET_PERFORMANCE) {
+        bool proves = promotion_is_current(rq, &link);
+        dry_run_check(dry, "proof", proves, proves ? "a promotion certificate (serial %llu) will prove the new epoch"
+                                                   : "no good promotion certificate (serial %llu): the former "
+                                                     "primary will not be fenced by itself, demote it",
+                      (unsigned long long)promotion_serial(&link));
+    }
     bool alive = promotion->runs && at->primary.connected;
     dry_run_note(dry, "primary", alive ? "%s answers: demote it first, else there are two primaries until "
                                          "it is fenced"
@@ -125,7 +133,7 @@ static cf_status tell(struct promotion *promotion, struct cf_error *err)
 
 static void on_loop(void *arg)
 {
-    struct promotion *promotion = arg;
+    struct promoting *promotion = arg;
     struct request *rq = promotion->rq;
     struct node *node = core_host_context(rq->core);
     struct repl_side *side =
@@ -144,7 +152,7 @@ static void on_loop(void *arg)
 
 cf_status replication_promote(struct request *rq, struct cf_error *err)
 {
-    struct promotion *promotion = arena_new_object(rq->arena, struct promotion);
+    struct promoting *promotion = arena_new_object(rq->arena, struct promoting);
     struct set_link link;
     bool already;
     promotion->rq = rq;

@@ -23,14 +23,24 @@ struct repair_status {
     uint64_t put, deleted;           /* records, by the last repair */
 };
 
-/* This cluster's certificate towards a primary. */
+/* Claims that were not proved, and what else the operator has to see. */
+struct repl_alarms {
+    uint64_t count, logged_us;
+    int64_t last_ns; /* wall time; 0: never */
+    char text[512];
+    char reason[256]; /* why the last proof that was looked at proves nothing; "": it does */
+};
+
+/* This cluster's certificates towards a primary: of its connection, and (promotion.h) of its next epoch. */
 struct keeping;
 struct repl_certificate {
     struct node *node;
     struct node_tls *tls;      /* as the link's record has it; NULL without a link */
-    struct rpc_pending *asked; /* for the next one */
+    bool promotion_due;        /* it lacks one by the key that the set has now */
+    uint64_t promotion_serial; /* of the one that it has; 0: none */
+    struct rpc_pending *asked; /* for the next ones */
     struct keeping *keeping;   /* the other half of what is asked for */
-    int64_t next_try_s;
+    int64_t next_try_s, pause_s;
 };
 /* certificate.c: the link is gone, and with it what is under way. */
 void certificate_forget(struct repl_certificate *own);
@@ -42,6 +52,7 @@ struct repl_side {
     uint8_t secondary_hash[32]; /* of the link record that it was started with */
     uint8_t certificate_hash[32]; /* of the certificate in that record */
     struct repl_certificate certificate;
+    struct repl_alarms alarms;
     int64_t served_renew_at_s;  /* this node's certificate towards secondaries */
     bool is_primary;            /* a set definition stands in the store */
     char set_id[ENCODE_UUID_TEXT + 1];

@@ -15,6 +15,7 @@
 #include "node/server/cluster.h"
 #include "node/server/replication/certificate.h"
 #include "node/server/replication/merkle.h"
+#include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
 
 static void refresh(struct node_replication *replication);
@@ -359,6 +360,11 @@ static void refresh_secondary(struct node_replication *replication, enum repl_ki
         memcpy(side->secondary_hash, digest, sizeof(digest));
         side->tail_known = false;
         start_secondary(replication, kind, &link, reader->rq.arena);
+    }
+    if (side->secondary != NULL) {
+        side->certificate.promotion_serial = promotion_serial(&link);
+        side->certificate.promotion_due = kind == REPL_PERFORMANCE && cf_slice_is(link.state, "secondary") &&
+                                          !promotion_is_current(&reader->rq, &link);
     }
 }
 

@@ -430,6 +430,7 @@ static void take_gauges(struct node_replication *replication)
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         add_served(replication, (enum repl_kind)i, arena, &gauges);
         add_followed(replication, (enum repl_kind)i, arena, &gauges);
+        gauges.alarms += replication->sides[i].alarms.count;
     }
     pthread_mutex_lock(&replication->gauges_lock);
     replication->gauges = gauges;

@@ -7,6 +7,7 @@
 #include "node/server/dr_token.h"
 #include "node/server/replication/lineage.h"
 #include "node/server/replication/package.h"
+#include "node/server/replication/promotion.h"
 #include "node/server/replication/routes.h"
 
 cf_status repl_authorise_secondary(struct request *rq, enum set_kind kind, struct cf_error *err)
@@ -131,7 +132,14 @@ cf_status repl_promote(struct request *rq, enum set_kind kind, bool is_copying, 
     if (kind == SET_DR) {
         CF_TRY(take_set_over(rq, err));
     } else {
+        bool proves;
         set_drop_aside(rq, kind);
+        CF_TRY(promotion_use(rq, &link, &proves, err));
+        if (!proves) {
+            response_warn(rq, "This cluster was given no promotion certificate: it cannot prove to its former "
+                              "primary that it was replaced, so that one is not fenced by itself. Demote it, or "
+                              "keep it switched off.");
+        }
     }
     CF_TRY(lineage_promote(rq, kind, err));
     keep_former(rq, kind, &link);

@@ -17,6 +17,7 @@
 #include "node/server/node.h"
 #include "node/server/replication/certificate.h"
 #include "node/server/replication/package.h"
+#include "node/server/replication/promotion.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/token_jwt.h"
 
@@ -169,6 +170,9 @@ cf_status repl_revoke_secondary(struct request *rq, struct cf_error *err)
     secondary.state = CF_SLICE("revoked");
     secondary.key = CF_SLICE_EMPTY;
     set_write_secondary(rq, kind, &secondary);
+    if (kind == SET_PERFORMANCE) {
+        CF_TRY(promotion_void(rq, id, err));
+    }
     response_warn(rq, "The secondary keeps the data it has. Rotate the keys (sys/rotate) if it may "
                       "be in the wrong hands.");
     return CF_OK;

@@ -73,6 +73,17 @@ struct key set_line_public_key(enum set_kind kind)
                : (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "line-public")};
 }
 
+struct key set_chain_key(void)
+{
+    return (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "set-chain")};
+}
+
+struct key set_promotion_key(struct request *rq, struct cf_slice id)
+{
+    return (struct key){CLASS_REPLICATED, NAMESPACE_ROOT,
+                        cf_slice_str(arena_printf(rq->arena, AREA_REPL "promotion/%.*s", CF_SHOW(id)))};
+}
+
 struct key set_fence_key(void)
 {
     return (struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_REPL "fence")};
@@ -281,6 +292,8 @@ cf_status set_read_link(struct request *rq, enum set_kind kind, struct set_link 
         cf_ignore(!json_string(json_item(addresses, i), &ret->addresses[i]), "we wrote strings");
     }
     CF_TRY(get_bytes(rq, record, "key", &ret->key, err));
+    CF_TRY(get_bytes(rq, record, "promotion", &ret->promotion, err));
+    CF_TRY(get_bytes(rq, record, "promotion_key", &ret->promotion_key, err));
     return get_bytes(rq, record, "box_key", &ret->box_key, err);
 }
 
@@ -301,6 +314,10 @@ void set_write_link(struct request *rq, enum set_kind kind, const struct set_lin
     json_set_int(rq->arena, record, "started", link->started_ns);
     set_bytes(rq, record, "key", link->key);
     set_bytes(rq, record, "box_key", link->box_key);
+    if (link->promotion.size != 0) {
+        set_bytes(rq, record, "promotion", link->promotion);
+        set_bytes(rq, record, "promotion_key", link->promotion_key);
+    }
     write_record(rq, record_key(rq, kind, "link", CF_SLICE_EMPTY), record);
 }
 

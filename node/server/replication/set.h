@@ -37,6 +37,8 @@ struct set_link {
     struct cf_slice box_key; /* X25519 private key: keyrings are sealed to it */
     struct cf_slice state;   /* "bootstrapping", "secondary", "detached", "promoted" */
     struct cf_slice token_id; /* digest of the token that it came with: the same one again changes nothing */
+    struct cf_slice promotion;     /* promotion certificate (promotion.h), of a performance secondary; may be empty */
+    struct cf_slice promotion_key; /* PKCS#8 DER of the key that it is over */
     struct cf_slice *addresses;
     size_t address_count;
     int64_t started_ns;
@@ -91,6 +93,10 @@ struct key set_lineage_key(enum set_kind kind);
 struct key set_position_key(enum set_kind kind);
 struct key set_line_key(enum set_kind kind);
 struct key set_line_public_key(enum set_kind kind);
+/* What stands between the key that the set began with and the one it has: promotion certificates (promotion.h). */
+struct key set_chain_key(void);
+/* Which promotion certificates of a secondary are good; everywhere in the set. */
+struct key set_promotion_key(struct request *rq, struct cf_slice id);
 struct key set_fence_key(void);
 struct key set_jwt_key(void);
 /* The proof of the current epoch, as it was made or given. */

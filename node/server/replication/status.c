@@ -10,6 +10,7 @@
 #include "node/base/memory.h"
 #include "node/format/timefmt.h"
 #include "node/server/replication/merkle.h"
+#include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
 #include "node/server/replication/tree.h"
 #include "node/server/replication/routes.h"
@@ -65,6 +66,9 @@ static void add_common(struct node *node, const struct repl_side *side, struct a
     uint32_t epoch = repl_lineage_current(&side->lineage).number;
     json_set_int(arena, object, "ssct_generation_counter", epoch > 1 ? epoch - 1 : 0);
     add_lineage(side, arena, object);
+    json_set_int(arena, object, "alarms", (int64_t)side->alarms.count);
+    json_set_text(arena, object, "last_alarm", side->alarms.text);
+    set_time(arena, object, "last_alarm_time", side->alarms.last_ns);
 }
 
 /* ---- primary ---- */
@@ -252,6 +256,11 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
     json_set_int(arena, object, "bootstraps", (int64_t)status->bootstraps);
     merkle_add_secondary(side, status, arena, object);
     json_set_text(arena, object, "last_error", status->error);
+    if (kind == REPL_PERFORMANCE) {
+        /* Can it prove to its primary that it was replaced? 0: it has no certificate for that yet. */
+        json_set_int(arena, object, "promotion_certificate",
+                     promotion_is_current(rq, link) ? (int64_t)promotion_serial(link) : 0);
+    }
     add_readiness(arena, object, state, bootstrapping);
     if (strcmp(state, "merkle-sync") == 0) {
         add_progress(arena, object, status);
