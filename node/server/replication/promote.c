@@ -107,10 +107,11 @@ static cf_status tell(struct promoting *promotion, struct cf_error *err)
     }
     if (promotion->kind == SET_PERFORMANCE) {
         bool proves = promotion_is_current(rq, &link);
-        dry_run_check(dry, "proof", proves, proves ? "a promotion certificate (serial %llu) will prove the new epoch"
-                                                   : "no good promotion certificate (serial %llu): the former "
-                                                     "primary will not be fenced by itself, demote it",
-                      (unsigned long long)promotion_serial(&link));
+        dry_run_note(dry, "proof", proves ? "a promotion certificate (serial %llu) will prove the new epoch to the "
+                                            "former primary"
+                                          : "no good promotion certificate (serial %llu): the former primary will "
+                                            "not be fenced by itself, demote it",
+                     (unsigned long long)promotion_serial(&link));
     }
     bool alive = promotion->runs && at->primary.connected;
     dry_run_note(dry, "primary", alive ? "%s answers: demote it first, else there are two primaries until "
