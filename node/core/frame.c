@@ -48,6 +48,7 @@ struct run {
     bool is_metered;   /* the rate limits have counted it */
     bool is_forced;    /* to the active node, before anything else is asked */
     bool asked_primary;
+    bool is_handled; /* this time the handler has run: a refusal is its own */
     struct json *grant; /* of the primary: the login was carried out there, its token is to be made here */
     uint64_t grant_until_us; /* so long the entity of the login may be on its way from there */
     struct acl *acl;
@@ -383,6 +384,7 @@ static void commit(struct run *run, enum next next)
 static cf_status handle(struct run *run)
 {
     struct request *rq = run->rq;
+    run->is_handled = true;
     cf_status status = route_handler_of(rq->route, rq->operation)(rq, &rq->error);
     if (status == CF_OK) {
         status = step_decorate(rq, &rq->error);
@@ -414,14 +416,33 @@ static bool belongs_to_active(const struct run *run)
            (rq->caller != NULL && rq->caller->num_uses > 0);
 }
 
-/* Does a performance secondary have to ask its primary? A retry that finds nothing to write here may find
- * the effect of its own first try, which has come back from there: only the primary knows. */
-static bool is_the_primarys(const struct request *rq)
+/* Is the request a change of shared data of an engine or auth method? (Of sys/ too little is shared to tell.) */
+static bool changes_shared_data(const struct request *rq)
 {
-    return rq->view->role == ROLE_PERFORMANCE_SECONDARY &&
-           ((txn_write_classes(rq->txn) & 1u << class_number(CLASS_REPLICATED)) != 0 ||
-            (once_is_retry(rq) && request_writes(rq) &&
-             (!txn_has_writes(rq->txn) || rq->keeps_writes))); /* a failed login that was counted */
+    return request_writes(rq) && rq->mount != NULL && rq->mount->class == CLASS_REPLICATED &&
+           !cf_slice_is(rq->mount->type, "system") &&
+           (rq->route->flags & (ROUTE_READS | ROUTE_OPEN | ROUTE_LOGIN)) == 0;
+}
+
+/* Does a performance secondary have to ask its primary? A change that was refused here, or found nothing to
+ * do, went by a state that may be behind: a check-and-set against a version that the same client was told of, a
+ * deletion of what has not come yet. A retry may find the effect of its own first try, which has come
+ * back from there. Only the primary knows. */
+static bool is_the_primarys(const struct run *run)
+{
+    const struct request *rq = run->rq;
+    if (rq->view->role != ROLE_PERFORMANCE_SECONDARY) {
+        return false;
+    }
+    if ((txn_write_classes(rq->txn) & 1u << class_number(CLASS_REPLICATED)) != 0) {
+        return true;
+    }
+    if (run->is_handled && changes_shared_data(rq) && txn_mark(rq->txn) == run->mark &&
+        cf_status_http(run->status) < 500) {
+        return true;
+    }
+    return once_is_retry(rq) && request_writes(rq) &&
+           (!txn_has_writes(rq->txn) || rq->keeps_writes); /* a failed login that was counted */
 }
 
 /* What the primary will answer is not known yet. A use of the token is spent here first. */
@@ -503,8 +524,9 @@ static void after_handler(void *arg)
         when_recorded(run, ensure_recorded); /* it has an effect elsewhere */
         return;
     }
-    if (run->grant == NULL && is_the_primarys(rq)) {
+    if (run->grant == NULL && is_the_primarys(run)) {
         run->asked_primary = true;
+        rq->error = (struct cf_error){0};
         rq->takes_grant = (rq->route->flags & ROUTE_LOGIN) != 0;
         txn_rollback(rq->txn, run->mark);
         when_recorded(run, to_primary);
@@ -660,6 +682,7 @@ static void let_in(struct audit_held *held)
 static void run_once(struct run *run)
 {
     run->held.run = let_in;
+    run->is_handled = false;
     if (audit_gate_holds(run->core->audit_gate, &run->held)) {
         return;
     }

@@ -510,6 +510,45 @@ START_TEST(a_performance_secondary_spends_before_it_sends)
 }
 END_TEST
 
+/* Its state may be behind what this very client was told: only the primary refuses, or says that there is nothing to do. */
+START_TEST(a_performance_secondary_refuses_no_change_of_shared_data)
+{
+    static const struct {
+        const char *operation, *path, *body;
+    } changes[] = {
+        {"POST", "v/data/a", "{\"data\":{\"x\":\"2\"},\"options\":{\"cas\":1}}"},
+        {"PATCH", "v/data/a", "{\"data\":{\"x\":\"2\"}}"},
+        {"DELETE", "v/data/a", NULL},
+        {"DELETE", "s/a", NULL},
+        {"POST", "v/undelete/a", "{\"versions\":[1]}"},
+    };
+    char token[64];
+    set_up();
+    ck_call(204, "POST", "sys/mounts/near", "{\"type\":\"kv\",\"local\":true,\"options\":{\"version\":\"2\"}}");
+    bench_token(b, "{\"policies\":[\"p\"],\"ttl\":\"1h\",\"num_uses\":2}", token);
+    set_role("performance-secondary");
+    for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        CF_OWNED(call) call = bench_start(b, NULL, changes[i].operation, changes[i].path, changes[i].body);
+        bench_wait_forwards(b, i + 1);
+        ck_assert_msg(!call->is_done && b->to_primary, "%s %s", changes[i].operation, changes[i].path);
+        call->rq.response = (struct response){.status = 204}; /* the primary's */
+        core_host_done(&call->rq, CF_OK);
+        ck_ended(call, 204); /* what was found here is forgotten */
+    }
+    unsigned forwards = b->forwards;
+    CF_OWNED(call) counted = bench_start(b, token, "DELETE", "s/a", NULL);
+    bench_wait_forwards(b, ++forwards); /* the use is spent here */
+    core_host_done(&counted->rq, CF_OK);
+    ck_ended(counted, 204);
+    /* What is this cluster's own is decided here, and so is what is only read. */
+    ck_call(400, "POST", "near/data/a", "{\"data\":{\"x\":\"2\"},\"options\":{\"cas\":1}}");
+    ck_call(404, "GET", "v/data/a", NULL);
+    ck_call(404, "GET", "s/a", NULL);
+    ck_as("", 403, "POST", "s/a", "{}");
+    ck_assert_uint_eq(b->forwards, forwards);
+}
+END_TEST
+
 /* ---- tickets ---- */
 
 START_TEST(the_loser_is_not_passed_by)
@@ -805,6 +844,7 @@ int main(void)
                                   uses,
                                   one_use_never_allows_two_effects,
                                   a_performance_secondary_spends_before_it_sends,
+                                  a_performance_secondary_refuses_no_change_of_shared_data,
                                   the_loser_is_not_passed_by,
                                   tickets_end,
                                   both_records_before_the_append,
