@@ -45,7 +45,8 @@ def sixteen(t, world, a):
         a.any().put_kv("all/x", "1")
         for cluster in performance:
             wait_for("the write on " + cluster.name, lambda: cluster.any().get_kv("all/x") == "1", 20)
-            cluster.any().put_kv("from/" + cluster.name, "1")
+            wait_for("a write through " + cluster.name,
+                     lambda: cluster.any().put_kv("from/" + cluster.name, "1"), 30)  # 503 asks for another try
         for cluster in performance:
             equal(a.any().get_kv("from/" + cluster.name), "1")
         for cluster in recovery:

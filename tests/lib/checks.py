@@ -63,7 +63,7 @@ class Checks:
 
 def equal(got, want, what=""):
     if got != want:
-        raise AssertionError("%sgot %r, want %r" % (what + ": " if what else "", got, want))
+        raise AssertionError("%sgot %r, want %r" % ("%s: " % (what,) if what else "", got, want))
 
 
 def true(value, what):

@@ -555,16 +555,16 @@ class Writer(threading.Thread):
 
     def missing(self, node):
         """Keys that were acknowledged and that `node` does not have with that value."""
-        lost = []
-        for key, value in self.acknowledged.items():
+        def look(key):
+            """What is there, in a tuple; a node that has no leader right now is asked again."""
             try:
-                if node.get_kv(key, self.mount) != value:
-                    lost.append(key)
+                return (node.get_kv(key, self.mount),)
             except Refused as e:
                 if e.status != 404:
                     raise
-                lost.append(key)
-        return lost
+                return (None,)
+        return [key for key, value in self.acknowledged.items()
+                if wait_for("%s on %s" % (key, node.name), lambda k=key: look(k), 30) != (value,)]
 
 
 def arguments(about):
