@@ -119,11 +119,11 @@ const struct engine_ops *const *core_engines(const struct core *core)
     return core->engines;
 }
 
-cf_status core_check_move(struct request *rq, struct cf_slice from, struct cf_slice to,
-                          struct cf_error *err)
+cf_status core_check_move(struct request *rq, const struct namespace *from_ns, struct cf_slice from,
+                          const struct namespace *to_ns, struct cf_slice to, struct cf_error *err)
 {
     const struct core_host *host = &rq->core->host;
-    return host->check_move != NULL ? host->check_move(rq, from, to, err) : CF_OK;
+    return host->check_move != NULL ? host->check_move(rq, from_ns, from, to_ns, to, err) : CF_OK;
 }
 
 void *core_host_context(const struct core *core)

@@ -14,6 +14,8 @@
 #include "node/core/request.h"
 #include "node/core/view.h"
 
+struct namespace;
+
 struct core_config {
     int64_t default_lease_ttl_s, max_lease_ttl_s;
     bool raw_storage_endpoint;
@@ -37,9 +39,9 @@ struct core_host {
     void (*forward)(void *context, struct request *rq, bool to_primary);
     /* Performance secondaries: which index of the primary's log this node's state has reached. May be NULL. */
     uint64_t (*replicated)(void *context);
-    /* May a mount of the request's namespace move from one path to the other? NULL: it may. */
-    cf_status (*check_move)(struct request *rq, struct cf_slice from, struct cf_slice to,
-                            struct cf_error *err);
+    /* May a mount move from one path, below one namespace, to the other? NULL: it may. */
+    cf_status (*check_move)(struct request *rq, const struct namespace *from_ns, struct cf_slice from,
+                            const struct namespace *to_ns, struct cf_slice to, struct cf_error *err);
 };
 
 /* A session waits so long for a node that lags. */
@@ -87,8 +89,8 @@ void core_flights(struct core *core, void (*each)(void *context, const struct co
                   void *context);
 
 /* The host's check_move. */
-CF_CHECKED cf_status core_check_move(struct request *rq, struct cf_slice from, struct cf_slice to,
-                                     struct cf_error *err);
+CF_CHECKED cf_status core_check_move(struct request *rq, const struct namespace *from_ns, struct cf_slice from,
+                                     const struct namespace *to_ns, struct cf_slice to, struct cf_error *err);
 /* What the host's context is, for handlers of host routes. */
 void *core_host_context(const struct core *core);
 

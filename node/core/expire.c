@@ -10,6 +10,7 @@
 #include "node/base/memory.h"
 #include "node/core/core_int.h"
 #include "node/core/lease.h"
+#include "node/core/mount_move.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/token.h"
 
@@ -120,8 +121,8 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
 }
 
 /* Adds what is due to the write set, as far as there is room. An entry that cannot be read is
- * passed over: it must not keep the others alive. ret_more: not all of it fitted. */
-static cf_status revoke_all(struct txn *txn, struct arena *arena, struct due *due, bool *ret_more,
+ * passed over: it must not keep the others alive. is_moving: data is on its way between namespaces. ret_more: not all of it fitted. */
+static cf_status revoke_all(struct txn *txn, struct arena *arena, struct due *due, bool is_moving, bool *ret_more,
                             struct cf_error *err)
 {
     const struct view *view = txn_view(txn);
@@ -143,9 +144,31 @@ static cf_status revoke_all(struct txn *txn, struct arena *arena, struct due *du
         left = left || is_left;
     }
     bool cleans = false;
-    CF_TRY(namespace_clean(txn, arena, &cleans, err));
+    if (!is_moving) { /* what is being carried out of a namespace that is gone is not nobody's */
+        CF_TRY(namespace_clean(txn, arena, &cleans, err));
+    }
     *ret_more = left || cleans || room == 0 || due->count == DUE_MAX;
     return CF_OK;
+}
+
+/* Apart from the rest: what cannot be moved must not keep alive what has run out. */
+static bool move_mounts(struct expirer *expirer, const struct view *view)
+{
+    struct core *core = expirer->core;
+    CF_OWNED(arena) arena = arena_new(16384);
+    struct cf_error err = {0};
+    struct txn *txn = txn_new(arena, view);
+    bool more;
+    txn_note_read(txn, core->role_hash);
+    cf_status status = mount_move_round(txn, arena, &more, &err);
+    if (status == CF_OK && txn_has_writes(txn)) {
+        status = propose_and_wait(expirer, txn, &err);
+    }
+    if (status != CF_OK && status != CF_CONFLICT && status != CF_NOT_LEADER) {
+        cf_warn("core", "a mount cannot be moved, will try again: %s %s", cf_status_name(status), err.message);
+    }
+    txn_release(txn);
+    return more && status == CF_OK;
 }
 
 /* True when there may be more to do at once. */
@@ -159,6 +182,7 @@ static bool round_of(struct expirer *expirer)
         core->proposer.is_active(core->proposer.context)) {
         CF_OWNED(arena) arena = arena_new(16384);
         struct cf_error err = {0};
+        bool moves = move_mounts(expirer, view);
         struct txn *txn = txn_new(arena, view);
         struct due *due = arena_new_object(arena, struct due);
         txn_note_read(txn, core->role_hash);
@@ -167,7 +191,7 @@ static bool round_of(struct expirer *expirer)
             cf_warn("core", "leases cannot be counted, will try again: %s %s", err.message, err.detail);
             err = (struct cf_error){0};
         }
-        status = revoke_all(txn, arena, due, &more, &err);
+        status = revoke_all(txn, arena, due, moves, &more, &err);
         if (status == CF_OK) {
             status = revoker_round(core->revoker, view, arena, &err);
         }
@@ -185,6 +209,7 @@ static bool round_of(struct expirer *expirer)
                     cf_status_name(status), err.message);
         }
         txn_release(txn);
+        more = more || moves;
     }
     view_unref(view);
     return more;

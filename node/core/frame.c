@@ -577,6 +577,9 @@ static cf_status prepare(struct run *run, bool *hand_on)
         return cf_fail(err, CF_NOT_FOUND, "no handler for route \"%.*s\". route entry not found.",
                        CF_SHOW(rq->path));
     }
+    if (rq->mount->move.way != MOVE_NONE) {
+        return cf_fail(err, CF_BUSY, "the mount \"%.*s\" is being moved, try again later", CF_SHOW(rq->mount->path));
+    }
     CF_TRY(step_handler(rq, err));
     *hand_on = belongs_to_active(run);
     return CF_OK;

@@ -49,6 +49,61 @@ void mount_identify(struct mount *mount, struct request *rq)
     finish(mount, rq->arena);
 }
 
+/* ---- the entry as a record ---- */
+
+static const char *const ways[] = {[MOVE_OUT] = "out", [MOVE_IN] = "in"};
+
+static void move_to_record(struct arena *arena, const struct mount *mount, struct json *record)
+{
+    if (mount->move.way != MOVE_NONE) {
+        struct json *move = json_object_new(arena);
+        json_set_text(arena, move, "way", ways[mount->move.way]);
+        json_set_int(arena, move, "ns", mount->move.other_ns);
+        json_set_int(arena, move, "asked_ns", mount->move.asked_ns);
+        json_set_string(arena, move, "id", mount->move.id);
+        json_set(arena, record, "move", move);
+    }
+    if (mount->former_count != 0) {
+        struct json *former = json_array_new(arena);
+        for (size_t i = 0; i < mount->former_count; i++) {
+            json_array_add(arena, former, json_from_int(arena, mount->former[i]));
+        }
+        json_set(arena, record, "former", former);
+    }
+}
+
+static bool read_number(const struct json *value, uint32_t *ret)
+{
+    uint64_t number;
+    if (!json_uint64(value, &number) || number > UINT32_MAX) {
+        return false;
+    }
+    *ret = (uint32_t)number;
+    return true;
+}
+
+static cf_status move_from_record(const struct json *record, struct mount *mount, struct cf_error *err)
+{
+    const struct json *move = json_get(record, "move"), *former = json_get(record, "former");
+    bool is_good = true;
+    if (json_is(move, JSON_OBJECT)) {
+        bool is_out = cf_slice_is(json_get_string(move, "way"), ways[MOVE_OUT]);
+        mount->move.way = is_out ? MOVE_OUT : MOVE_IN;
+        mount->move.id = json_get_string(move, "id");
+        is_good = (is_out || cf_slice_is(json_get_string(move, "way"), ways[MOVE_IN])) &&
+                  read_number(json_get(move, "ns"), &mount->move.other_ns) &&
+                  read_number(json_get(move, "asked_ns"), &mount->move.asked_ns);
+    }
+    if (json_is(former, JSON_ARRAY)) {
+        mount->former_count = json_count(former);
+        is_good = is_good && mount->former_count <= MOUNT_FORMER_MAX;
+        for (size_t i = 0; is_good && i < mount->former_count; i++) {
+            is_good = read_number(json_item(former, i), &mount->former[i]);
+        }
+    }
+    return is_good ? CF_OK : cf_fail(err, CF_CORRUPT, "the entry of a mount that was moved is malformed");
+}
+
 struct json *mount_to_record(struct arena *arena, const struct mount *mount)
 {
     struct json *record = json_object_new(arena);
@@ -68,6 +123,7 @@ struct json *mount_to_record(struct arena *arena, const struct mount *mount)
     json_set(arena, record, "config", mount->config);
     json_set_string(arena, record, "token_type", mount->token_type);
     json_set_string(arena, record, "listing_visibility", mount->listing_visibility);
+    move_to_record(arena, mount, record);
     return record;
 }
 
@@ -102,6 +158,7 @@ cf_status mount_from_record(struct arena *arena, uint32_t ns, const struct json 
     mount->token_type = json_get_string(record, "token_type");
     mount->listing_visibility = json_get_string(record, "listing_visibility");
     mount->is_fixed = mount->ops->builtin_only;
+    CF_TRY(move_from_record(record, mount, err));
     finish(mount, arena);
     *ret = mount;
     return CF_OK;
@@ -204,7 +261,9 @@ cf_status mount_table_load(const struct view *view, uint32_t ns,
     }
     index_mounts(table);
     for (size_t i = 0; i < table->count; i++) {
-        table->has_stale = table->has_stale || mount_reads_stale(table->mounts[i]);
+        const struct mount *mount = table->mounts[i];
+        table->has_stale = table->has_stale || mount_reads_stale(mount);
+        table->has_moves = table->has_moves || mount->move.way != MOVE_NONE || mount->former_count != 0;
     }
     *ret = table;
     return CF_OK;

@@ -9,6 +9,15 @@
 #include "node/core/view.h"
 #include "node/format/encode.h"
 
+/* A mount on its way to another namespace (mount_move.h) has an entry in each; below both, requests are refused. */
+struct mount_move {
+    enum { MOVE_NONE, MOVE_OUT, MOVE_IN } way;
+    uint32_t other_ns; /* where the other entry is: of the same uuid */
+    uint32_t asked_ns; /* whose sys/remount/status has its record */
+    struct cf_slice id;
+};
+#define MOUNT_FORMER_MAX ((size_t)16)
+
 struct mount {
     const struct engine_ops *ops;
     uint32_t ns; /* the namespace that it belongs to; paths are relative to it */
@@ -24,6 +33,10 @@ struct mount {
     struct cf_slice token_type, listing_visibility;
     uint8_t class;        /* enum key_class of its data */
     uint64_t entry_hash;  /* key_hash of the table entry: part of every read set below the mount */
+    struct mount_move move;
+    /* Namespaces that it was moved from, the latest last: each cluster carries its own data after it. */
+    uint32_t former[MOUNT_FORMER_MAX];
+    size_t former_count;
     bool is_fixed;        /* sys, identity, cubbyhole, auth/token: cannot be moved or disabled */
 };
 
@@ -35,6 +48,7 @@ struct mount_table {
     size_t count;
     struct cf_map *by_uuid, *by_accessor;
     bool has_stale; /* mount_reads_stale() of any */
+    bool has_moves; /* some are on their way, or were moved here */
     _Atomic unsigned references;
 };
 

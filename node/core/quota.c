@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "node/base/memory.h"
+#include "node/core/core.h"
 #include "node/core/namespace.h"
 #include "node/core/settings.h"
 
@@ -277,13 +278,18 @@ const struct quota_rule *quota_match_lease(const struct view *view, uint32_t ns,
     return best_of(settings->quotas.leases, settings->quotas.lease_count, &target);
 }
 
-void quota_leases_changed(struct request *rq)
+static void leases_changed(struct txn *txn, const struct cf_random *random)
 {
     uint8_t version[8];
     do {
-        cf_random_fill(rq->random, version, sizeof(version));
+        cf_random_fill(random, version, sizeof(version));
     } while (cf_get_u64(version) == 0);
-    txn_put(rq->txn, QUOTA_LEASE_GUARD, cf_slice_of(version, sizeof(version)));
+    txn_put(txn, QUOTA_LEASE_GUARD, cf_slice_of(version, sizeof(version)));
+}
+
+void quota_leases_changed(struct request *rq)
+{
+    leases_changed(rq->txn, rq->random);
 }
 
 static void forget(struct request *rq, enum quota_kind kind, const struct quota_rule *rules, size_t count,
@@ -304,4 +310,34 @@ void quota_forget_mount(struct request *rq, const struct mount *mount)
     const struct quota_table *table = &rq->view->settings->quotas;
     forget(rq, QUOTA_RATE, table->rules, table->count, mount);
     forget(rq, QUOTA_LEASES, table->leases, table->lease_count, mount);
+}
+
+static cf_status move_rules(struct txn *txn, struct arena *arena, enum quota_kind kind, const struct quota_rule *rules,
+                            size_t count, const struct mount *mount, struct cf_slice ns_path, struct cf_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct key key = quota_rule_key(arena, kind, rules[i].name);
+        struct cf_slice bytes;
+        struct json *record;
+        if (!cf_slice_is(rules[i].mount_uuid, mount->uuid_text)) {
+            continue;
+        }
+        CF_TRY(txn_get(txn, key, &bytes, err));
+        CF_TRY(record_decode(bytes, arena, &record, err));
+        json_set_string(arena, record, "ns", ns_path);
+        json_set_string(arena, record, "mount_path", mount->path);
+        txn_put(txn, key, record_encode(arena, record));
+        if (kind == QUOTA_LEASES) {
+            leases_changed(txn, core_random());
+        }
+    }
+    return CF_OK;
+}
+
+cf_status quota_move_mount(struct txn *txn, struct arena *arena, const struct mount *mount, struct cf_slice ns_path,
+                           struct cf_error *err)
+{
+    const struct quota_table *table = &txn_view(txn)->settings->quotas;
+    CF_TRY(move_rules(txn, arena, QUOTA_RATE, table->rules, table->count, mount, ns_path, err));
+    return move_rules(txn, arena, QUOTA_LEASES, table->leases, table->lease_count, mount, ns_path, err);
 }

@@ -68,4 +68,8 @@ void quota_leases_changed(struct request *rq);
 /* Inside a run: a mount goes, and its rules with it. */
 void quota_forget_mount(struct request *rq, const struct mount *mount);
 
+/* Inside a run: a mount is in another namespace now, and its rules with it. */
+CF_CHECKED cf_status quota_move_mount(struct txn *txn, struct arena *arena, const struct mount *mount,
+                                      struct cf_slice ns_path, struct cf_error *err);
+
 #endif

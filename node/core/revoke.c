@@ -12,8 +12,7 @@
 #include "node/base/memory.h"
 #include "node/core/core_int.h"
 #include "node/core/lease.h"
-#include "node/core/mount.h"
-#include "node/core/namespace.h"
+#include "node/core/mount_move.h"
 #include "node/core/system.h"
 
 #define SLOTS 16 /* each a thread, which an attempt may hold as long as it likes */
@@ -69,10 +68,10 @@ void revoker_free(struct revoker *revoker)
 /* The request stands in the lease's mount, as if it had come there; its mount is NULL when that is gone. */
 static void enter_mount(struct request *rq, const struct lease *lease)
 {
-    rq->ns = lease->ns;
-    rq->nspace = namespace_by_number(rq->view->namespaces, lease->ns);
+    rq->mount = mount_after_moves(rq->view->namespaces, lease->ns, lease->mount_uuid);
+    rq->ns = rq->mount != NULL ? rq->mount->ns : lease->ns;
+    rq->nspace = namespace_by_number(rq->view->namespaces, rq->ns);
     rq->mounts = rq->nspace != NULL ? rq->nspace->mounts : NULL;
-    rq->mount = rq->mounts != NULL ? mount_table_by_uuid(rq->mounts, lease->mount_uuid) : NULL;
     if (rq->mount != NULL) {
         rq->mount_path = rq->mount->path;
         txn_note_read(rq->txn, rq->mount->entry_hash);

@@ -92,6 +92,65 @@ def namespaces(t, a, b):
         in_step(a, b, "performance")
 
 
+def moved(node, move, seconds=60):
+    def over():
+        state = node.read("sys/remount/status/" + move["data"]["migration_id"])["data"]["migration_info"]["status"]
+        return state if state != "in-progress" else None
+    return wait_for("the move", over, seconds, 0.1)
+
+
+def moves(t, a, b):
+    """sys/remount between namespaces."""
+    p, s = a.active(), b.active()
+    with t.check("an auth method moves to another namespace: what each cluster keeps of it for itself goes along"):
+        for name in ("north", "south"):
+            p.write("sys/namespaces/" + name, {})
+        p.write("north/sys/auth/apps", {"type": "approle"})
+        p.write("north/auth/apps/role/r", {"local_secret_ids": True, "token_ttl": "1h"})
+        role = p.read("north/auth/apps/role/r/role-id")["data"]["role_id"]
+        wait_for("the role", lambda: s.ask("GET", "north/auth/apps/role/r")[0] == 200, 20)
+        ids = {n: n.write("north/auth/apps/role/r/secret-id")["data"]["secret_id"] for n in (p, s)}
+
+        def enter(node, where):
+            return node.ask("POST", where + "/auth/apps/login", {"role_id": role, "secret_id": ids[node]}, token="")
+        tokens = {}
+        for node in (p, s):
+            code, body = enter(node, "north")[:2]
+            equal(code, 200)
+            tokens[node] = body["auth"]["client_token"]
+        move = s.write("sys/remount", {"from": "north/auth/apps", "to": "south/auth/apps"})
+        equal(moved(p, move), "success")
+        for node in (p, s):
+            wait_for("a login there", lambda n=node: enter(n, "south")[0] == 200, 20)
+            equal(enter(node, "north")[0], 403)
+            equal(node.ask("GET", "auth/token/lookup-self", token=tokens[node],
+                           headers={"X-Vault-Namespace": "north"})[0], 403)
+        in_step(a, b, "performance")
+    with t.check("a local mount of the secondary moves there, and the primary never hears of it"):
+        s.write("north/sys/mounts/own", {"type": "kv", "local": True})
+        for i in range(600):
+            s.write("north/own/k%d" % i, {"v": str(i)})
+        equal(moved(s, s.write("sys/remount", {"from": "north/own", "to": "south/own"})), "success")
+        equal(len(s.call("LIST", "south/own")["data"]["keys"]), 600)
+        equal(s.read("south/own/k599")["data"]["v"], "599")
+        equal(s.ask("GET", "north/own/k1")[0], 404)
+        equal(p.ask("GET", "south/own/k1")[0], 404)
+    with t.check("kill -9 while it is on its way: the move goes on"):
+        p.write("north/sys/mounts/kv", {"type": "kv"})
+        for i in range(1500):
+            p.write("north/kv/k%d" % i, {"v": str(i)})
+        move = p.write("sys/remount", {"from": "north/kv", "to": "kv-of-all"})
+        for _ in range(2):
+            p.kill()
+            p.start()
+            p = a.active()
+        equal(moved(p, move), "success")
+        equal(len(p.call("LIST", "kv-of-all")["data"]["keys"]), 1500)
+        equal(p.ask("GET", "north/kv/k1")[0], 404)
+        wait_for("it at the secondary", lambda: s.ask("GET", "kv-of-all/k1499")[0] == 200, 30)
+        in_step(a, b, "performance")
+
+
 def main():
     options = arguments(__doc__)
     t = Checks(getattr(options, "only", "") or "")
@@ -103,6 +162,7 @@ def main():
         pair(t, a, b)
         logins(t, a, b)
         namespaces(t, a, b)
+        moves(t, a, b)
     return t.finish()
 
 

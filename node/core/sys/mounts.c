@@ -75,6 +75,15 @@ static cf_status check_path(struct cf_slice path, struct cf_error *err)
     return CF_OK;
 }
 
+cf_status mount_is_at_rest(const struct mount *mount, struct cf_error *err)
+{
+    return mount->move.way == MOVE_NONE
+               ? CF_OK
+               : cf_fail(err, CF_INVALID, "the mount \"%.*s\" is on its way to another namespace: see "
+                                          "sys/remount/status/%.*s",
+                         CF_SHOW(mount->path), CF_SHOW(mount->move.id));
+}
+
 /* ---- writing the table ---- */
 
 /* Entries are stored by uuid, so two that claim one path would not meet: a key that every change of
@@ -226,6 +235,7 @@ static cf_status tune(struct request *rq, enum engine_kind kind, struct cf_slice
         return cf_fail(err, CF_INVALID, "tune of path \"%.*s\" failed: no mount entry found",
                        CF_SHOW(path));
     }
+    CF_TRY(mount_is_at_rest(before, err));
     txn_note_read(rq->txn, before->entry_hash);
     struct mount *mount = arena_new_object(rq->arena, struct mount);
     *mount = *before;
@@ -298,6 +308,7 @@ static cf_status disable(struct request *rq, enum engine_kind kind, struct cf_sl
                    ? cf_fail(err, CF_INVALID, "token credential backend cannot be disabled")
                    : cf_fail(err, CF_INVALID, "cannot unmount \"%.*s\"", CF_SHOW(path));
     }
+    CF_TRY(mount_is_at_rest(mount, err));
     txn_note_read(rq->txn, mount->entry_hash);
     CF_TRY(has_lent_nothing(rq, mount, err));
     struct key key = mount_key(mount);
@@ -323,7 +334,7 @@ static cf_status list(struct request *rq, enum engine_kind kind)
     const struct mount_table *table = rq->mounts;
     struct json *data = response_data(rq);
     for (size_t i = 0; i < table->count; i++) {
-        if (table->mounts[i]->ops->kind == kind) {
+        if (table->mounts[i]->ops->kind == kind && table->mounts[i]->move.way != MOVE_IN) {
             json_object_set(rq->arena, data, mount_shown_path(table->mounts[i]),
                             mount_entry_json(rq, table->mounts[i]));
         }

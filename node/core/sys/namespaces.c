@@ -308,6 +308,19 @@ cf_status sys_namespace_scan(struct request *rq, struct cf_error *err)
 
 /* ---- deleting ---- */
 
+/* Its mounts are read: one that sets out, or arrives, in this moment makes this run again. */
+static cf_status has_nothing_moving(struct request *rq, const struct namespace *ns, struct cf_error *err)
+{
+    static const uint8_t classes[] = {CLASS_REPLICATED, CLASS_CLUSTER};
+    for (size_t i = 0; i < CF_LENGTH(classes); i++) {
+        txn_note_read(rq->txn, key_hash((struct key){classes[i], ns->number, CF_SLICE(MOUNT_TABLE_GUARD)}));
+    }
+    for (size_t i = 0; i < ns->mounts->count; i++) {
+        CF_TRY(mount_is_at_rest(ns->mounts->mounts[i], err));
+    }
+    return CF_OK;
+}
+
 cf_status sys_namespace_delete(struct request *rq, struct cf_error *err)
 {
     struct namespace *ns = arena_new_object(rq->arena, struct namespace);
@@ -321,6 +334,7 @@ cf_status sys_namespace_delete(struct request *rq, struct cf_error *err)
     if (namespace_has_children(rq->view->namespaces, before)) {
         return cf_fail(err, CF_INVALID, "unable to delete namespace containing child namespaces");
     }
+    CF_TRY(has_nothing_moving(rq, before, err));
     json_set_text(rq->arena, response_data(rq), "status", "in-progress");
     if (before->is_tainted) {
         return CF_OK;

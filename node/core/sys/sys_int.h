@@ -51,6 +51,9 @@ cf_status sys_namespace_delete(struct request *rq, struct cf_error *err);
 cf_status sys_namespace_lock(struct request *rq, struct cf_error *err);
 cf_status sys_namespace_unlock(struct request *rq, struct cf_error *err);
 
+/* CF_INVALID while it is on its way to another namespace. */
+CF_CHECKED cf_status mount_is_at_rest(const struct mount *mount, struct cf_error *err);
+
 /* ---- remount.c ---- */
 cf_status sys_remount(struct request *rq, struct cf_error *err);
 cf_status sys_remount_status(struct request *rq, struct cf_error *err);

@@ -504,7 +504,8 @@ bool filter_hides(const struct view *view, struct cf_slice id, struct cf_slice p
     return !passes;
 }
 
-cf_status filter_check_move(struct request *rq, struct cf_slice from, struct cf_slice to,
+cf_status filter_check_move(struct request *rq, const struct namespace *from_ns, struct cf_slice from,
+                            const struct namespace *to_ns, struct cf_slice to,
                             struct cf_error *err)
 {
     struct txn_names ids;
@@ -515,8 +516,8 @@ cf_status filter_check_move(struct request *rq, struct cf_slice from, struct cf_
         struct cf_slice record;
         CF_TRY(txn_get(rq->txn, filter_record_key(rq->arena, ids.names[i]), &record, err));
         CF_TRY(filter_decode(rq->arena, record, &rules, err));
-        bool before = filter_passes_mount(&rules, rq->nspace, from, false);
-        if (before != filter_passes_mount(&rules, rq->nspace, to, false)) {
+        bool before = filter_passes_mount(&rules, from_ns, from, false);
+        if (before != filter_passes_mount(&rules, to_ns, to, false)) {
             return cf_fail(err, CF_INVALID,
                            "the paths filter of secondary \"%.*s\" %s \"%.*s\" and %s \"%.*s\": "
                            "change the filter first",

@@ -95,7 +95,8 @@ bool filter_can_stream(const struct filter *filter, uint64_t index);
 /* Is `path` (with the namespaces in front) in something that does not go to that secondary? */
 bool filter_hides(const struct view *view, struct cf_slice id, struct cf_slice path);
 /* For struct core_host: a mount must not be moved past a filter. */
-cf_status filter_check_move(struct request *rq, struct cf_slice from, struct cf_slice to,
+cf_status filter_check_move(struct request *rq, const struct namespace *from_ns, struct cf_slice from,
+                                       const struct namespace *to_ns, struct cf_slice to,
                             struct cf_error *err);
 
 #endif

@@ -537,8 +537,77 @@ START_TEST(a_successor_tries_again)
 }
 END_TEST
 
+/* ---- a mount that lends, on its way to another namespace ---- */
+
+static bool has_moved(const char *id, const char *want)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "sys/remount/status/%s", id);
+    must(200, NULL, "GET", path, NULL, "data.migration_info.status");
+    return strcmp(text, want) == 0;
+}
+
+static void move_db(char move[64])
+{
+    must(200, NULL, "POST", "sys/remount", "{\"from\":\"db\",\"to\":\"a/db\"}", "data.migration_id");
+    snprintf(move, 64, "%.63s", text);
+}
+
+/* First everything comes back, by way of the mount where it still is; then it moves. */
+START_TEST(takes_back_before_it_moves)
+{
+    char id[256], move[64];
+    set_up();
+    ck_call(200, "POST", "sys/namespaces/a", NULL);
+    for (int i = 0; i < 30; i++) {
+        lend_one(NULL, "db/creds/a", id);
+    }
+    atomic_store(&world.fails, true);
+    move_db(move);
+    start_background();
+    wait_until(atomic_load(&world.attempts) >= 30);
+    ck_assert(has_moved(move, "in-progress"));
+    ck_call(503, "GET", "db/creds/a", NULL);
+    atomic_store(&world.fails, false);
+    bench_advance(b, 40);
+    ck_no_lease_left();
+    wait_until(has_moved(move, "success"));
+    ck_assert_uint_eq(world.taken, 30);
+    lend_one(NULL, "a/db/creds/b", id);
+    ck_call(204, "POST", "a/sys/leases/revoke", with_id(id));
+    ck_no_lease_left();
+    ck_assert_uint_eq(world.taken, 31);
+    tear_down();
+}
+END_TEST
+
+/* What cannot be taken back would be lost sight of: the move is undone, and can be made once that is settled. */
+START_TEST(stays_where_it_cannot_take_back)
+{
+    char id[256], move[64];
+    set_up();
+    ck_call(200, "POST", "sys/namespaces/a", NULL);
+    lend_one(NULL, "db/creds/a", id);
+    atomic_store(&world.never, true);
+    move_db(move);
+    start_background();
+    wait_until(has_moved(move, "failure"));
+    ck_assert_uint_eq(area(AREA_LEASE_FAILED), 1);
+    atomic_store(&world.never, false);
+    lend_one(NULL, "db/creds/b", id); /* open again */
+    ck_call(404, "GET", "a/db/creds/b", NULL);
+    ck_call(204, "POST", "sys/leases/revoke-force/db", NULL);
+    ck_no_lease_left();
+    move_db(move);
+    wait_until(has_moved(move, "success"));
+    lend_one(NULL, "a/db/creds/b", id);
+    tear_down();
+}
+END_TEST
+
 TEST_MAIN("node/core/lease", lends_renews_and_takes_back, runs_out_and_ends_with_its_token,
           what_would_end_at_once_is_not_made, failures_are_tried_again_further_and_further_apart,
           what_is_hopeless_is_tried_once, force_takes_one_attempt, a_record_that_fails_is_a_failure,
           a_mount_that_hangs_holds_up_nobody, a_mount_is_not_unmounted_over_what_it_lent,
-          a_namespace_goes_after_what_it_lent, more_than_one_entry_takes, a_successor_tries_again)
+          a_namespace_goes_after_what_it_lent, more_than_one_entry_takes, a_successor_tries_again,
+          takes_back_before_it_moves, stays_where_it_cannot_take_back)
