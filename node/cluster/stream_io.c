@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 
@@ -315,10 +316,16 @@ static void write_some(struct stream *s)
     }
 }
 
-/* What arrived before the end is the owner's; only then does it hear of the end. */
+/* What arrived before the end is the owner's; only then does it hear of the end. The socket does not wait for the
+ * owner to free the stream: a peer that lingers would wait, too. */
 static void report_close(struct stream *s)
 {
     s->state = STATE_CLOSED;
+    stream_update_events(s);
+    if (s->fd >= 0) {
+        close(s->fd);
+        s->fd = -1;
+    }
     if (s->timer != NULL) {
         loop_timer_cancel(s->timer);
     }
