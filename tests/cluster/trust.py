@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Who may talk between clusters: revoked, expired, renewed and foreign certificates, and a proxy that ends TLS."""
+"""Who may talk between clusters: revoked, expired, renewed and foreign certificates, those of the other kind, and a proxy that ends
+TLS."""
+import json
 import os
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
-from cluster import World, arguments, wait_for  # noqa: E402
+from cluster import World, arguments, disk_tool, wait_for  # noqa: E402
 import replicas  # noqa: E402
 from replicas import status, streaming  # noqa: E402
 
@@ -60,7 +63,9 @@ def address(node):
 
 
 def copies(cluster):
-    return sum(node.log().count("needs a snapshot") for node in cluster.nodes)
+    """That performance secondaries took."""
+    lines = [line for node in cluster.nodes for line in node.log().splitlines()]
+    return sum("performance secondary" in line and "needs a snapshot" in line for line in lines)
 
 
 def lost(cluster, name):
@@ -91,6 +96,17 @@ def linked(world, *names, **more):
         replicas.attach(primary, cluster, KIND, name)
         cluster.root = replicas.login(cluster)
     return [primary] + clusters
+
+
+def renewal_dr(t, a, d):
+    with t.check("so does a DR secondary's"):
+        node = d.nodes[0]
+        wait_for("the renewal", lambda: "certificate for the dr primary was renewed" in node.log(), TTL_S * 3)
+        before = len(lost(a, "d"))
+        a.any().put_kv("mirrored", "1")
+        replicas.in_step(a, d, "dr")
+        equal(lost(a, "d")[before:], [], "lost connections")
+        true("was renewed" in node.log() and status(node, "dr")["state"] == "stream-wals", "not streaming")
 
 
 def renewal(t, a, b):
@@ -177,6 +193,55 @@ def strangers(t, world, a, b):
         equal(copies(a), 1, "copies")
 
 
+def credentials(world, primary, name):
+    """What a secondary of the performance set would get: files of its certificate and key."""
+    token = replicas.secondary_token(primary, KIND, name)
+    node = primary.active()
+    with subprocess.Popen([disk_tool("stranger")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        public_key = process.stdout.readline().strip()
+        answer = node.write(PRIMARY + "redeem", {"token": token, "cluster_id": name, "public_key": public_key})
+        process.stdin.write(answer["data"]["package"] + "\n")
+        process.stdin.flush()
+        package = json.loads(process.stdout.readline())
+        process.kill()
+    paths = [os.path.join(world.dir, name + end) for end in (".cert", ".key")]
+    texts = [package["cert"], "-----BEGIN PRIVATE KEY-----\n%s\n-----END PRIVATE KEY-----\n" % package["key"]]
+    for path, text in zip(paths, texts):
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+            f.write(text)
+    return paths
+
+
+def knock(node, alpn, files):
+    """Does the cluster port take that certificate under that name? The server's verdict comes with the first read."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(*files)
+    context.set_alpn_protocols([alpn])
+    try:
+        with socket.create_connection(("127.0.0.1", node.cluster_port), 5) as raw:
+            with context.wrap_socket(raw) as tls:
+                tls.settimeout(2)
+                return tls.recv(1) != b""
+    except socket.timeout:
+        return True  # it waits for our hello
+    except (ssl.SSLError, OSError):
+        return False
+
+
+def other_kinds(t, world, a):
+    files = credentials(world, a, "k")
+    node = a.active()
+    with t.check("a performance secondary's certificate opens its own name alone: not DR's, nor those inside the cluster"):
+        true(knock(node, "coffer-perf/1", files), "its own name is closed to it")
+        for alpn in ("coffer-dr/1", "coffer-raft/1", "coffer-forward/1"):
+            before = node.log().count("certificate signed by an unknown authority")
+            true(not knock(node, alpn, files), alpn)
+            wait_for("the refusal at %s in the log" % alpn,
+                     lambda n=before: node.log().count("certificate signed by an unknown authority") > n, 10)
+    a.active().write(PRIMARY + "revoke-secondary", {"id": "k"})
+
+
 def revocation(t, a, b):
     node = b.nodes[0]
     node.put_kv("forwarded", "1")
@@ -214,11 +279,16 @@ def main():
         t.on_failure = world.keep
         with t.scenario("trust"):
             short, b, c = linked(world, "b", "c", storage_extra=['secondary_cert_ttl = "%ds"' % TTL_S])
+            d = world.cluster("d-" + short.name, nodes=1).up(kv=False)
+            replicas.enable_primary(short, "dr")
+            replicas.attach(short, d, "dr", "d")
+            other_kinds(t, world, short)
             c.nodes[0].kill()
             ended = time.monotonic() + TTL_S + 2
             renewal(t, short, b)
+            renewal_dr(t, short, d)
             expired(t, short, c, ended)
-            for cluster in (short, b, c):
+            for cluster in (short, b, c, d):
                 world.end(cluster)
             a, b = linked(world, "b")
             strangers(t, world, a, b)
