@@ -278,19 +278,23 @@ static bool grants_vote(struct raft *r, const struct raft_msg *m)
 }
 
 /* The asker may have been removed without learning of it: the entry that did it was not sent to it
- * any more. It believes this only from a configuration newer than its own. */
+ * any more. Or it was never a member: the entry that made it one was cut with its leader's term. It
+ * believes this only of a committed entry beyond its own configuration: up to there it is known what
+ * was decided, whenever the configuration that lacks it was written. */
 static void tell_removed(const struct raft *r, const struct raft_msg *m, struct raft_msg *reply)
 {
     const struct raft_config *committed = raft_config_at(r, r->log.commit);
     if (MUTANT(MUTANT_REMOVED_NOT_TOLD)) {
         return;
     }
+    uint64_t term;
     if (reply->reject && committed->membership.count != 0 &&
+        raft_log_term(&r->log, r->log.commit, &term) &&
         raft_membership_find(&committed->membership, m->from) == NULL &&
         raft_membership_find(&raft_config_in_force(r)->membership, m->from) == NULL) {
         reply->flags |= RAFT_MSG_REMOVED;
-        reply->hint_index = committed->index;
-        reply->hint_term = committed->term;
+        reply->hint_index = r->log.commit;
+        reply->hint_term = term;
     }
 }
 
@@ -325,8 +329,8 @@ void raft_election_on_vote(struct raft *r, const struct raft_msg *m)
 void raft_election_on_vote_reply(struct raft *r, const struct raft_msg *m)
 {
     const struct raft_config *own = raft_config_in_force(r);
-    /* A committed configuration of a later term is newer than an entry of an older one, wherever
-     * that stands: it was never committed. */
+    /* What is committed of a later term is newer than an entry of an older one, wherever that stands:
+     * it was never committed. */
     bool newer = m->hint_index > own->index || m->hint_term > own->term;
     if ((m->flags & RAFT_MSG_REMOVED) != 0 && m->reject && r->role != RAFT_LEADER && newer &&
         r->was_member) {

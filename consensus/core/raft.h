@@ -119,8 +119,8 @@ enum raft_msg_kind {
 /* Bits of raft_msg.flags. */
 #define RAFT_MSG_TRANSFER 1u /* VOTE: breaks stickiness (the leader itself asked for it) */
 #define RAFT_MSG_REMOVED                                                                           \
-    2u                      /* vote replies: a committed configuration, at hint_index and          \
-                               hint_term, lacks you */
+    2u                      /* vote replies: the configuration in force at the committed entry     \
+                               hint_index, of hint_term, lacks you */
 #define RAFT_MSG_SEALED 4u  /* replies: the sender is sealed */
 #define RAFT_MSG_STALLED 8u /* replies: the sender's disk is too slow to lead */
 #define RAFT_MSG_RECOVERING 16u /* replies: the sender's log is not trustworthy; APPEND: I know */

@@ -187,6 +187,33 @@ START_TEST(removed_by_a_later_term)
 }
 END_TEST
 
+/* Seed 11179 of the simulator: the entry that made it a voter was never committed, and cut. No configuration
+ * was written since, so the one that lacks it is older than its own; what is committed is not. */
+START_TEST(removed_before_it_was_added)
+{
+    struct bench *b = bench_new(3);
+    bench_elect(b, 1);
+    bench_add(b, 4);
+    for (uint64_t id = 2; id <= 3; id++) {
+        b->cut[1][id] = b->cut[id][1] = b->cut[4][id] = b->cut[id][4] = true;
+    }
+    ck_ok(change(b, 1, IDS(1, 2, 3, 4), NULL));
+    bench_settle(b);
+    bench_run(b, 2 * HEARTBEAT_US);
+    ck_assert(raft_membership_votes(raft_membership(bench_raft(b, 4)), 4));
+    bench_run(b, 4 * T_US); /* 2 or 3 leads, and 1 has given up */
+    ck_assert(bench_raft(b, 2)->role == RAFT_LEADER || bench_raft(b, 3)->role == RAFT_LEADER);
+    bench_heal(b);
+    bench_run(b, 10 * T_US);
+    ck_assert(is(b, 1, IDS(1, 2, 3), NULL));
+    ck_assert(bench_status(b, 4).soft.removed);
+    uint64_t asked = bench_raft(b, 4)->counters.pre_votes;
+    bench_run(b, 10 * T_US);
+    ck_assert_uint_eq(bench_raft(b, 4)->counters.pre_votes, asked);
+    bench_free(b);
+}
+END_TEST
+
 /* scylladb#10618, and seed 167 of the simulator: the only node whose log is new enough has an entry
  * of its own that takes its vote away. It must be able to win, without counting itself. */
 START_TEST(conf_leader_demotes_itself)
@@ -300,6 +327,6 @@ END_TEST
 
 TEST_MAIN("consensus/core/config", learner_then_voter, refusals, no_change_before_own_commit,
           replace_one_of_three, joint_needs_both, conf_remove_leader, removed_while_away,
-          removed_by_a_later_term,
+          removed_by_a_later_term, removed_before_it_was_added,
           conf_leader_demotes_itself, conf_single_source_reload, conf_rollback_after_compaction,
           conf_recovered_joint, strangers_answer)
