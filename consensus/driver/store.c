@@ -411,6 +411,8 @@ static cf_status load(struct raft_store *store, struct raft_loaded *loaded, stru
                        (unsigned long long)applied.index, (unsigned long long)loaded->base.index);
     }
     loaded->applied = applied.index;
+    uint32_t level; /* whoever starts needs it next: damage there is met where it can be repaired */
+    CF_TRY(raft_store_read_level(kv_now(store->kv), store->state, &level, err));
     /* Made a cluster of one by its operator: what it has is what there is. */
     loaded->recovering = store_is_recovering(store) && !store_is_alone(store);
     CF_TRY(check_note(store, loaded, err));

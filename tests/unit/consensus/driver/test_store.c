@@ -702,9 +702,28 @@ START_TEST(store_drops_a_damaged_state)
 }
 END_TEST
 
+/* What a start reads of the state besides its index: damage there is dropped like any other. */
+START_TEST(store_drops_a_state_with_a_damaged_level)
+{
+    begin_of_three();
+    append(0, 3, 1, 9);
+    set_applied(4, 3);
+    put_raw("state-1", CF_SLICE("\0level"), CF_SLICE("no level"));
+    struct raft_loaded loaded;
+    ck_ok(raft_store_load_or_repair(store, &loaded, NULL));
+    ck_assert(loaded.recovering);
+    ck_assert_uint_eq(loaded.last_index, 0);
+    ck_assert_uint_eq(loaded.applied, 0);
+    ck_assert_uint_eq(loaded.hard_state.vote, 7);
+    raft_loaded_done(&loaded);
+    end();
+}
+END_TEST
+
 TEST_MAIN("consensus/driver/store", identity_in_memory, identity_on_disk, log_in_memory,
           log_on_disk, configs_in_memory, configs_on_disk, install_in_memory, install_on_disk,
           damage_in_memory, damage_on_disk, damage_below_applied_in_memory,
           damage_below_applied_on_disk, torn_tail, store_flush_between_torn_tail, store_applied_persisted_tier,
           store_truncate_then_reload, store_reopen_after_loss, store_lost_identity, store_wal_bytes, store_options,
-          store_checkpoint_has_memtable, store_repairs_its_log, store_drops_a_damaged_state)
+          store_checkpoint_has_memtable, store_repairs_its_log, store_drops_a_damaged_state,
+          store_drops_a_state_with_a_damaged_level)
