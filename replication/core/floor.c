@@ -32,6 +32,8 @@ struct floor_answer floor_decide(const struct floor_question *q)
             answer.overdue++;
         } else if (row == NULL) {
             answer.unknown++;
+        } else if (!connected && row->needs + 1 < q->first) {
+            answer.cut_off++; /* it will repair, from whatever moment then is */
         } else if (row->needs < answer.floor) {
             answer.floor = row->needs;
         }

@@ -26,6 +26,7 @@ struct floor_question {
     size_t registered_count;
     const struct floor_row *rows;
     size_t row_count;
+    uint64_t first;     /* index that the log begins at, of all that was ever written */
     uint64_t inherited; /* the floor that held before this node was active */
     uint64_t now_ms, since_ms /* this node is active */, hold_ms /* for one that is away */;
 };
@@ -33,6 +34,7 @@ struct floor_question {
 struct floor_answer {
     uint64_t floor; /* UINT64_MAX: nobody needs the log */
     size_t unknown; /* registered, and not heard of since this node is active */
+    size_t cut_off; /* away, and what they need has left the log: there is nothing to keep for them */
     size_t overdue; /* away for longer than hold_ms: not waited for any more */
 };
 

@@ -48,8 +48,9 @@ struct primary_lag primary_lag(const struct primary *p, uint64_t now_ms)
     uint64_t has = is_ours(p, &p->acked) ? p->acked.index : 0;
     uint64_t read = is_ours(p, &p->read_at) ? p->read_at.index : has;
     lag.entries = p->index > has ? p->index - has : 0;
-    if (p->total_entries > 0 && p->index > read) {
-        lag.bytes += (p->index - read) * (p->total_bytes / p->total_entries);
+    if (p->index > read) { /* what went to it is the better guide, since its filter is in it */
+        uint64_t each = p->total_entries > 0 ? p->total_bytes / p->total_entries : p->entry_bytes;
+        lag.bytes += (p->index - read) * (each > 0 ? each : 1);
     }
     if (lag.entries > 0 && p->mark_count > 0 && now_ms > p->marks[0].at_ms) {
         lag.ms = now_ms - p->marks[0].at_ms;
@@ -74,6 +75,7 @@ static void rest(struct primary *p)
 {
     p->state = PRIMARY_IDLE;
     p->seq_sent = p->seq_acked = p->flight_bytes = 0;
+    p->sent = p->read_at = p->acked; /* what was on its way has not arrived: it is lag again */
 }
 
 static cf_status on_hello(struct primary *p, const struct primary_event *ev,

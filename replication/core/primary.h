@@ -86,6 +86,7 @@ struct primary {
     uint64_t flight_bytes;
     uint64_t index; /* applied here */
     uint64_t total_bytes, total_entries;
+    uint64_t entry_bytes; /* the driver's word: what an entry of our log takes on the average; 0: unknown */
     uint64_t heartbeat_at_ms;
     struct primary_mark marks[PRIMARY_MARKS]; /* when which index was reached, beyond `acked` */
     size_t mark_count;

@@ -80,6 +80,7 @@ struct repl_snapshot {
 #define REPL_STANDBYS_MAX 8
 struct repl_places {
     bool is_active;                 /* this node leads */
+    uint64_t entry_bytes;           /* of our log, on the average */
     bool may_serve;                 /* unsealed, a primary, in contact with its leader */
     char active[REPL_ADDRESS_SIZE]; /* of the active node, when it is another one; "": unknown */
     /* As an active node knows them: standbys that could serve, and up to where they have the log. */
@@ -256,6 +257,8 @@ struct repl_peer_status {
     int64_t canary_age_ms; /* age of the newest entry that the other side has, as of the last ack */
     struct repl_position position; /* acknowledged */
     uint64_t lag_entries, lag_bytes, lag_ms;
+    uint64_t unacknowledged_bytes; /* sent, and not acknowledged yet */
+    uint64_t queued_bytes;    /* of these (and other messages), what waits in this process */
     uint64_t needs;           /* lowest index of our log that it still needs; 0: unknown */
     uint64_t bootstrap_bytes; /* sent of the current bootstrap */
     struct repl_address_list addresses; /* of its nodes */

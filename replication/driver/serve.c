@@ -539,6 +539,7 @@ static void on_timer(void *arg)
         if (!places.may_serve) {
             repl_peer_drop(peer, "this node may not serve a stream now");
         }
+        peer->core.entry_bytes = places.entry_bytes;
         repl_ship_tick(peer);
     }
     if (primary->close_next[0] != '\0') {
@@ -673,6 +674,8 @@ size_t repl_primary_status(const struct repl_primary *primary, struct repl_peer_
             to->lag_bytes = lag.bytes;
             to->lag_ms = lag.ms;
             to->canary_age_ms = (int64_t)lag.ms;
+            to->unacknowledged_bytes = peer->core.flight_bytes;
+            to->queued_bytes = peer->link != NULL ? rpc_link_queued(peer->link) : 0;
             to->needs = primary_floor(&peer->core);
             to->addresses = peer->addresses;
             to->bootstrap_bytes = peer->bootstrap_bytes;

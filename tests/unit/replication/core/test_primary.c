@@ -227,6 +227,27 @@ START_TEST(lag_in_time)
 }
 END_TEST
 
+/* Also of what was on its way when the connection went, and before anything was sent at all. */
+START_TEST(lag_in_bytes)
+{
+    stream(40, 50);
+    struct primary_event five = {.type = PRIMARY_EV_READ, .to = at(1, 45), .bytes = 500, .entries = 5};
+    ck_ok(feed(five));
+    ck_assert_uint_eq(primary_lag(&p, now_ms).bytes, 1000);
+    ck_ok(feed((struct primary_event){.type = PRIMARY_EV_LOST}));
+    ck_assert_uint_eq(primary_lag(&p, now_ms).entries, 10);
+    ck_assert_uint_eq(primary_lag(&p, now_ms).bytes, 1000);
+    stream(40, 50); /* another node serves: it knows its log alone */
+    p.entry_bytes = 70;
+    ck_assert_uint_eq(primary_lag(&p, now_ms).bytes, 700);
+    p.entry_bytes = 0;
+    ck_assert_uint_gt(primary_lag(&p, now_ms).bytes, 0);
+    ck_ok(read(50, 500));
+    ck_ok(ack(1, 50));
+    ck_assert_uint_eq(primary_lag(&p, now_ms).bytes, 0);
+}
+END_TEST
+
 START_TEST(floor_survives_a_lost_connection)
 {
     set_up();
@@ -245,4 +266,4 @@ END_TEST
 TEST_MAIN("replication/core/primary", reads_sends_and_rests, credit_holds_it_back,
           filtered_positions_travel, acknowledgements_must_be_of_what_was_sent,
           bootstraps_who_cannot_stream, a_compacted_log_ends_the_stream,
-          newer_epochs_fence_when_proved, lag_in_time, floor_survives_a_lost_connection)
+          newer_epochs_fence_when_proved, lag_in_time, lag_in_bytes, floor_survives_a_lost_connection)
