@@ -73,6 +73,7 @@ struct config {
     const char *api_addr, *cluster_addr, *cluster_name;
     bool forwards_by_header; /* replication.allow_forwarding_via_header */
     int64_t log_retention_s;    /* replication.: for a secondary that is away; 0: a day */
+    uint64_t log_retention_bytes; /* replication.: the log is cut there, whoever needs it; 0: 1 GiB */
     int64_t compare_interval_s; /* replication.: a secondary compares its data so often; 0: a minute */
     unsigned open_ceremonies; /* enable_unauthenticated_access: bit 0 rekey, 1 generate-root */
     bool ui, disable_mlock, raw_storage_endpoint, log_json;

@@ -215,6 +215,7 @@ cf_status node_start_driver(struct node *node, struct cf_error *err)
         .state_wal = node->config->state_wal,
         .flush_us = (uint64_t)cf_max(0, node->config->snapshot_interval_s) * 1000000,
     };
+    options.log_bytes_max = node->config->log_retention_bytes;
     if (node->config->trailing_logs > 0) {
         options.trailing_entries = (uint64_t)node->config->trailing_logs;
         options.trailing_bytes = 1; /* the larger of both counts: entries alone */

@@ -19,7 +19,8 @@ void node_replication_forward(struct node *node, struct request *rq);
 uint64_t node_replication_reached(void *node);
 /* For metrics; as of the last half second. Any thread. Of a primary: as its active node sees it. */
 struct replication_gauges {
-    uint64_t connected, overdue, lag_entries, lag_bytes, lag_ms, floor, log_bytes_max, near_cap;
+    uint64_t connected, overdue, cut_off, lag_entries, lag_bytes, lag_ms, floor, log_bytes_max, near_cap;
+    uint64_t unacknowledged, queued; /* by this node itself */
     uint64_t streaming, own_lag_entries, own_lag_bytes, own_lag_ms, last_remote, reconnects, bootstraps,
         bootstrap_bytes, alarms;
 };

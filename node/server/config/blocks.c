@@ -94,10 +94,12 @@ cf_status config_read_audit(struct reading *reading, const struct hcl_item *bloc
     return CF_OK;
 }
 
+#define LOG_RETENTION_MIN ((uint64_t)1 << 20)
 #define IN_CONFIG(field) offsetof(struct config, field)
 static const struct known replication_keys[] = {
     {"allow_forwarding_via_header", config_read_bool, IN_CONFIG(forwards_by_header)},
     {"log_retention", config_read_duration, IN_CONFIG(log_retention_s)},
+    {"log_retention_size", config_read_size, IN_CONFIG(log_retention_bytes)},
     {"compare_interval", config_read_duration, IN_CONFIG(compare_interval_s)},
     {"resolver_discover_servers", NULL, 0},
     {"logshipper_buffer_length", NULL, 0},
@@ -108,8 +110,14 @@ static const struct known replication_keys[] = {
 
 cf_status config_read_replication(struct reading *reading, const struct hcl_value *value, void *to)
 {
+    struct config *config = to;
     CF_TRY(config_want_object(reading, value));
-    return config_read_object(reading, value, replication_keys, CF_LENGTH(replication_keys), to);
+    CF_TRY(config_read_object(reading, value, replication_keys, CF_LENGTH(replication_keys), to));
+    if (config->log_retention_bytes != 0 && config->log_retention_bytes < LOG_RETENTION_MIN) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "log_retention_size must be at least 1mib");
+    }
+    return CF_OK;
 }
 
 const struct config_table config_other_tables[] = {

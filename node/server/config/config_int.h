@@ -38,6 +38,7 @@ cf_status config_read_bool(struct reading *reading, const struct hcl_value *valu
 cf_status config_read_not(struct reading *reading, const struct hcl_value *value, void *to); /* bool, reversed */
 cf_status config_read_int(struct reading *reading, const struct hcl_value *value, void *to);
 cf_status config_read_duration(struct reading *reading, const struct hcl_value *value, void *to); /* s, above 0 */
+cf_status config_read_size(struct reading *reading, const struct hcl_value *value, void *to); /* uint64_t, above 0 */
 cf_status config_read_level(struct reading *reading, const struct hcl_value *value, void *to);
 cf_status config_read_format(struct reading *reading, const struct hcl_value *value, void *to); /* bool: json */
 cf_status config_read_min_version(struct reading *reading, const struct hcl_value *value, void *to);

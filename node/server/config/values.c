@@ -2,6 +2,8 @@
 #include "node/server/config/config_int.h"
 
 #include <assert.h>
+#include <string.h>
+#include <strings.h>
 
 #include "node/base/log.h"
 #include "node/base/memory.h"
@@ -38,6 +40,42 @@ cf_status config_read_duration(struct reading *reading, const struct hcl_value *
     if (*(int64_t *)to <= 0) {
         return cf_fail(reading->err, CF_INVALID, "must be a positive duration such as \"768h\"");
     }
+    return CF_OK;
+}
+
+/* "512mib", or a whole number of bytes. */
+cf_status config_read_size(struct reading *reading, const struct hcl_value *value, void *to)
+{
+    static const struct {
+        const char *unit;
+        uint64_t bytes;
+    } units[] = {{"", 1},
+                 {"kb", 1000},
+                 {"kib", 1u << 10},
+                 {"mb", 1000000},
+                 {"mib", 1u << 20},
+                 {"gb", 1000000000},
+                 {"gib", 1u << 30},
+                 {"tb", 1000000000000},
+                 {"tib", (uint64_t)1 << 40}};
+    struct cf_slice text;
+    CF_TRY(hcl_to_string(value, "value", &text, reading->err));
+    uint64_t number = 0, unit = 0;
+    size_t at = 0;
+    for (; at < text.size && text.data[at] >= '0' && text.data[at] <= '9' && at < 15; at++) {
+        number = 10 * number + (uint64_t)(text.data[at] - '0');
+    }
+    for (size_t i = 0; i < CF_LENGTH(units) && at > 0; i++) {
+        size_t size = strlen(units[i].unit);
+        if (size == text.size - at && strncasecmp((const char *)text.data + at, units[i].unit, size) == 0) {
+            unit = units[i].bytes;
+        }
+    }
+    if (number == 0 || unit == 0 || number > INT64_MAX / unit) {
+        return cf_fail(reading->err, CF_INVALID, "must be a size such as \"512mib\" (kb, kib, mb, mib, gb, gib, tb, "
+                                                 "tib) or a number of bytes");
+    }
+    *(uint64_t *)to = number * unit;
     return CF_OK;
 }
 

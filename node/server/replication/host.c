@@ -239,6 +239,9 @@ static void host_places(void *ctx, enum repl_kind kind, struct repl_places *ret)
     struct raft_driver_status *status = arena_new_object(arena, struct raft_driver_status);
     raft_driver_status(raft_of(replication), status);
     ret->is_active = raft_driver_is_leader(node->driver);
+    ret->entry_bytes = status->last_index >= status->first_index
+                           ? status->log_bytes / (status->last_index - status->first_index + 1)
+                           : 0;
     replication->contact_us = ret->is_active
                                   ? loop_now_us()
                                   : cf_max(replication->contact_us, status->leader_heard_us);

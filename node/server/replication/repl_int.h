@@ -84,6 +84,7 @@ struct repl_retention {
     uint64_t log_bytes, log_bytes_max;
     uint64_t hold_s;        /* how long the log is kept for a secondary that is away */
     size_t unknown, overdue; /* secondaries not heard of yet; away for longer than hold_s */
+    size_t cut_off;         /* away, and what they need has left the log */
     bool alarm;             /* the log is near its cap, and a secondary is why */
 };
 

@@ -333,6 +333,7 @@ static struct floor_answer floor_of(const struct node_replication *replication, 
                                       .registered_count = count,
                                       .rows = rows,
                                       .row_count = row_count,
+                                      .first = raft_driver_log_first(raft_of(replication)),
                                       .inherited = replication->floor_inherited,
                                       .now_ms = loop_now_us() / 1000,
                                       .since_ms = replication->active_since_us / 1000,
@@ -367,7 +368,8 @@ static void decide(struct node_replication *replication)
     CF_OWNED(arena) arena = arena_new(16384);
     struct repl_retention *retention = &replication->retention;
     uint64_t floor = UINT64_MAX;
-    retention->unknown = retention->overdue = 0;
+    size_t was_cut_off = retention->cut_off;
+    retention->unknown = retention->overdue = retention->cut_off = 0;
     retention->hold_s = hold_s(replication);
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         if (replication->sides[i].primary != NULL) {
@@ -375,7 +377,13 @@ static void decide(struct node_replication *replication)
             floor = said.floor < floor ? said.floor : floor;
             retention->unknown += said.unknown;
             retention->overdue += said.overdue;
+            retention->cut_off += said.cut_off;
         }
+    }
+    if (retention->cut_off > was_cut_off) {
+        cf_warn("replication", "the log was cut past what %zu secondar%s away still needed "
+                               "(log_retention_size): on return they compare their data, and have what differs moved",
+                retention->cut_off, retention->cut_off == 1 ? "y that is" : "ies that are");
     }
     retention->floor = floor;
     raft_driver_set_floor(raft_of(replication), floor);
@@ -395,6 +403,18 @@ static void add_served(const struct node_replication *replication, enum repl_kin
         to->lag_entries = cf_max(to->lag_entries, all[i].lag_entries);
         to->lag_bytes = cf_max(to->lag_bytes, all[i].lag_bytes);
         to->lag_ms = cf_max(to->lag_ms, all[i].lag_ms);
+    }
+}
+
+/* What this node holds for those that it serves itself. */
+static void add_held(const struct node_replication *replication, enum repl_kind kind, struct arena *arena,
+                     struct replication_gauges *to)
+{
+    struct repl_peer_status *own;
+    size_t count = own_rows(replication, kind, arena, &own);
+    for (size_t i = 0; i < count; i++) {
+        to->unacknowledged += own[i].unacknowledged_bytes;
+        to->queued += own[i].queued_bytes;
     }
 }
 
@@ -423,12 +443,14 @@ static void take_gauges(struct node_replication *replication)
     const struct repl_retention *retention = &replication->retention;
     struct replication_gauges gauges = {
         .overdue = retention->overdue,
+        .cut_off = retention->cut_off,
         .floor = retention->floor != UINT64_MAX ? retention->floor : 0,
         .log_bytes_max = retention->log_bytes_max,
         .near_cap = retention->alarm,
     };
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         add_served(replication, (enum repl_kind)i, arena, &gauges);
+        add_held(replication, (enum repl_kind)i, arena, &gauges);
         add_followed(replication, (enum repl_kind)i, arena, &gauges);
         gauges.alarms += replication->sides[i].alarms.count;
     }

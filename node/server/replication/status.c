@@ -138,6 +138,7 @@ static void add_retention(const struct node_replication *replication, struct are
     json_set_int(arena, object, "log_hold_s", (int64_t)retention->hold_s);
     json_set_bool(arena, object, "log_near_cap", retention->alarm);
     json_set_int(arena, object, "secondaries_unheard", (int64_t)retention->unknown);
+    json_set_int(arena, object, "secondaries_cut_off", (int64_t)retention->cut_off);
     json_set_int(arena, object, "secondaries_overdue", (int64_t)retention->overdue);
 }
 

@@ -318,6 +318,38 @@ START_TEST(audit_and_lockout)
 }
 END_TEST
 
+START_TEST(replication)
+{
+    set_up();
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } sizes[] = {{"\"64mib\"", 64 << 20},      {"\"2GiB\"", (uint64_t)2 << 30}, {"1048576", 1 << 20},
+                 {"\"1048577\"", (1 << 20) + 1}, {"\"5mb\"", 5000000}};
+    for (size_t i = 0; i < CF_LENGTH(sizes); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text), TOP "replication {\n log_retention = \"2h\"\n log_retention_size = %s\n}\n",
+                       sizes[i].text);
+        write_file("a.hcl", text);
+        ck_assert_msg(load_path(path_of("a.hcl")) == CF_OK, "%s: %s", text, err.message);
+        ck_assert_uint_eq(config->log_retention_bytes, sizes[i].bytes);
+        ck_assert_int_eq(config->log_retention_s, 7200);
+    }
+    static const char *const bad[] = {"\"\"",      "\"mib\"",  "\"0mib\"",  "\"-1mib\"", "\"1 mib\"",
+                                      "\"64m\"",   "\"1kib\"",  "1048575",
+                                      "\"99999999tib\"", "\"99999999999999999999\""};
+    for (size_t i = 0; i < CF_LENGTH(bad); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text), TOP "replication {\n log_retention_size = %s\n}\n", bad[i]);
+        write_file("b.hcl", text);
+        ck_assert_msg(load_path(path_of("b.hcl")) == CF_INVALID, "%s", bad[i]);
+        ck_assert_msg(strstr(err.message, "b.hcl:") != NULL && strstr(err.message, "mib") != NULL, "%s: %s", bad[i],
+                      err.message);
+    }
+    clean_up();
+}
+END_TEST
+
 /* Each refusal names file and line, and what to do. */
 START_TEST(refusals)
 {
@@ -419,7 +451,7 @@ int main(void)
                                   json,
                                   folders_and_several_files, what_there_can_be_only_one_of,
                                   keys_of_other_servers,
-                                  audit_and_lockout, refusals,
+                                  audit_and_lockout, replication, refusals,
                                   too_many,
                                   files_that_are_none,
                                   dev};

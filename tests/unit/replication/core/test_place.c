@@ -124,6 +124,32 @@ START_TEST(what_held_before_holds_until_all_are_heard)
 }
 END_TEST
 
+/* The log was cut at its cap: there is nothing to keep for who needed more, and its end must not hold the rest. */
+START_TEST(who_is_cut_off_holds_nothing)
+{
+    rows[0] = (struct floor_row){"a", true, 100, 2000};
+    rows[1] = (struct floor_row){"b", false, 38, 2000};
+    struct floor_question q = {.registered = ids,
+                               .registered_count = 2,
+                               .rows = rows,
+                               .row_count = 2,
+                               .inherited = 30,
+                               .now_ms = 2000,
+                               .since_ms = 1000,
+                               .hold_ms = 5000};
+    q.first = 39; /* it has 38, and the log goes on from there */
+    ck_assert_uint_eq(floor_decide(&q).floor, 38);
+    ck_assert_uint_eq(floor_decide(&q).cut_off, 0);
+    q.first = 40;
+    ck_assert_uint_eq(floor_decide(&q).floor, 100);
+    ck_assert_uint_eq(floor_decide(&q).cut_off, 1);
+    ck_assert_uint_eq(floor_decide(&q).unknown, 0);
+    rows[1].connected = true; /* served, by a node whose log may reach further back */
+    ck_assert_uint_eq(floor_decide(&q).floor, 38);
+    ck_assert_uint_eq(floor_decide(&q).cut_off, 0);
+}
+END_TEST
+
 TEST_MAIN("replication/core/place", a_standby_that_holds_it_serves, the_active_node_is_relieved,
           streams_move_to_a_standby_that_stays, the_slowest_holds_the_log,
-          what_held_before_holds_until_all_are_heard)
+          what_held_before_holds_until_all_are_heard, who_is_cut_off_holds_nothing)
