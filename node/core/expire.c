@@ -11,6 +11,7 @@
 #include "node/core/core_int.h"
 #include "node/core/lease.h"
 #include "node/core/mount_move.h"
+#include "node/core/namespace.h"
 #include "node/core/sys/lease_store.h"
 #include "node/core/token.h"
 
@@ -29,6 +30,7 @@ struct expirer {
     pthread_cond_t wake;
     bool running, stopping, is_started, is_woken;
     unsigned rounds;
+    uint64_t cleaned_table; /* the tables in which no mount is left to clean up after; 0: none */
     /* of the proposal in flight */
     struct proposal proposal;
     bool done;
@@ -120,6 +122,25 @@ static cf_status revoke_due(struct txn *txn, struct arena *arena, struct cf_slic
     return CF_OK;
 }
 
+/* After the tables changed, until nothing is left to do about them. */
+static cf_status clean_mounts(struct expirer *expirer, struct txn *txn, struct arena *arena, struct cf_error *err)
+{
+    const struct view *view = txn_view(txn);
+    size_t mark = txn_mark(txn);
+    if (view->role != ROLE_PERFORMANCE_SECONDARY) {
+        expirer->cleaned_table = 0;
+        return CF_OK;
+    }
+    if (expirer->cleaned_table == view->namespaces->index) {
+        return CF_OK;
+    }
+    CF_TRY(mount_clean(txn, arena, err));
+    if (txn_mark(txn) == mark) {
+        expirer->cleaned_table = view->namespaces->index;
+    }
+    return CF_OK;
+}
+
 /* Adds what is due to the write set, as far as there is room. An entry that cannot be read is
  * passed over: it must not keep the others alive. is_moving: data is on its way between namespaces. ret_more: not all of it fitted. */
 static cf_status revoke_all(struct txn *txn, struct arena *arena, struct due *due, bool is_moving, bool *ret_more,
@@ -192,6 +213,9 @@ static bool round_of(struct expirer *expirer)
             err = (struct cf_error){0};
         }
         status = revoke_all(txn, arena, due, moves, &more, &err);
+        if (status == CF_OK && !moves) {
+            status = clean_mounts(expirer, txn, arena, &err);
+        }
         if (status == CF_OK) {
             status = revoker_round(core->revoker, view, arena, &err);
         }

@@ -101,4 +101,11 @@ CF_CHECKED cf_status namespace_from_record(struct arena *arena, uint32_t number,
 CF_CHECKED cf_status namespace_clean(struct txn *txn, struct arena *arena, bool *ret_more,
                                      struct cf_error *err);
 
+/* On a performance secondary, what the active node does about shared mounts that went, by the primary's doing: takes
+ * back the leases and tokens of their paths, drops what this cluster keeps for them, and where that was data says so
+ * in MOUNTS_CLEANED, for the files to be rewritten. Costs a few reads a mount: for when the tables have changed. */
+CF_CHECKED cf_status mount_clean(struct txn *txn, struct arena *arena, struct cf_error *err);
+#define MOUNTS_SEEN AREA_CONFIG "mounts-seen"     /* class cluster, of each namespace */
+#define MOUNTS_CLEANED AREA_REPL "mounts-cleaned" /* class cluster, in root */
+
 #endif

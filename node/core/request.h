@@ -133,6 +133,8 @@ struct request {
     unsigned session_count;
     bool forward_if_behind;       /* else CF_STALE (412) */
     bool forward_always;          /* to the active node */
+    bool redirects;               /* instead of being forwarded to it: 307, with redirect_query */
+    struct cf_slice redirect_query; /* as it was sent */
     bool ceremonies_are_open; /* its listener takes ROUTE_CEREMONY without a token */
     bool is_forwarded; /* by another node: never handed on again */
     const struct token_entry *foreign; /* the caller, as a performance secondary vouches for it: its

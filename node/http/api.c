@@ -247,6 +247,10 @@ static bool read_consistency(const struct api *api, struct http_exchange *x, str
         }
         rq->forward_always = true;
     }
+    if (http_header(x, CF_SLICE("X-Vault-No-Request-Forwarding"), &value)) {
+        rq->redirects = true;
+        rq->redirect_query = http_query(x);
+    }
     if (http_header(x, CF_SLICE("X-Coffer-Consistency"), &value)) {
         if (!cf_slice_is(value, "stale") && !cf_slice_is(value, "linearizable")) {
             http_respond_error(x, 400, "X-Coffer-Consistency is \"linearizable\" or \"stale\"");

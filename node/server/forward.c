@@ -202,9 +202,28 @@ static void start(void *arg)
     send_on(forwarded);
 }
 
+/* X-Vault-No-Request-Forwarding: the client goes there itself. */
+static void redirect(struct node *node, struct request *rq)
+{
+    struct cluster_peer leader;
+    if (!cluster_leader(node, rq->arena, &leader) || leader.api_addr.size == 0) {
+        core_host_done(rq, cf_fail(&rq->error, CF_UNAVAILABLE, "no active node, try again"));
+        return;
+    }
+    rq->response.status = 307;
+    rq->response.location = arena_printf(rq->arena, "%.*s/v1/%.*s%s%.*s", CF_SHOW(leader.api_addr),
+                                         CF_SHOW(cf_slice_from(rq->full_path, rq->ns_header_size)),
+                                         rq->redirect_query.size != 0 ? "?" : "", CF_SHOW(rq->redirect_query));
+    core_host_done(rq, CF_OK);
+}
+
 void cluster_forward(void *context, struct request *rq, bool to_primary)
 {
     struct node *node = context;
+    if (rq->redirects && !to_primary) {
+        redirect(node, rq);
+        return;
+    }
     once_begin(node, rq, to_primary);
     if (to_primary) {
         node_replication_forward(node, rq);

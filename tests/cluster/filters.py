@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Paths filters: what is held back never comes to a performance secondary, or goes from every disk of it and of its DR
 secondary; what is let through again is fetched (replication.md 2.3, acceptance 11)."""
-import glob
 import os
 import sys
 import time
@@ -10,23 +9,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from checks import Checks, equal, true  # noqa: E402
 from cluster import World, arguments, wait_for  # noqa: E402
 import replicas  # noqa: E402
-from replicas import status, streaming  # noqa: E402
+from replicas import on_disk, status, streaming  # noqa: E402
 
 FILTER = "sys/replication/performance/primary/paths-filter/"
 DYNAMIC = "sys/replication/performance/primary/dynamic-filter/"
-
-
-def on_disk(cluster, marker):
-    """Files of the cluster's nodes with the marker. Names of keys are not sealed: a secret's own name is in its key (of
-    several with one prefix, files hold at least the prefix)."""
-    found = []
-    for node in cluster.nodes:
-        for path in glob.glob(node.data + "/**", recursive=True):
-            if os.path.isfile(path):
-                with open(path, "rb") as f:
-                    if marker.encode() in f.read():
-                        found.append("%s:%s" % (node.name, os.path.relpath(path, node.data)))
-    return found
 
 
 def mount(node, path, ns=None):

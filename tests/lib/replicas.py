@@ -1,5 +1,7 @@
 """Clusters that replicate to each other, set up with the documented operator calls alone."""
 import base64
+import glob
+import os
 
 from cluster import Refused, wait_for
 
@@ -123,4 +125,17 @@ def every_secret(node, mount="secret", folder=""):
             found.update(every_secret(node, mount, folder + key))
         else:
             found[folder + key] = node.read("%s/data/%s" % (mount, folder + key))["data"]["data"]
+    return found
+
+
+def on_disk(cluster, marker):
+    """Files of the cluster's nodes with the marker. Names of keys are not sealed: a secret's own name is in its key (of
+    several with one prefix, files hold at least the prefix)."""
+    found = []
+    for node in cluster.nodes:
+        for path in glob.glob(node.data + "/**", recursive=True):
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    if marker.encode() in f.read():
+                        found.append("%s:%s" % (node.name, os.path.relpath(path, node.data)))
     return found

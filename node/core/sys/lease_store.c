@@ -145,9 +145,24 @@ static cf_status revoke_one(struct txn *txn, struct arena *arena, uint32_t ns, s
     return token_revoke(txn, arena, entry, true, err);
 }
 
-cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,
-                            struct cf_slice *after, size_t max, bool forced, bool *ret_more,
-                            struct cf_error *err)
+/* Written at the index or after it: not meant. */
+static cf_status is_since(const struct txn *txn, struct arena *arena, struct key key, uint64_t index, bool *ret,
+                          struct cf_error *err)
+{
+    struct cf_slice ignored;
+    uint64_t written = 0;
+    *ret = false;
+    if (index != UINT64_MAX) {
+        cf_status status = view_get(txn_view(txn), key, arena, &ignored, &written, err);
+        *ret = status == CF_OK && written >= index;
+        return status == CF_NOT_FOUND ? CF_OK : status;
+    }
+    return CF_OK;
+}
+
+static cf_status revoke_range(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,
+                              struct cf_slice *after, size_t max, bool forced, uint64_t before, bool *ret_more,
+                              struct cf_error *err)
 {
     size_t changed = 0;
     *ret_more = true;
@@ -157,9 +172,13 @@ cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns, s
         CF_TRY(txn_scan(txn, lease_key(arena, ns, prefix), *after, room + 1, &names, err));
         for (size_t i = 0; i < names.count && i < room; i++) {
             size_t mark = txn_mark(txn);
+            bool spared;
             struct cf_slice id = cf_slice_str(
                 arena_printf(arena, "%.*s%.*s", CF_SHOW(prefix), CF_SHOW(names.names[i])));
-            CF_TRY(revoke_one(txn, arena, ns, id, forced, err));
+            CF_TRY(is_since(txn, arena, lease_key(arena, ns, id), before, &spared, err));
+            if (!spared) {
+                CF_TRY(revoke_one(txn, arena, ns, id, forced, err));
+            }
             changed += txn_mark(txn) != mark;
             *after = names.names[i];
         }
@@ -169,6 +188,20 @@ cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns, s
         }
     }
     return CF_OK;
+}
+
+cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,
+                            struct cf_slice *after, size_t max, bool forced, bool *ret_more,
+                            struct cf_error *err)
+{
+    return revoke_range(txn, arena, ns, prefix, after, max, forced, UINT64_MAX, ret_more, err);
+}
+
+cf_status lease_revoke_before(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,
+                              uint64_t index, bool *ret_more, struct cf_error *err)
+{
+    struct cf_slice after = CF_SLICE_EMPTY;
+    return revoke_range(txn, arena, ns, prefix, &after, LEASE_REVOKE_MAX, false, index, ret_more, err);
 }
 
 cf_status lease_revoke_prefix(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,

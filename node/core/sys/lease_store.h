@@ -33,7 +33,10 @@ CF_CHECKED cf_status lease_find_token(struct txn *txn, struct arena *arena, uint
 CF_CHECKED cf_status lease_revoke_some(struct txn *txn, struct arena *arena, uint32_t ns,
                                        struct cf_slice prefix, struct cf_slice *after, size_t max, bool forced,
                                        bool *ret_more, struct cf_error *err);
-/* As above with all of them: the first LEASE_REVOKE_MAX in this write set, the others later, by an
+/* Those that were written before that index of the log alone (UINT64_MAX: all), from the first one on. */
+CF_CHECKED cf_status lease_revoke_before(struct txn *txn, struct arena *arena, uint32_t ns, struct cf_slice prefix,
+                                         uint64_t index, bool *ret_more, struct cf_error *err);
+/* As lease_revoke_some with all of them: the first LEASE_REVOKE_MAX in this write set, the others later, by an
  * entry of the expiry index that holds the prefix. */
 CF_CHECKED cf_status lease_revoke_prefix(struct txn *txn, struct arena *arena, uint32_t ns,
                                          struct cf_slice prefix, bool forced, struct cf_error *err);

@@ -56,24 +56,28 @@ bool repl_filter_stands(struct node_replication *replication, const struct filte
     return stands;
 }
 
-/* The deletions came in the entry that the record came in, or before it. */
+/* The deletions came in the entry that the record came in, or before it. Whatever says so is purged once. */
+static void purge(struct node_replication *replication, struct reader *reader, struct key record)
+{
+    struct cf_slice ignored;
+    uint64_t index = 0;
+    if (view_get(reader->rq.view, record, reader->rq.arena, &ignored, &index, NULL) == CF_OK) {
+        raft_driver_purge(replication->node->driver, index, kv_snapshot_number(reader->rq.view->snapshot));
+        state_tree_let_go(replication->node->tree);
+    }
+}
+
+/* Of a performance secondary, and of DR secondaries of one. */
 void repl_filter_refresh(struct node_replication *replication, struct reader *reader)
 {
     struct set_link link;
-    struct cf_slice ignored;
-    uint64_t index = 0;
     bool is_secondary = replication->role == ROLE_PERFORMANCE_SECONDARY ||
                         replication->role == ROLE_DR_SECONDARY;
     if (!is_secondary || set_read_link(&reader->rq, SET_PERFORMANCE, &link, NULL) != CF_OK) {
         return;
     }
-    struct arena *arena = reader->rq.arena;
-    if (view_get(reader->rq.view, filter_narrowed_key(arena, link.secondary_id), arena, &ignored,
-                 &index, NULL) == CF_OK) {
-        raft_driver_purge(replication->node->driver, index,
-                          kv_snapshot_number(reader->rq.view->snapshot));
-        state_tree_let_go(replication->node->tree);
-    }
+    purge(replication, reader, filter_narrowed_key(reader->rq.arena, link.secondary_id));
+    purge(replication, reader, (struct key){CLASS_CLUSTER, NAMESPACE_ROOT, CF_SLICE(MOUNTS_CLEANED)});
 }
 
 void repl_filters_free(struct node_replication *replication)

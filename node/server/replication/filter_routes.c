@@ -8,6 +8,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/mount.h"
+#include "node/server/replication/dry_run.h"
 #include "node/server/replication/filter.h"
 #include "node/server/replication/set.h"
 
@@ -190,14 +191,43 @@ static struct change compare(struct request *rq, const struct filter_rules *befo
     return change;
 }
 
-static void show_change(struct request *rq, const struct change *change)
+static void tell_paths(struct dry_run *dry, const char *what, const struct json *paths, uint64_t bytes)
 {
+    struct cf_slice path;
+    for (size_t i = 0; i < json_count(paths); i++) {
+        if (json_string(json_item(paths, i), &path)) {
+            dry_run_effect(dry, "\"%.*s\" %s", CF_SHOW(path), what);
+        }
+    }
+    if (bytes != 0) {
+        dry_run_effect(dry, "about %llu KiB in all: each of them %s", (unsigned long long)((bytes >> 10) + 1), what);
+    }
+}
+
+/* The form of all dry runs, and the lists for programs. */
+static cf_status show_change(struct dry_run *dry, struct cf_slice id, const struct change *change,
+                             struct cf_error *err)
+{
+    struct request *rq = dry->rq;
     struct json *data = response_data(rq);
-    json_set_bool(rq->arena, data, "dry_run", true);
+    bool registered;
+    CF_TRY(is_registered(rq, id, &registered, err));
+    if (registered) {
+        dry_run_note(dry, "secondary", "\"%.*s\" is registered", CF_SHOW(id));
+    } else {
+        dry_run_note(dry, "secondary", "\"%.*s\" is not registered yet: the filter waits for it", CF_SHOW(id));
+    }
+    tell_paths(dry, "goes from every disk of that secondary and of its DR secondaries", change->removed,
+               change->removed_bytes);
+    tell_paths(dry, "is copied to that secondary", change->copied, change->copied_bytes);
+    if (json_count(change->removed) + json_count(change->copied) == 0) {
+        dry_run_effect(dry, "nothing that is there now comes or goes");
+    }
     json_set(rq->arena, data, "would_be_removed", change->removed);
     json_set_int(rq->arena, data, "would_be_removed_bytes", (int64_t)change->removed_bytes);
     json_set(rq->arena, data, "would_be_copied", change->copied);
     json_set_int(rq->arena, data, "would_be_copied_bytes", (int64_t)change->copied_bytes);
+    return dry_run_end(dry);
 }
 
 /* What is let through from now on, and is there already, is fetched: no stream passes this entry. */
@@ -228,6 +258,15 @@ static void warn_absent(struct request *rq, const struct filter_rules *rules)
                           CF_SHOW(rules->paths[i]),
                           rules->mode == FILTER_DENY ? "held back" : "let through");
         }
+    }
+}
+
+static void tell_absent(struct dry_run *dry, const struct filter_rules *rules)
+{
+    for (size_t i = 0; i < rules->count; i++) {
+        dry_run_note(dry, "path", is_there(dry->rq, rules->paths[i]) ? "\"%.*s\" is there"
+                                                                     : "\"%.*s\" is no mount or namespace yet",
+                     CF_SHOW(rules->paths[i]));
     }
 }
 
@@ -263,17 +302,17 @@ cf_status filter_route_write(struct request *rq, struct cf_error *err)
 {
     struct cf_slice id = rq->captures[0];
     struct filter_rules before, after = {0};
-    bool dry_run;
+    struct dry_run dry;
     CF_TRY(want_primary(rq, err));
     CF_TRY(check_id(rq, id, err));
-    CF_TRY(request_bool(rq, "dry_run", false, &dry_run, err));
+    CF_TRY(dry_run_begin(&dry, rq, err));
     CF_TRY(read_rules(rq, &after, err));
     CF_TRY(read_stored(rq, id, &before, err));
     struct change change = compare(rq, &before, &after);
     warn_absent(rq, &after);
-    if (dry_run) {
-        show_change(rq, &change);
-        return CF_OK;
+    if (dry.wanted) {
+        tell_absent(&dry, &after);
+        return show_change(&dry, id, &change, err);
     }
     if (!are_equal(&before, &after)) {
         txn_put(rq->txn, filter_record_key(rq->arena, id), filter_encode(rq->arena, &after));
@@ -309,14 +348,15 @@ cf_status filter_route_delete(struct request *rq, struct cf_error *err)
 {
     struct cf_slice id = rq->captures[0];
     struct filter_rules before, after = {.mode = FILTER_NONE};
-    bool dry_run;
+    struct dry_run dry;
     CF_TRY(want_primary(rq, err));
-    CF_TRY(request_bool(rq, "dry_run", false, &dry_run, err));
+    CF_TRY(dry_run_begin(&dry, rq, err));
     CF_TRY(read_stored(rq, id, &before, err));
     struct change change = compare(rq, &before, &after);
-    if (dry_run) {
-        show_change(rq, &change);
-    } else if (before.mode != FILTER_NONE) {
+    if (dry.wanted) {
+        return show_change(&dry, id, &change, err);
+    }
+    if (before.mode != FILTER_NONE) {
         txn_delete(rq->txn, filter_record_key(rq->arena, id));
         mark_change(rq, id, &change);
     }
