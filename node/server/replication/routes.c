@@ -175,9 +175,11 @@ cf_status repl_primary_enable(struct request *rq, struct cf_error *err)
         return status;
     }
     if (repl_is_secondary(rq, kind)) {
-        return cf_fail(err, CF_INVALID,
-                       "cluster is a %s secondary: promote it, or disable it first",
-                       set_names[kind]);
+        return cf_fail(err, CF_INVALID, "cluster is a %s secondary: promote it, or disable it first%s",
+                       set_names[kind],
+                       kind == SET_PERFORMANCE ? "; it can feed DR secondaries, while performance secondaries "
+                                                 "follow the primary alone"
+                                               : "");
     }
     if (kind == SET_PERFORMANCE && repl_is_secondary(rq, SET_DR)) {
         return cf_fail(err, CF_INVALID, "cluster is being made a dr secondary: that one has no part in "
