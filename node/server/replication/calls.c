@@ -21,6 +21,9 @@
 #define POLICIES_MAX 1000
 #define RETRY_US ((uint64_t)100 * 1000)
 #define ARRIVAL_US ((uint64_t)2 * 1000000) /* best_effort_wal_wait_duration */
+#define ARRIVAL_WARNING                                                                            \
+    "Timeout hit while waiting for local replicated cluster to apply primary's write; this "       \
+    "client may encounter stale reads of values written during this operation."
 
 /* ---- the secondary's side ---- */
 
@@ -85,10 +88,34 @@ uint64_t node_replication_reached(void *context)
     return repl_applied_position(node->replication, REPL_PERFORMANCE, &here) ? here.index : 0;
 }
 
-/* The primary has it, this cluster not yet: the client may read something stale for a moment. */
+/* The primary has it, this cluster not yet: the client may read something stale for a moment, and is told. */
 static void arrival_timed_out(void *arg)
 {
-    finish(arg, CF_OK);
+    struct call *call = arg;
+    struct response *rs = &call->rq->response;
+    struct arena *arena = call->rq->arena;
+    struct json *body = NULL, *warnings;
+    if (call->rq->takes_grant) { /* the answer is not this one */
+        finish(call, CF_OK);
+        return;
+    }
+    if (rs->raw.size == 0) {
+        *rs = (struct response){0};
+        response_warn(call->rq, "%s", ARRIVAL_WARNING);
+    } else if (rs->wrap == NULL && json_parse(arena, rs->raw, NULL, &body, NULL) == CF_OK &&
+               json_is(body, JSON_OBJECT)) {
+        CF_BUF(text) = {.secret = true};
+        warnings = json_get(body, "warnings");
+        if (!json_is(warnings, JSON_ARRAY)) {
+            warnings = json_array_new(arena);
+            json_set(arena, body, "warnings", warnings);
+        }
+        json_array_add(arena, warnings, json_from_text(arena, ARRIVAL_WARNING));
+        json_write(&text, body);
+        cf_buf_add_byte(&text, '\n');
+        rs->raw = arena_copy(arena, cf_buf_slice(&text));
+    }
+    finish(call, CF_OK);
 }
 
 static cf_status wrap_here(struct request *rq, void *context, struct cf_error *err)
