@@ -305,6 +305,12 @@ def settle(cluster, kind):
                  lambda n=node: status(n)["type"] == kind and not status(n)["migration"], 40)
 
 
+def is_done(node, kind):
+    """A node with the new configuration came to lead by itself, on a busy machine: the change has been made by then."""
+    now = status(node)
+    return now["type"] == kind and not now["sealed"]
+
+
 def change(t, cluster, extra, kind, keys):
     """One node after the other gets the new configuration: standbys first, then the active one."""
     cluster.extra = extra
@@ -312,10 +318,11 @@ def change(t, cluster, extra, kind, keys):
     for node in [n for n in cluster.nodes if n is not active]:
         node.stop()
         node.start()
-        wait_for("%s to know its seal" % node.name, lambda n=node: status(n)["migration"], 30)
-        migrate_with(t, cluster, node, keys)
+        wait_for("%s to know its seal" % node.name, lambda n=node: status(n)["migration"] or is_done(n, kind), 30)
+        if status(node)["migration"]:
+            migrate_with(t, cluster, node, keys)
         cluster.caught_up(node)
-    equal(status(active)["type"] != kind, True)
+    equal(status(active)["type"] != kind or cluster.active() is not active, True)
     active.stop()
     cluster.active(other_than=active)
     wait_for("the change", lambda: all(status(n)["type"] == kind for n in cluster.running()), 40)
