@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs several of tests/cluster at the same time, for tests/run: they wait more than they compute.
 
-    side_by_side.py --jobs 3 --label cluster --out DIR [--long] NAME:SECONDS ...
+    side_by_side.py --jobs 3 --label cluster --out DIR [--long] NAME[:SECONDS] ...
 
-The longest start first, so SECONDS need to be right only roughly. What a script says is kept in
+The longest start first, so SECONDS (60 if not told) need to be right only roughly. What a script says is kept in
 DIR/LABEL-NAME.log and shown when it ends, without the checks that passed. One that prints no result, or hangs,
 counts as one failure. Ends with a line "N passed, N failed", the sum. Python 3.9 and its standard library only.
 """
@@ -59,10 +59,10 @@ def main():
     ap.add_argument("--label", required=True)
     ap.add_argument("--out", required=True)
     ap.add_argument("--long", action="store_true")
-    ap.add_argument("scripts", nargs="+", metavar="NAME:SECONDS")
+    ap.add_argument("scripts", nargs="+", metavar="NAME[:SECONDS]")
     opts = ap.parse_args()
-    waiting = [script.split(":") for script in opts.scripts]
-    waiting.sort(key=lambda pair: int(pair[1]))  # the longest is the last, and taken first
+    waiting = [script.partition(":") for script in opts.scripts]
+    waiting.sort(key=lambda parts: int(parts[2] or 60))  # the longest is the last, and taken first
     running, passed, failed = [], 0, 0
     while waiting or running:
         while waiting and len(running) < opts.jobs:
