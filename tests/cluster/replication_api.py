@@ -10,6 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from between import Api, Throttle  # noqa: E402
 from checks import Checks, equal, raises, true  # noqa: E402
 from cluster import Refused, World, arguments, wait_for  # noqa: E402
 import replicas  # noqa: E402
@@ -141,6 +142,21 @@ def fields(t, primary, secondary, kind):
         equal(primary.active().ask("GET", "sys/replication/other/status", token="")[0], 404)
 
 
+def community(t, world, node):
+    """A server without the feature answers a flat object: the command line copes with that and with what is not known."""
+    forms = [({"mode": "disabled"}, "disabled"), ({"mode": "unsupported"}, "disabled"), ({}, "disabled"),
+             ({"dr": {"mode": ""}, "performance": {"mode": "disabled"}}, "disabled"),
+             ({"dr": {"mode": "primary", "state": "running", "known_secondaries": None, "secondaries": None}}, "primary")]
+    with t.check("status_fields: the community form, and halves of the other, read by the command line"):
+        for data, text in forms:
+            with Api(world.ports.take(), node, lambda method, path, d=data: (200, {"data": d})) as api:
+                for args in (("status",), ("watch", "-count=1", "-interval=10ms")):
+                    code, out, err = node.cli("replication", *args, env={"VAULT_ADDR": api.addr})
+                    equal((code, text in out), (0, True), "%r: %s%s" % (data, out, err))
+                code, out, err = node.cli("replication", "status", "-format=json", env={"VAULT_ADDR": api.addr})
+                equal((code, json.loads(out)), (0, data), err)
+
+
 # ---------------------------------------------------------------- DR operation tokens
 
 POLICY = "".join('path "%s" { capabilities = ["update"] }\n' % p for p in
@@ -255,7 +271,109 @@ def closed(t, a, c):
 
 # ---------------------------------------------------------------- dry runs
 
-def dry(t, a, c):
+def missing(node, fields, check, text, path=DR + "enable", **kwargs):
+    """Of all that is checked that alone is missing, and says so; nothing has changed."""
+    before = node.read("sys/replication/status", token="")["data"]["dr"]["mode"]
+    answer = node.write(path, dict(fields, dry_run=True), **kwargs)["data"]
+    equal((answer["dry_run"], answer["would_succeed"]), (True, False), str(answer))
+    bad = [one for one in answer["checks"] if not one["ok"]]
+    equal([one["check"] for one in bad], [check], str(answer["checks"]))
+    equal(answer["missing"], ["%s: %s" % (check, bad[0]["text"])])
+    true(text in bad[0]["text"], "%r is not in %r" % (text, bad[0]["text"]))
+    true(answer["effects"], "no effects")
+    equal(node.read("sys/replication/status", token="")["data"]["dr"]["mode"], before)
+    return answer
+
+
+def one_missing_each(t, world, a, node, token):
+    """Each prerequisite is taken away alone."""
+    with t.check("dry_run: clocks that are apart, versions that are, no room on the disk: each is named, alone"):
+        for field, change, check, text in (
+                ("server_time_ms", lambda v: v + 90000, "clock", "set the clocks"),
+                ("server_time_ms", lambda v: v - 90000, "clock", "set the clocks"),
+                ("feature_level", lambda v: v + 2, "version", "upgrade the older side"),
+                ("bytes", lambda v: 1 << 60, "space", "MiB free")):
+            with Api(world.ports.take(), a.nodes[0], {field: change}) as api:
+                missing(node, {"token": token, "primary_api_addr": api.addr}, check, text)
+    with t.check("dry_run: cluster addresses that nobody answers at, each with its own error"):
+        dead = ["127.0.0.1:1", "nowhere.invalid:8201"]
+        with Api(world.ports.take(), a.nodes[0], {"addresses": lambda _: dead}) as api:
+            answer = missing(node, {"token": token, "primary_api_addr": api.addr}, "cluster addresses", "0 of 2 accept")
+            equal([(one["address"], one["reached"], bool(one["error"])) for one in answer["addresses"]],
+                  [(one, False, True) for one in dead])
+        with Api(world.ports.take(), a.nodes[0], {"addresses": lambda x: dead + x}) as api:
+            answer = node.write(DR + "enable", {"token": token, "primary_api_addr": api.addr, "dry_run": True})["data"]
+            equal((answer["would_succeed"], [one["reached"] for one in answer["addresses"]]), (True, [False, False, True]))
+    with t.check("dry_run: a token whose time is up, and one that was revoked"):
+        old = replicas.secondary_token(a, "dr", "old", ttl="1s")
+        gone = replicas.secondary_token(a, "dr", "gone")
+        a.active().write("sys/replication/dr/primary/revoke-secondary", {"id": "gone"})
+        wait_for("the end of the token", lambda: time.time() > claims(old)["exp"] + 1, 10)
+        answer = node.write(DR + "enable", {"token": old, "dry_run": True})["data"]
+        equal([one["check"] for one in answer["checks"] if not one["ok"]], ["token", "primary API"])
+        true("time is up" in answer["missing"][0], answer["missing"])
+        missing(node, {"token": gone}, "primary API", "gone")
+        a.active().write("sys/replication/dr/primary/revoke-secondary", {"id": "old"})
+    with t.check("dry_run: primary/enable says what tokens will name, and what is no address"):
+        answer = a.active().write("sys/replication/dr/primary/enable", {"dry_run": True})
+        true("already" in answer["warnings"][0], answer)
+        enable = P + "primary/enable"
+        answer = missing(node, {"primary_cluster_addr": "https://nowhere"}, "primary_cluster_addr", "no host:port", enable)
+        answer = node.write(enable, {"primary_cluster_addr": "https://10.0.0.1:8201", "dry_run": True})["data"]
+        equal((answer["would_succeed"], answer["checks"][0]["text"]), (True, "tokens name 10.0.0.1:8201"))
+
+
+def dry_moves(t, a, b, c, operation):
+    """Of those that have a part in replication already."""
+    primary, second, recovery = a.active(), b.active(), c.active()
+    with t.check("dry_run: demote says who has to follow another, and changes nothing"):
+        for kind in ("performance", "dr"):
+            if kind == "dr":
+                refused(400, "demote the performance primary first", primary.write,
+                        "sys/replication/dr/primary/demote", {"dry_run": True})
+                continue
+            answer = primary.write("sys/replication/%s/primary/demote" % kind, {"dry_run": True})["data"]
+            equal((answer["would_succeed"], answer["checks"][0]["check"]), (True, "secondaries"))
+            true("1 registered" in answer["checks"][0]["text"] and len(answer["effects"]) == 2, answer)
+            equal(status(primary, kind)["mode"], "primary")
+    with t.check("dry_run: promote says how far it is, and who answers"):
+        for node, path, fields, token in ((second, P + "secondary/promote", {}, None),
+                                          (recovery, DR + "promote", {"dr_operation_token": operation}, "")):
+            answer = node.write(path, dict(fields, dry_run=True), token=token)["data"]
+            texts = {one["check"]: one["text"] for one in answer["checks"]}
+            true({"state", "lag", "primary"} <= set(texts), texts)
+            equal((answer["would_succeed"], texts["state"]), (True, "stream-wals"))
+            true("demote it first" in texts["primary"], texts)
+            equal([type(answer[x]) for x in ("last_remote_wal", "lag_entries", "lag_bytes", "lag_ms")], [int] * 4)
+            true(len(answer["effects"]) >= 2, answer["effects"])
+    with t.check("dry_run: update-primary, with addresses that do not answer, with none, and with a token"):
+        path, fields = DR + "update-primary", {"dr_operation_token": operation}
+        missing(recovery, dict(fields, update_primary_addrs=["127.0.0.1:1"]), "cluster addresses", "0 of 1 accept", path,
+                token="")
+        answer = recovery.write(path, dict(fields, update_primary_addrs=[primary.cluster_addr], dry_run=True), token="")
+        equal((answer["data"]["would_succeed"], answer["data"]["addresses"][0]["reached"]), (True, True))
+        token = replicas.secondary_token(a, "dr", "again")
+        answer = recovery.write(path, dict(fields, token=token, dry_run=True), token="")["data"]
+        equal((answer["would_succeed"], sorted(one["check"] for one in answer["checks"])),
+              (True, ["clock", "cluster addresses", "primary API", "space", "token", "version"]))
+        true("only what differs moves" in answer["effects"][0], answer["effects"])
+        primary.write("sys/replication/dr/primary/revoke-secondary", {"id": "again"})
+        equal(status(recovery, "dr")["state"], "stream-wals")
+    with t.check("dry_run: filters have the form of all"):
+        path = P + "primary/paths-filter/b"
+        answer = primary.write(path, {"mode": "deny", "paths": ["secret/", "nowhere/"], "dry_run": True})
+        data = answer["data"]
+        equal((data["dry_run"], data["would_succeed"], data["missing"], data["would_be_removed"]),
+              (True, True, [], ["secret/"]))
+        equal([one["check"] for one in data["checks"]], ["path", "path", "secondary"])
+        true(any("secret/" in one for one in data["effects"]) and "nowhere/" in answer["warnings"][0], answer)
+        answer = primary.call("DELETE", path + "?dry_run=true")["data"]
+        equal((answer["dry_run"], answer["effects"]), (True, ["nothing that is there now comes or goes"]))
+        equal(primary.ask("GET", path)[0], 404)
+        refused(400, "no secondary", primary.write, P + "primary/paths-filter/nobody", {"dry_run": True})
+
+
+def dry(t, world, a, c):
     node, token = c.nodes[0], replicas.secondary_token(a, "dr", "c")
     with t.check("dry_run: enable says what would happen, and takes nothing: the token works afterwards"):
         answer = node.write(DR + "enable", {"token": token, "dry_run": True})["data"]
@@ -267,10 +385,8 @@ def dry(t, a, c):
         true(any("replaced" in one for one in answer["effects"]), answer["effects"])
         equal(status(node, "dr"), {"mode": "disabled"})
     with t.check("dry_run: nobody at the primary's address"):
-        answer = node.write(DR + "enable", {"token": token, "dry_run": True,
-                                            "primary_api_addr": "https://127.0.0.1:1"})["data"]
-        equal(answer["would_succeed"], False)
-        true(any("127.0.0.1:1" in one for one in answer["missing"]), answer["missing"])
+        missing(node, {"token": token, "primary_api_addr": "https://127.0.0.1:1"}, "primary API", "127.0.0.1:1")
+    one_missing_each(t, world, a, node, token)
     with t.check("dry_run: cannot promote, demote or move what is nothing of the kind: refused as the call would be"):
         refused(400, "Not a DR secondary.", node.write, DR + "promote", {"dry_run": True})
         refused(400, "cluster is not a dr primary", node.write, "sys/replication/dr/primary/demote", {"dry_run": True})
@@ -284,6 +400,80 @@ def dry(t, a, c):
         refused(400, DISABLED_TEXT, node.write, DR + "enable", {"token": other}, token="")
         refused(400, DISABLED_TEXT, node.write, DR + "enable", {}, token="")
         a.active().write("sys/replication/dr/primary/revoke-secondary", {"id": "other"})
+
+
+# ---------------------------------------------------------------- a promotion in the middle of a copy
+
+SHORT_LOG = ["trailing_logs = 20", 'snapshot_interval = "1s"']
+SHORT_TIMES = ["replication {", '  log_retention = "2s"', "}"]
+
+
+def forget_log(node):
+    """Writes until everything that is in the log now has left it."""
+    index = node.applied()
+
+    def gone():
+        for i in range(30):
+            node.put_kv("hot", str(i))
+        return {g["Name"]: g["Value"] for g in node.read("sys/metrics")["Gauges"]}["coffer_raft_first_index"] > index
+    wait_for("the log to be cut", gone, 90, 0.3)
+
+
+def later_sync(t, world):
+    """Acceptance 7, in the first copy and in a later one; the status on the way. A relay decides how fast."""
+    a = world.cluster("la", nodes=1, storage_extra=SHORT_LOG, extra=SHORT_TIMES)
+    c = world.cluster("lc", nodes=1)
+    with Throttle(world.ports.take(), a.nodes[0].cluster_port) as relay:
+        a.nodes[0].cluster_addr = "https://127.0.0.1:%d" % relay.port
+        a.up(1, 1)
+        c.up(1, 1, kv=False)
+        node = c.nodes[0]
+        replicas.enable_primary(a, "dr")
+        operation = batch_token(a, "failover", POLICY)
+        promote = {"dr_operation_token": operation}
+        relay.rate = 0
+        with t.check("promote_during_sync: in the first copy 503, with and without force; the status says bootstrapping"):
+            node.write(DR + "enable", {"token": replicas.secondary_token(a, "dr", "c")})
+            seen = status(node, "dr")
+            typed(seen, dict(SECONDARY), "bootstrapping")
+            equal((seen["mode"], seen["last_remote_wal"], seen["ready_to_promote"]), ("bootstrapping", 0, False))
+            health = node.read("sys/health?sealedcode=200", token="")
+            equal(health["replication_dr_mode"], "bootstrapping")
+            for fields in (promote, dict(promote, force=True)):
+                refused(503, "catching up", node.write, DR + "promote", fields, token=c.root)
+        relay.rate = None
+        streaming(c, "dr")
+        a.any().put_kv("before", "1")
+        in_step(a, c, "dr")
+        node.stop()
+        for i in range(16):
+            a.any().put_kv("big-%d" % i, os.urandom(1 << 19).hex(), timeout=60)
+        forget_log(a.any())
+        relay.rate = 2 << 20
+        node.start()
+        c.unseal(node)
+        with t.check("promote_during_sync: in a later one 503 with the text, and the status shows how far it is"):
+            wait_for("the copy to begin", lambda: status(node, "dr")["state"] in ("merkle-diff", "merkle-sync"), 60)
+            refused(503, 'replication is still catching up, try again later or provide the "force" argument', node.write,
+                    DR + "promote", promote, token="")
+            seen = wait_for("its progress", lambda: status(node, "dr")["state"] == "merkle-sync" and status(node, "dr"), 60)
+            relay.rate = 1 << 20
+            typed(seen, SECONDARY, "merkle-sync")
+            typed(seen["merkle_sync_progress"], {"sync_total_keys": INT, "sync_progress": INT}, "merkle_sync_progress")
+            equal((seen["mode"], seen["state"]), ("secondary", "merkle-sync"))
+            answer = node.write(DR + "promote", dict(promote, dry_run=True), token="")["data"]
+            equal((answer["would_succeed"], "force=true" in answer["missing"][0]), (False, True))
+        with t.check("promote_during_sync: with force 200, on the data from before the copy, whole"):
+            answer = node.write(DR + "promote", dict(promote, force=True), token="")
+            true("promoted to a replication primary" in answer["warnings"][0], answer)
+            c.root = a.root
+            wait_for("the cluster to serve", lambda: node.health() == 200, 30)
+            equal(node.get_kv("before"), "1")
+            equal([node.ask("GET", "secret/data/big-%d" % i)[0] for i in range(16)], [404] * 16)
+            node.put_kv("after", "1")
+            equal(status(node, "dr")["mode"], "primary")
+        for cluster in (a, c):
+            world.end(cluster)
 
 
 # ---------------------------------------------------------------- the command line
@@ -341,6 +531,7 @@ def main():
                 equal(status(a.active(), "dr"), {"mode": "disabled"})
                 equal(a.active().read("sys/replication/status", token="")["data"],
                       {"dr": {"mode": "disabled"}, "performance": {"mode": "disabled"}})
+            community(t, world, a.active())
             replicas.enable_primary(a, "performance")
             replicas.enable_primary(a, "dr")
             with t.check("status_fields: a primary that nobody follows"):
@@ -352,10 +543,10 @@ def main():
                           ([], [], "running", ""))
             tokens(t, a, b)
             sealed(t, a, b)
-            dry(t, a, c)
+            dry(t, world, a, c)
             fields(t, a, b, "performance")
             fields(t, a, c, "dr")
-            operation_tokens(t, a, c)
+            dry_moves(t, a, b, c, operation_tokens(t, a, c))
             closed(t, a, c)
             for cluster in (a, b, c):
                 world.end(cluster)
@@ -367,7 +558,7 @@ def main():
             for cluster in (a, b):
                 world.end(cluster)
 
-        for name, call in (("api", api), ("command_line", command_line)):
+        for name, call in (("api", api), ("later_sync", lambda: later_sync(t, world)), ("command_line", command_line)):
             if opts.only in name:
                 with t.scenario(name):
                     call()

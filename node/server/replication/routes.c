@@ -260,14 +260,27 @@ static cf_status demoted_already(struct request *rq, enum set_kind kind, bool *r
     return CF_OK;
 }
 
-static cf_status dry_demote(struct dry_run *dry, enum set_kind kind)
+/* The revoked follow nobody. */
+static cf_status count_followers(struct request *rq, enum set_kind kind, size_t *ret, struct cf_error *err)
 {
     struct txn_names ids = {0};
-    struct cf_error err;
-    CF_TRY(set_list_secondaries(dry->rq, kind, &ids, &err));
+    CF_TRY(set_list_secondaries(rq, kind, &ids, err));
+    *ret = 0;
+    for (size_t i = 0; i < ids.count; i++) {
+        struct set_secondary secondary;
+        CF_TRY(set_read_secondary(rq, kind, ids.names[i], &secondary, err));
+        *ret += !cf_slice_is(secondary.state, "revoked");
+    }
+    return CF_OK;
+}
+
+static cf_status dry_demote(struct dry_run *dry, enum set_kind kind, struct cf_error *err)
+{
+    size_t count;
+    CF_TRY(count_followers(dry->rq, kind, &count, err));
     dry_run_note(dry, "secondaries", "%zu registered: each needs update-primary with a token of the new "
                                      "primary, unless it learned the new one's addresses",
-                 ids.count);
+                 count);
     if (kind == SET_DR) {
         dry_run_effect(dry, "this cluster refuses all clients at once; from then on its calls need a DR "
                             "operation token (operator generate-root -dr-token)");
@@ -299,7 +312,7 @@ cf_status repl_primary_demote(struct request *rq, struct cf_error *err)
     CF_TRY(repl_want_primary(rq, kind, &set, err));
     CF_TRY(dry_run_begin(&dry, rq, err));
     if (dry.wanted) {
-        return dry_demote(&dry, kind);
+        return dry_demote(&dry, kind, err);
     }
     struct set_link link = {.set_id = arena_copy(rq->arena, set.id), .state = CF_SLICE("detached"),
                             .started_ns = request_now_ns(rq)};

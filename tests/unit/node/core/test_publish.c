@@ -274,6 +274,41 @@ START_TEST(roles)
 }
 END_TEST
 
+/* What the append says of a write of the node's own. */
+static cf_status admitted(uint8_t class, const char *name, bool and_role)
+{
+    CF_OWNED(arena) arena = arena_new(4096);
+    struct proposal proposal = {.deadline_us = UINT64_MAX};
+    struct view *view = core_view(b->core);
+    struct txn *txn = txn_new(arena, view);
+    txn_put(txn, (struct key){class, 0, cf_slice_str(name)}, CF_SLICE("{}"));
+    if (and_role) {
+        txn_put(txn, (struct key){CLASS_OWN, 0, CF_SLICE("repl/role")}, CF_SLICE("{}"));
+    }
+    cf_buf_init(&proposal.payload, 4096);
+    ck_ok(txn_encode(txn, &proposal.payload, NULL));
+    proposal.claim = txn_claim(txn);
+    cf_status status = core_admit(b->core, &proposal, b->appended + 1);
+    cf_buf_done(&proposal.payload);
+    txn_release(txn);
+    view_unref(view);
+    return status;
+}
+
+/* Design 3.4: what a DR secondary mirrors has one writer, the receiver. */
+START_TEST(one_writer_on_a_dr_secondary)
+{
+    set_up();
+    set_role("dr-secondary");
+    ck_status(admitted(CLASS_REPLICATED, "x/counter", false), CF_READ_ONLY);
+    ck_status(admitted(CLASS_CLUSTER, "x/counter", false), CF_READ_ONLY);
+    ck_status(admitted(CLASS_OWN, "x/counter", false), CF_OK);
+    ck_status(admitted(CLASS_REPLICATED, "x/counter", true), CF_OK); /* a promotion takes it over */
+    set_role("primary");
+    ck_status(admitted(CLASS_REPLICATED, "x/counter", false), CF_OK);
+}
+END_TEST
+
 /* ---- time ---- */
 
 START_TEST(time_goes_on)
@@ -602,6 +637,7 @@ int main(void)
                                   deleted_prefixes,
                                   shipped_entries,
                                   roles,
+                                  one_writer_on_a_dr_secondary,
                                   time_goes_on,
                                   stamps_only_rise,
                                   restart,
