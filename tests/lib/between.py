@@ -1,7 +1,7 @@
 """What stands between two clusters: a relay with a limit of bytes per second, and an API whose answers are others.
 
     with Throttle(world.ports.take(), node.cluster_port) as relay:
-        relay.rate = 1 << 20           # bytes a second, each way; 0: nothing passes, connections stay; None: no limit
+        relay.rate = 1 << 20           # bytes a second from there; 0: nothing passes, connections stay; None: no limit
     with Api(world.ports.take(), node, {"server_time_ms": lambda v: v + 60000}) as api:
         api.addr                       # answers like the node, with these fields of "data" changed
 """
@@ -23,7 +23,7 @@ class Throttle(threading.Thread):
         self.port, self.to_port = port, to_port
         self.rate = None
         self.passed = 0
-        self.other = {}
+        self.other, self.near = {}, set()
         self.over = threading.Event()
 
     def __enter__(self):
@@ -38,15 +38,17 @@ class Throttle(threading.Thread):
         while not self.over.is_set():
             left = None if self.rate is None else int(self.rate * SLICE_S)
             until = time.monotonic() + SLICE_S
-            while left != 0 and time.monotonic() < until and not self.over.is_set():
-                ready = select.select([self.listener, *self.other], [], [], 0.005)[0]
+            while time.monotonic() < until and not self.over.is_set():
+                watched = [self.listener, *(self.other if left != 0 else self.near if self.rate else ())]
+                ready = select.select(watched, [], [], 0.005)[0]
                 for one in ready:
                     if one is self.listener:
                         self._accept()
+                    elif one in self.near and self.rate != 0:
+                        self._carry(one, 65536)  # what little goes there must not wait behind what comes
                     elif one in self.other and left != 0:
                         size = self._carry(one, 65536 if left is None else min(left, 65536))
                         left = None if left is None else left - size
-            time.sleep(max(0, until - time.monotonic()) if left == 0 else 0)
         for one in [self.listener, *self.other]:
             one.close()
 
@@ -58,6 +60,7 @@ class Throttle(threading.Thread):
             near.close()
             return
         self.other[near], self.other[far] = far, near
+        self.near.add(near)
 
     def _carry(self, one, most):
         try:
@@ -71,6 +74,7 @@ class Throttle(threading.Thread):
         two = self.other[one]
         for end in (one, two):
             self.other.pop(end, None)
+            self.near.discard(end)
             end.close()
         return 0
 
