@@ -67,19 +67,39 @@ def wait_for(what, call, seconds=10.0, every=0.05):
 
 
 class Ports:
-    """Free ports below the ephemeral range, each handed out once."""
+    """Free ports below the ephemeral range, each handed out once. Other scripts run at the same time, and a port is free
+    while its node is dead: so a block of ports belongs to one script, by a socket whose name goes with the process."""
+
+    FIRST, LAST, BLOCK = 22000, 31999, 50
 
     def __init__(self):
-        self.next_port = random.randrange(22000, 31000)
+        self.mine = []  # names of blocks, held
+        self.left = []
+
+    def _block(self):
+        starts = list(range(self.FIRST, self.LAST, self.BLOCK))
+        random.shuffle(starts)
+        for start in starts:
+            name = socket.socket(socket.AF_UNIX)
+            try:
+                name.bind("\0coffer-test-ports-%d" % start)
+            except OSError:
+                name.close()
+                continue
+            self.mine.append(name)
+            return list(range(start, start + self.BLOCK))
+        raise RuntimeError("no free block of ports")
 
     def take(self):
         for _ in range(2000):
-            self.next_port = self.next_port + 1 if self.next_port < 31999 else 22000
+            if not self.left:
+                self.left = self._block()
+            port = self.left.pop(0)
             with socket.socket() as s:
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    s.bind(("127.0.0.1", self.next_port))
-                    return self.next_port
+                    s.bind(("127.0.0.1", port))
+                    return port
                 except OSError:
                     continue
         raise RuntimeError("no free port")
