@@ -33,6 +33,7 @@ struct data_key *data_key_new(struct key_id id, struct secret *secret, uint64_t 
     key->secret = secret;
     atomic_init(&key->references, 1);
     atomic_init(&key->encryptions, encryptions);
+    atomic_init(&key->elsewhere, encryptions);
     atomic_init(&key->subkeys, NULL);
     return key;
 }
@@ -134,8 +135,17 @@ struct aead_key *data_key_cipher(struct data_key *key, enum keyring_purpose purp
 void data_key_count_at_least(struct data_key *key, uint64_t encryptions)
 {
     uint_fast64_t seen = atomic_load_explicit(&key->encryptions, memory_order_relaxed);
-    while (seen < encryptions &&
-           !atomic_compare_exchange_weak_explicit(&key->encryptions, &seen, encryptions,
+    while (seen < encryptions) {
+        if (atomic_compare_exchange_weak_explicit(&key->encryptions, &seen, encryptions,
                                                   memory_order_relaxed, memory_order_relaxed)) {
+            atomic_fetch_add_explicit(&key->elsewhere, encryptions - seen, memory_order_relaxed);
+            return;
+        }
     }
+}
+
+void data_key_count_more(struct data_key *key, uint64_t encryptions)
+{
+    atomic_fetch_add_explicit(&key->encryptions, encryptions, memory_order_relaxed);
+    atomic_fetch_add_explicit(&key->elsewhere, encryptions, memory_order_relaxed);
 }

@@ -21,6 +21,7 @@ struct data_key {
     struct secret *secret;
     atomic_uint references;
     atomic_uint_fast64_t encryptions;
+    atomic_uint_fast64_t elsewhere; /* of these: what this process did not count itself */
     struct subkey *_Atomic subkeys; /* only ever grows, at the head */
 };
 
@@ -33,5 +34,7 @@ struct aead_key *data_key_cipher(struct data_key *key, enum keyring_purpose purp
                                  const uint8_t *line);
 /* Raises the count to at least this. */
 void data_key_count_at_least(struct data_key *key, uint64_t encryptions);
+/* Adds what others counted. */
+void data_key_count_more(struct data_key *key, uint64_t encryptions);
 
 #endif

@@ -284,11 +284,15 @@ cf_status keyring_load(struct cf_slice plain, struct keyring **ret, struct cf_er
 
 static struct keyring_info info_of(const struct keyring *keyring, const struct slot *slot)
 {
+    /* In this order: what is counted in between is counted as ours, never as less than nothing. */
+    uint64_t elsewhere = atomic_load_explicit(&slot->key->elsewhere, memory_order_relaxed);
+    uint64_t encryptions = atomic_load_explicit(&slot->key->encryptions, memory_order_relaxed);
     return (struct keyring_info){
         .id = slot->key->id,
         .term = slot->term,
         .installed_ns = slot->installed_ns,
-        .encryptions = atomic_load_explicit(&slot->key->encryptions, memory_order_relaxed),
+        .encryptions = encryptions,
+        .here = encryptions - cf_min(elsewhere, encryptions),
         .retired = slot->retired,
         .active = slot == &keyring->slots[keyring->active],
     };
@@ -328,7 +332,7 @@ cf_status keyring_count_more(const struct keyring *keyring, struct key_id id, ui
     if (slot == NULL) {
         return not_found(err);
     }
-    atomic_fetch_add_explicit(&slot->key->encryptions, encryptions, memory_order_relaxed);
+    data_key_count_more(slot->key, encryptions);
     return CF_OK;
 }
 

@@ -33,6 +33,7 @@ struct keyring_info {
     uint32_t term;        /* 1, 2, 3 ... as sys/key-status shows */
     int64_t installed_ns; /* since 1970, UTC */
     uint64_t encryptions; /* counted by this process, on top of what was loaded */
+    uint64_t here;        /* of these: by this process alone */
     bool retired;         /* never encrypts again */
     bool active;          /* encrypts */
 };

@@ -24,6 +24,8 @@ struct replication_gauges {
     uint64_t streaming, own_lag_entries, own_lag_bytes, own_lag_ms, last_remote, reconnects, bootstraps,
         bootstrap_bytes, alarms;
 };
+/* Any thread: encryptions under the shared key that a performance secondary has not told its primary yet. */
+uint64_t node_replication_untold(struct node *node);
 void node_replication_gauges(struct node *node, struct replication_gauges *ret);
 /* Main loop: leadership, unsealing and sealing start and stop links. */
 void node_replication_refresh(struct node *node);

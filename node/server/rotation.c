@@ -6,12 +6,15 @@
 #include "node/core/system.h"
 #include "node/format/duration.h"
 #include "node/format/encode.h"
+#include "node/server/replication.h"
 #include "node/server/seal.h"
 
 #define SETTINGS_KEY                                                                               \
     ((struct key){CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(AREA_CONFIG "rotation")})
 #define RESERVED_KEY                                                                               \
     ((struct key){CLASS_REPLICATED, NAMESPACE_ROOT, CF_SLICE(AREA_CONFIG "encryptions")})
+
+#define UNTOLD_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_CONFIG "encryptions-untold")})
 
 /* ---- what is due ---- */
 
@@ -121,29 +124,54 @@ static cf_status reserved_in(struct arena *arena, struct cf_slice record, struct
     return CF_OK;
 }
 
-cf_status rotation_reserve(struct request *rq, struct cf_error *err)
+static void write_reserved(struct request *rq, struct key key, struct key_id of, uint64_t reserved)
 {
-    struct keyring_info active = keyring_active(rq->view->keyring);
+    CF_BUF(id) = {0};
+    encode_hex(&id, cf_slice_of(of.bytes, sizeof(of.bytes)));
+    struct json *fresh = json_object_new(rq->arena);
+    json_set_string(rq->arena, fresh, "key", cf_buf_slice(&id));
+    json_set(rq->arena, fresh, "reserved", json_from_uint(rq->arena, reserved));
+    txn_put(rq->txn, key, record_encode(rq->arena, fresh));
+}
+
+static cf_status reserve(struct request *rq, struct key key, uint64_t count, struct cf_error *err)
+{
+    struct key_id active = keyring_active(rq->view->keyring).id;
     struct cf_slice record;
     uint64_t reserved = 0;
-    cf_status status = txn_get(rq->txn, RESERVED_KEY, &record, err);
+    cf_status status = txn_get(rq->txn, key, &record, err);
     if (status == CF_OK) {
-        status = reserved_in(rq->arena, record, active.id, &reserved, err);
+        status = reserved_in(rq->arena, record, active, &reserved, err);
     }
     if (status != CF_OK && status != CF_NOT_FOUND) {
         return status;
     }
-    if (reserved >= active.encryptions + ROTATION_BLOCK / 2) {
-        return CF_OK;
+    if (reserved < count + ROTATION_BLOCK / 2) {
+        write_reserved(rq, key, active, count + ROTATION_BLOCK);
     }
-    CF_BUF(id) = {0};
-    encode_hex(&id, cf_slice_of(active.id.bytes, sizeof(active.id.bytes)));
-    struct json *fresh = json_object_new(rq->arena);
-    json_set_string(rq->arena, fresh, "key", cf_buf_slice(&id));
-    json_set(rq->arena, fresh, "reserved",
-             json_from_uint(rq->arena, active.encryptions + ROTATION_BLOCK));
-    txn_put(rq->txn, RESERVED_KEY, record_encode(rq->arena, fresh));
     return CF_OK;
+}
+
+cf_status rotation_reserve(struct request *rq, struct cf_error *err)
+{
+    return reserve(rq, RESERVED_KEY, keyring_active(rq->view->keyring).encryptions, err);
+}
+
+cf_status rotation_reserve_untold(struct request *rq, uint64_t untold, struct cf_error *err)
+{
+    return untold == 0 ? CF_OK : reserve(rq, UNTOLD_KEY, untold, err);
+}
+
+cf_status rotation_read_untold(const struct view *view, struct key_id id, uint64_t *ret,
+                               struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(512);
+    struct cf_slice record;
+    *ret = 0;
+    cf_status status = view_get(view, UNTOLD_KEY, arena, &record, NULL, err);
+    return status == CF_NOT_FOUND ? CF_OK
+           : status == CF_OK      ? reserved_in(arena, record, id, ret, err)
+                                  : status;
 }
 
 cf_status rotation_take_over(const struct view *view, struct cf_error *err)
@@ -214,6 +242,9 @@ cf_status rotation_look(struct request *rq, struct node *node, struct cf_error *
 {
     struct rotation_settings settings;
     struct keyring_info active = keyring_active(rq->view->keyring);
+    if (rq->view->role == ROLE_PERFORMANCE_SECONDARY) {
+        return rotation_reserve_untold(rq, node_replication_untold(node), err);
+    }
     if (rq->view->role != ROLE_ALONE_OR_PRIMARY) {
         return CF_OK;
     }

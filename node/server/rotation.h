@@ -6,7 +6,8 @@
  * record of class replicated that says how many of the active key may have happened ("reserved", ahead of
  * the count by up to ROTATION_BLOCK); whoever becomes active begins to count there. A rotation comes at
  * max_operations, 10 % before the bound of the cipher, so a block that was not reserved in time costs
- * nothing.
+ * nothing. What performance secondaries do with the shared key they tell the primary, which adds it
+ * (node/server/replication/encryptions.c).
  */
 #ifndef COFFER_SERVER_ROTATION_H
 #define COFFER_SERVER_ROTATION_H
@@ -33,6 +34,12 @@ CF_CHECKED cf_status rotation_load(struct request *rq, struct rotation_settings 
 CF_CHECKED cf_status rotation_reserve(struct request *rq, struct cf_error *err);
 /* The count of a keyring that was just loaded is raised to what was reserved. */
 CF_CHECKED cf_status rotation_take_over(const struct view *view, struct cf_error *err);
+/* The same on a performance secondary, of its own use of the shared key that the primary was not told of yet: a record
+ * of class own, ahead of `untold` by up to a block. */
+CF_CHECKED cf_status rotation_reserve_untold(struct request *rq, uint64_t untold, struct cf_error *err);
+/* What it says for that key; 0: nothing. On a view. */
+CF_CHECKED cf_status rotation_read_untold(const struct view *view, struct key_id id, uint64_t *ret,
+                                          struct cf_error *err);
 /* Inside a run: a new active key, sealed under the root key of `node`. */
 CF_CHECKED cf_status rotation_rotate(struct request *rq, struct node *node, struct cf_error *err);
 

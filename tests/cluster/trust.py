@@ -242,6 +242,15 @@ def other_kinds(t, world, a):
     a.active().write(PRIMARY + "revoke-secondary", {"id": "k"})
 
 
+def counts(t, a, b):
+    with t.check("what a secondary encrypts with the shared key is counted on the primary"):
+        before = a.active().read("sys/key-status")["data"]["encryptions"]
+        for i in range(200):
+            b.nodes[0].write("cubbyhole/%d" % i, {"v": "1"})
+        wait_for("the primary to have added them",
+                 lambda: a.active().read("sys/key-status")["data"]["encryptions"] >= before + 200, 40, 0.5)
+
+
 def revocation(t, a, b):
     node = b.nodes[0]
     node.put_kv("forwarded", "1")
@@ -292,6 +301,7 @@ def main():
                 world.end(cluster)
             a, b = linked(world, "b")
             strangers(t, world, a, b)
+            counts(t, a, b)
             revocation(t, a, b)
     sys.exit(t.finish())
 

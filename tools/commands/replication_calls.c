@@ -13,7 +13,7 @@
 struct asked {
     const char *kind, *cluster_addr, *api_addr, *ca_file, *ca_path, *dr_token, *ttl, *public_key;
     struct strings addresses;
-    bool dry_run, force, detach, secondary;
+    bool dry_run, force, detach, secondary, rotate;
 };
 
 /* "-": the first line of standard input, so that the token is in no list of processes. */
@@ -186,9 +186,13 @@ int command_replication_public_key(struct cli *cli, char *const *argv)
 int command_replication_revoke(struct cli *cli, char *const *argv)
 {
     struct asked asked = {.kind = "performance"};
-    const struct flag flags[] = {KIND};
+    const struct flag flags[] = {
+        KIND, {"rotate", FLAG_BOOL, &asked.rotate, NULL, "Replace the data key, too."}};
     BEGIN(1, 1);
     json_set_text(cli->arena, body, "id", cli_arg(cli, 0));
+    if (asked.rotate) {
+        json_set_bool(cli->arena, body, "rotate", true);
+    }
     return call_it(cli, &asked, "primary/revoke-secondary", body);
 }
 

@@ -226,19 +226,25 @@ static void handed_on(void *arg, const struct rpc_result *result)
     }
 }
 
+cf_status repl_hand_on(struct node *node, enum rpc_id id, struct cf_slice bytes, struct rpc_call *call,
+                       struct cf_error *err)
+{
+    if (node->cluster->forward_client == NULL) {
+        return cf_fail(err, CF_UNAVAILABLE, "no active node is known");
+    }
+    return rpc_client_call(node->cluster->forward_client, RPC_LATENCY, id, bytes, loop_now_us() + CALL_US,
+                           handed_on, call, NULL, err);
+}
+
 /* A standby has the stream, the active node has the pen. */
 static cf_status hand_on(struct node *node, Coffer__Repl__Renewal *message, enum repl_kind kind,
                          struct cf_slice id, struct rpc_call *call, struct cf_error *err)
 {
     CF_BUF(bytes) = {0};
-    if (node->cluster->forward_client == NULL) {
-        return cf_fail(err, CF_UNAVAILABLE, "no active node is known");
-    }
     message->kind = (uint32_t)kind;
     message->id = message_bytes(id);
     message_pack(&message->base, &bytes);
-    return rpc_client_call(node->cluster->forward_client, RPC_LATENCY, RPC_REPL_RENEW, cf_buf_slice(&bytes),
-                           loop_now_us() + CALL_US, handed_on, call, NULL, err);
+    return repl_hand_on(node, RPC_REPL_RENEW, cf_buf_slice(&bytes), call, err);
 }
 
 static cf_status serve(struct node *node, const struct rpc_peer *peer, struct cf_slice request,
@@ -503,6 +509,7 @@ static void on_timer(void *arg)
         renew_served(replication, (enum repl_kind)i);
         renew_own(&replication->sides[i], (enum repl_kind)i);
     }
+    repl_encryptions_tick(replication);
     loop_timer_set_in(replication->certificate_timer, CHECK_US);
 }
 

@@ -19,7 +19,10 @@ const struct field repl_token_fields[] = {
     {"id", FIELD_STRING, "Unique name of the secondary."},
     {"ttl", FIELD_DURATION, "How long the token may be redeemed (30m)."},
     {"secondary_public_key", FIELD_STRING, "Seals the token to this key of the secondary."}, FIELD_END};
-const struct field repl_revoke_fields[] = {{"id", FIELD_STRING, "Name of the secondary."}, FIELD_END};
+const struct field repl_revoke_fields[] = {
+    {"id", FIELD_STRING, "Name of the secondary."},
+    {"rotate", FIELD_BOOL, "Replace the data key, too (sys/rotate): what is written from now on is none of its."},
+    FIELD_END};
 const struct field repl_link_fields[] = {
     {"token", FIELD_STRING, "Secondary token; update-primary: empty forgets the primary."},
     {"primary_api_addr", FIELD_STRING, "API address of the primary in place of the one in the token."},

@@ -42,6 +42,15 @@ struct repl_certificate {
     struct keeping *keeping;   /* the other half of what is asked for */
     int64_t next_try_s, pause_s;
 };
+/* certificate.c: hands a request of a secondary on to this cluster's active node, and its answer back. */
+CF_CHECKED cf_status repl_hand_on(struct node *node, enum rpc_id id, struct cf_slice bytes,
+                                  struct rpc_call *call, struct cf_error *err);
+/* encryptions.c: counts of secondaries are summed on the primary. */
+void repl_encryptions_start(struct node_replication *replication);
+void repl_encryptions_stop(struct node_replication *replication);
+void repl_encryptions_tick(struct node_replication *replication); /* once a second */
+/* The link is gone. */
+void repl_encryptions_forget(struct node_replication *replication);
 /* certificate.c: the link is gone, and with it what is under way. */
 void certificate_forget(struct repl_certificate *own);
 
@@ -97,7 +106,18 @@ struct repl_open_snapshot {
 
 struct merkle_clock;
 
+/* encryptions.c: of the shared key that is in use, on a performance secondary's active node. */
+struct repl_encryptions {
+    struct rpc_pending *asked;
+    struct key_id key;
+    uint64_t told, carried, asking; /* of this process, told to the primary; from before it; of these in `asked` */
+    uint64_t next_us;
+    bool is_active;
+    _Atomic uint64_t untold; /* as of the last second */
+};
+
 struct node_replication {
+    struct repl_encryptions encryptions;
     struct node *node;
     struct repl_driver *driver;
     struct repl_side sides[REPL_KIND_COUNT];

@@ -68,6 +68,7 @@ void node_replication_start(struct node *node)
     repl_report_start(replication);
     merkle_start(replication);
     certificates_start(replication);
+    repl_encryptions_start(replication);
     refresh(replication);
 }
 
@@ -75,6 +76,7 @@ static void stop_links(struct node_replication *replication)
 {
     repl_claimant_free(replication->claimant);
     replication->claimant = NULL;
+    repl_encryptions_forget(replication);
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         struct repl_side *side = &replication->sides[i];
         certificate_forget(&side->certificate);
@@ -90,6 +92,7 @@ void node_replication_stop(struct node *node)
 {
     struct node_replication *replication = node->replication;
     certificates_stop(replication);
+    repl_encryptions_stop(replication);
     stop_links(replication);
     repl_report_stop(replication);
     merkle_stop(replication);
@@ -350,6 +353,7 @@ static void refresh_secondary(struct node_replication *replication, enum repl_ki
     if (side->secondary != NULL &&
         (!wanted || memcmp(digest, side->secondary_hash, sizeof(digest)) != 0)) {
         certificate_forget(&side->certificate);
+        repl_encryptions_forget(replication);
         repl_secondary_free(side->secondary);
         side->secondary = NULL;
     }

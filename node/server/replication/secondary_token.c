@@ -20,6 +20,7 @@
 #include "node/server/replication/promotion.h"
 #include "node/server/replication/routes.h"
 #include "node/server/replication/token_jwt.h"
+#include "node/server/rotation.h"
 
 #define SECONDARY_LIFE_S ((int64_t)365 * 86400)
 #define TOKEN_TTL_S 1800
@@ -152,9 +153,15 @@ cf_status repl_revoke_secondary(struct request *rq, struct cf_error *err)
     struct set_primary set;
     struct set_secondary secondary;
     struct cf_slice id;
+    bool rotate;
     CF_TRY(repl_kind(rq, &kind, err));
     CF_TRY(repl_want_primary(rq, kind, &set, err));
     CF_TRY(request_string(rq, "id", &id, err));
+    CF_TRY(request_bool(rq, "rotate", false, &rotate, err));
+    if (rotate && rq->view->role != ROLE_ALONE_OR_PRIMARY) {
+        return cf_fail(err, CF_INVALID, "cannot rotate on a replication secondary: revoke without rotate, and "
+                                        "rotate on the primary");
+    }
     cf_status status =
         repl_is_id(id) ? set_read_secondary(rq, kind, id, &secondary, err) : CF_NOT_FOUND;
     if (status == CF_NOT_FOUND) {
@@ -173,8 +180,15 @@ cf_status repl_revoke_secondary(struct request *rq, struct cf_error *err)
     if (kind == SET_PERFORMANCE) {
         CF_TRY(promotion_void(rq, id, err));
     }
-    response_warn(rq, "The secondary keeps the data it has. Rotate the keys (sys/rotate) if it may "
-                      "be in the wrong hands.");
+    if (rotate) {
+        CF_TRY(rotation_rotate(rq, core_host_context(rq->core), err));
+        response_warn(rq, "The secondary keeps the data and the keys it has. The data key was replaced: what is "
+                          "written from now on can not be read with those.");
+    } else {
+        response_warn(rq, "The secondary keeps the data and the keys it has. If it may be in the wrong hands, "
+                          "rotate the data key (sys/rotate, or revoke with rotate=true), and replace the "
+                          "secrets that it could read.");
+    }
     return CF_OK;
 }
 

@@ -137,6 +137,67 @@ START_TEST(reserved_in_blocks)
 }
 END_TEST
 
+static uint64_t untold;
+
+static cf_status reserve_untold(struct request *rq, struct cf_error *err)
+{
+    return rotation_reserve_untold(rq, untold, err);
+}
+
+static uint64_t read_untold(void)
+{
+    struct view *view = core_view(world_node->core);
+    uint64_t found;
+    ck_ok(rotation_read_untold(view, keyring_active(view->keyring).id, &found, NULL));
+    view_unref(view);
+    return found;
+}
+
+/* What a performance secondary has not told its primary yet: in blocks, too, per key. */
+START_TEST(untold_in_blocks)
+{
+    set_up();
+    ck_run(reserve_untold); /* nothing, so nothing is written */
+    ck_assert_uint_eq(read_untold(), 0);
+    untold = 5;
+    ck_run(reserve_untold);
+    ck_assert_uint_eq(read_untold(), ROTATION_BLOCK + 5);
+    uint64_t entries = fixture_index(world);
+    untold = ROTATION_BLOCK / 2;
+    ck_run(reserve_untold);
+    ck_assert_uint_eq(fixture_index(world), entries);
+    untold = ROTATION_BLOCK;
+    ck_run(reserve_untold);
+    ck_assert_uint_eq(read_untold(), 2 * ROTATION_BLOCK);
+    ck_post(200, "sys/replication/performance/primary/enable", "{}");
+    ck_post(200, "sys/replication/performance/primary/secondary-token", "{\"id\":\"b\"}");
+    uint32_t term = active().term;
+    ck_post(200, "sys/replication/performance/primary/revoke-secondary", "{\"id\":\"b\",\"rotate\":true}");
+    ck_assert_uint_eq(active().term, term + 1); /* revoked and rotated by one call */
+    ck_assert_uint_eq(read_untold(), 0);        /* it was of the key before */
+    world_end();
+}
+END_TEST
+
+/* Our own share of a count, which others may raise, too. */
+START_TEST(counted_here)
+{
+    set_up();
+    uint64_t here = active().here, all = active().encryptions;
+    count_to(all + 1000);
+    ck_assert_uint_eq(active().here, here);
+    struct view *view = core_view(world_node->core);
+    ck_ok(keyring_count_more(view->keyring, keyring_active(view->keyring).id, 500, NULL));
+    view_unref(view);
+    ck_assert_uint_eq(active().encryptions, all + 1500);
+    ck_assert_uint_eq(active().here, here);
+    ck_run(look); /* writes a record */
+    ck_assert_uint_gt(active().here, here);
+    ck_assert_uint_eq(active().encryptions - active().here, all + 1500 - here);
+    world_end();
+}
+END_TEST
+
 START_TEST(version_history)
 {
     set_up();
@@ -152,4 +213,4 @@ START_TEST(version_history)
 END_TEST
 
 TEST_MAIN("node/server/rotation", when_it_is_due, settings, by_count_and_by_age,
-          reserved_in_blocks, version_history)
+          reserved_in_blocks, untold_in_blocks, counted_here, version_history)
