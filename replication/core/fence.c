@@ -21,3 +21,9 @@ enum fence_decision fence_decide(const struct repl_lineage *own, enum fence_role
     }
     return role == FENCE_PRIMARY ? FENCE_FENCE : FENCE_ADOPT;
 }
+
+bool fence_concerns(bool is_shared_primary, bool is_performance_secondary, enum repl_kind kind)
+{
+    return is_shared_primary ||
+           (is_performance_secondary && kind == REPL_DR && !REPL_MUTATED(REPL_MUTANT_LINE_NEVER_FENCED));
+}

@@ -27,4 +27,9 @@ enum fence_decision {
 enum fence_decision fence_decide(const struct repl_lineage *own, enum fence_role role,
                                  const struct fence_claim *claim);
 
+/* Is a newer epoch of that kind for this cluster to hear? One of the set: for its primary. One of the line: for
+ * whoever is that line, be it the shared primary or a performance secondary; two clusters must not act under
+ * one name. */
+bool fence_concerns(bool is_shared_primary, bool is_performance_secondary, enum repl_kind kind);
+
 #endif

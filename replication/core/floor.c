@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "replication/core/mutant.h"
+
 /* What holds for a secondary: the word of who serves it now (the lowest, when an old connection was not
  * noticed yet), else of who served it last. NULL: nobody has heard of it. */
 static const struct floor_row *find(const struct floor_question *q, const char *id)
@@ -28,17 +30,20 @@ struct floor_answer floor_decide(const struct floor_question *q)
         const struct floor_row *row = find(q, q->registered[i]);
         uint64_t last_ms = row != NULL ? row->heard_ms : q->since_ms;
         bool connected = row != NULL && row->connected;
-        if (!connected && q->now_ms > last_ms && q->now_ms - last_ms > q->hold_ms) {
+        if (!connected && q->now_ms > last_ms && q->now_ms - last_ms > q->hold_ms &&
+            !REPL_MUTATED(REPL_MUTANT_FLOOR_ENDLESS)) {
             answer.overdue++;
         } else if (row == NULL) {
             answer.unknown++;
         } else if (!connected && row->needs + 1 < q->first) {
             answer.cut_off++; /* it will repair, from whatever moment then is */
-        } else if (row->needs < answer.floor) {
+        } else if (row->needs < answer.floor ||
+                   (answer.floor != UINT64_MAX && REPL_MUTATED(REPL_MUTANT_FLOOR_OF_LAST))) {
             answer.floor = row->needs;
         }
     }
-    if (answer.unknown > 0 && q->inherited < answer.floor) {
+    if (answer.unknown > 0 && q->inherited < answer.floor &&
+        !REPL_MUTATED(REPL_MUTANT_FLOOR_FORGETS)) {
         answer.floor = q->inherited;
     }
     return answer;

@@ -1,6 +1,8 @@
 /* replication/core/lineage.c: lineages compared, extended, as bytes. */
 #include "replication/core/lineage.h"
 
+#include "replication/core/mutant.h"
+
 enum { LINEAGE_VERSION = 1, LINEAGE_OF_SET = 1, BRANCH_SIZE = 20 + 20 + 16 + 1 };
 #define HEADER_SIZE ((size_t)6)
 _Static_assert(HEADER_SIZE + (size_t)REPL_LINEAGE_MAX * BRANCH_SIZE <= REPL_LINEAGE_SIZE_MAX,
@@ -119,6 +121,60 @@ cf_status repl_lineage_raise(struct repl_lineage *lineage, const struct repl_epo
     lineage->count = keep + 1;
     lineage->branches[keep] = branch;
     return CF_OK;
+}
+
+struct repl_position repl_lineage_beginning(const struct repl_lineage *lineage)
+{
+    return (struct repl_position){.epoch = lineage->branches[0].epoch, .term = 1, .index = 1};
+}
+
+static bool has_id(const struct repl_lineage *lineage, const struct repl_epoch *epoch)
+{
+    for (size_t i = 0; i < lineage->count; i++) {
+        if (memcmp(lineage->branches[i].epoch.id, epoch->id, sizeof(epoch->id)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How many promotions of the line up to that place the set does not know of yet. */
+static unsigned unknown_to(const struct repl_lineage *set, const struct repl_lineage *line, int place)
+{
+    unsigned count = 0;
+    for (; place > 0 && !has_id(set, &line->branches[place].epoch); place--) {
+        count++;
+    }
+    return REPL_MUTATED(REPL_MUTANT_SET_ANYWHERE) ? 0 : count;
+}
+
+static struct repl_epoch next_of(const struct repl_lineage *lineage, const uint8_t id[16])
+{
+    struct repl_epoch next = {.number = repl_lineage_current(lineage).number + 1};
+    memcpy(next.id, id, sizeof(next.id));
+    return next;
+}
+
+cf_status repl_lineage_promote(struct repl_lineage *line, struct repl_lineage *set,
+                               const struct repl_position *at, const uint8_t id[16],
+                               struct cf_error *err)
+{
+    struct repl_epoch next = next_of(line, id);
+    if (set != NULL && set->count > 0) {
+        struct repl_epoch next_set = next_of(set, id);
+        struct repl_position at_set = {repl_lineage_current(set), at->term, at->index};
+        if (unknown_to(set, line, repl_lineage_find(line, &at->epoch)) > 0) {
+            at_set = repl_lineage_beginning(set);
+        }
+        /* Each promotion of the line has raised the set, also one that the line adopted without its data: ours
+         * must not be taken for an older one there, and for a newer one in the line. */
+        next_set.number += unknown_to(set, line, (int)line->count - 1);
+        if (REPL_MUTATED(REPL_MUTANT_TWO_IDS)) {
+            next_set.id[0] ^= 0xff;
+        }
+        CF_TRY(repl_lineage_raise(set, &next_set, &at_set, err));
+    }
+    return repl_lineage_raise(line, &next, at, err);
 }
 
 static void add_epoch(const struct repl_epoch *epoch, struct cf_buf *out)

@@ -37,6 +37,17 @@ struct repl_lineage {
 CF_CHECKED cf_status repl_lineage_raise(struct repl_lineage *lineage,
                                         const struct repl_epoch *epoch,
                                         const struct repl_position *at, struct cf_error *err);
+/* A DR secondary takes its line over at `at`, its position in the log that it followed: the line's lineage is
+ * raised, and with it (set not NULL) that of the set whose shared primary this line is. Both epochs get one id:
+ * of two that are promoted at once, the same one has to win both. A set lineage that does not know yet of the
+ * promotion in whose log `at` stands (its entry comes after the data of before) branches at the very beginning:
+ * an index of one log says nothing of another, so its secondaries compare themselves. */
+CF_CHECKED cf_status repl_lineage_promote(struct repl_lineage *line, struct repl_lineage *set,
+                                          const struct repl_position *at, const uint8_t id[16],
+                                          struct cf_error *err);
+/* Where everybody who follows has to begin anew: behind the entry that every log begins with, a configuration.
+ * (Index 0 is no branch point: it stands for "nowhere yet".) */
+struct repl_position repl_lineage_beginning(const struct repl_lineage *lineage);
 /* Number 0 when empty. */
 struct repl_epoch repl_lineage_current(const struct repl_lineage *lineage);
 /* Place of an epoch, or -1. */

@@ -6,7 +6,10 @@
  * snapshot) sends the secondary there. Pure; thread: any.
  *
  *   standby --holds it--> here          active --a standby holds it--> there
- *           --does not--> active node          --just sent it away, or none does--> here
+ *           --does not--> active node          --just sent it away, and holds it, or none does--> here
+ *
+ * An active node that lacks the position itself (it came back by snapshot) asks each standby before it says that
+ * the position is gone: to end a stream costs the secondary a comparison or a copy.
  */
 #ifndef COFFER_REPLICATION_PLACE_H
 #define COFFER_REPLICATION_PLACE_H
@@ -33,7 +36,7 @@ struct place_question {
     bool active_known; /* another node leads, and its address is known */
     bool holds;        /* the position, or there is none yet */
     uint64_t index;    /* of the position in our own log; 0: none, or of an earlier epoch */
-    bool was_sent;     /* by this node to a standby, within PLACE_SENT_MS */
+    unsigned tried;    /* standbys that this node has sent it to within PLACE_SENT_MS: it came back */
     uint64_t draw;     /* of the secondary: spreads them over the standbys */
     /* Standbys that could serve, as an active node knows them: up to where each holds the log. */
     const uint64_t *holds_to;

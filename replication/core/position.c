@@ -1,6 +1,8 @@
 /* replication/core/position.c: positions as bytes, as text, compared. */
 #include "replication/core/position.h"
 
+#include "replication/core/mutant.h"
+
 enum { POSITION_VERSION = 1, EPOCH_OF_SET = 1 };
 
 const char *repl_kind_name(enum repl_kind kind)
@@ -34,6 +36,13 @@ bool repl_position_before(const struct repl_position *a, const struct repl_posit
         return a->index < b->index;
     }
     return repl_epoch_equal(&a->epoch, &b->epoch) && a->index < b->index;
+}
+
+bool repl_position_reached(const struct repl_position *until, const struct repl_position *here)
+{
+    int order = repl_epoch_cmp(&until->epoch, &here->epoch);
+    return order == 0 ? here->index >= until->index
+                      : order < 0 || REPL_MUTATED(REPL_MUTANT_OTHER_EPOCH_REACHED);
 }
 
 void repl_position_encode(const struct repl_position *position, struct cf_buf *out)

@@ -39,6 +39,10 @@ bool repl_position_equal(const struct repl_position *a, const struct repl_positi
  * along a lineage (lineage.h). */
 bool repl_position_before(const struct repl_position *a, const struct repl_position *b);
 
+/* Does a state at `here` hold what was committed at `until`? An epoch that is newer than that of `until` has it, or
+ * never will: it was lost with a promotion. One that is older has not got there yet. */
+bool repl_position_reached(const struct repl_position *until, const struct repl_position *here);
+
 /* Bytes: version 1, kind of epoch (1: set epoch; 2 is for line epochs), number, id, term, index.
  * A later version may append (a filter's version): the size is part of the version. */
 #define REPL_POSITION_SIZE ((size_t)38)

@@ -10,9 +10,11 @@ void primary_init(struct primary *p)
 
 static void mark(struct primary *p, uint64_t index, uint64_t now_ms)
 {
-    if (p->mark_count == PRIMARY_MARKS) { /* every second one: the oldest stays exact */
+    if (p->mark_count == PRIMARY_MARKS) { /* two become one, of the older time: a lag is never understated */
         for (size_t i = 0; i < PRIMARY_MARKS / 2; i++) {
-            p->marks[i] = p->marks[2 * i];
+            p->marks[i] = (struct primary_mark){
+                p->marks[2 * i + 1].index,
+                p->marks[2 * i + REPL_MUTATED(REPL_MUTANT_LAG_YOUNG)].at_ms};
         }
         p->mark_count = PRIMARY_MARKS / 2;
     }
@@ -45,7 +47,8 @@ static void acknowledge(struct primary *p, const struct repl_position *position)
 struct primary_lag primary_lag(const struct primary *p, uint64_t now_ms)
 {
     struct primary_lag lag = {.bytes = p->flight_bytes};
-    uint64_t has = is_ours(p, &p->acked) ? p->acked.index : 0;
+    const struct repl_position *there = REPL_MUTATED(REPL_MUTANT_LAG_OF_SENT) ? &p->sent : &p->acked;
+    uint64_t has = is_ours(p, there) ? there->index : 0;
     uint64_t read = is_ours(p, &p->read_at) ? p->read_at.index : has;
     lag.entries = p->index > has ? p->index - has : 0;
     if (p->index > read) { /* what went to it is the better guide, since its filter is in it */
@@ -63,7 +66,7 @@ uint64_t primary_floor(const struct primary *p)
     if (!p->heard) {
         return 0;
     }
-    if (p->holding.index != 0) { /* what it will continue from, once it has loaded it */
+    if (p->holding.index != 0 && !REPL_MUTATED(REPL_MUTANT_HOLDING_FREED)) { /* what it will continue from, once it has loaded it */
         return is_ours(p, &p->holding) ? p->holding.index : 0;
     }
     return is_ours(p, &p->acked) ? p->acked.index : 0;
@@ -131,8 +134,9 @@ static cf_status on_hello(struct primary *p, const struct primary_event *ev,
 static void read_more(const struct primary *p, struct primary_update *out)
 {
     uint64_t count = p->seq_sent - p->seq_acked;
-    if (p->state == PRIMARY_STREAMING && !p->caught_up && count < PRIMARY_BATCHES_MAX &&
-        p->flight_bytes < PRIMARY_CREDIT_BYTES) {
+    bool may = count < PRIMARY_BATCHES_MAX && p->flight_bytes < PRIMARY_CREDIT_BYTES;
+    if (p->state == PRIMARY_STREAMING && !p->caught_up &&
+        (may || REPL_MUTATED(REPL_MUTANT_CREDIT_IGNORED))) {
         out->read = true;
         out->read_from = p->read_at;
     }

@@ -323,8 +323,10 @@ static struct place_question place_question(const struct repl_primary *primary,
         .is_active = places->is_active,
         .may_serve = places->may_serve,
         .active_known = places->active[0] != '\0',
-        .was_sent = peer != NULL && peer->sent_away_us != 0 &&
-                    loop_now_us() - peer->sent_away_us < (uint64_t)PLACE_SENT_MS * 1000,
+        .tried = peer != NULL && peer->sent_away_us != 0 &&
+                         loop_now_us() - peer->sent_away_us < (uint64_t)PLACE_SENT_MS * 1000
+                     ? peer->tried
+                     : 0,
         .draw = draw_of(id),
         .holds_to = places->holds_to,
         .count = places->standby_count,
@@ -356,6 +358,7 @@ static bool placed_here(struct repl_slot *slot, const struct repl_places *places
     case PLACE_STANDBY:
         memcpy(redirect, places->standbys[standby], REPL_ADDRESS_SIZE);
         peer_of(slot->primary, id)->sent_away_us = loop_now_us();
+        peer_of(slot->primary, id)->tried = question.tried + 1;
         break;
     case PLACE_NOWHERE:
         break;

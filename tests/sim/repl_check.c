@@ -1,144 +1,376 @@
-/* tests/sim/repl_check.c: what the primaries committed, and what must be true of everybody. */
+/* tests/sim/repl_check.c: what was committed where, and what must be true of everybody. The names of the
+ * invariants begin with their row of reliability.md, section 2.5. */
 #include "tests/sim/repl_world.h"
 
-static struct truth *find(struct world *w, const struct repl_epoch *epoch)
+struct truth *truth_find(struct world *w, enum repl_kind kind, const struct repl_epoch *epoch)
 {
     for (size_t i = 0; i < w->truth_count; i++) {
-        if (repl_epoch_equal(&w->truths[i].epoch, epoch)) {
+        if (w->truths[i].kind == kind && repl_epoch_equal(&w->truths[i].epoch, epoch)) {
             return &w->truths[i];
         }
     }
     return NULL;
 }
 
-static void note_entry(struct truth *truth, const struct cluster *c, uint64_t index)
+/* The log of its owner is the history of the epoch: what it received before is part of it, for it is sent from
+ * there to who is behind the branch point. */
+void truth_begin(struct world *w, struct cluster *c, enum repl_kind kind, const struct repl_epoch *epoch)
 {
-    if (truth->at_count <= index) {
-        size_t count = (size_t)index * 2 + 16;
-        truth->at = cf_realloc(truth->at, count * sizeof(truth->at[0]));
-        memset(truth->at + truth->at_count, 0, (count - truth->at_count) * sizeof(truth->at[0]));
-        truth->at_count = count;
+    w->truths[w->truth_count++] = (struct truth){kind, *epoch, c->n};
+}
+
+static const struct cluster *owner_of(struct world *w, const struct cluster *c, enum repl_kind kind,
+                                      const struct repl_position *at)
+{
+    const struct truth *truth = truth_find(w, kind, &at->epoch);
+    const struct cluster *owner = truth != NULL ? &w->clusters[truth->owner] : NULL;
+    if (owner == NULL || at->index > owner->last || owner->log[at->index].term != at->term) {
+        sim_fail(&w->engine, "P-36 position", "%u is at %u/%llu, which nobody ever was", c->n,
+                 at->epoch.number, (unsigned long long)at->index);
     }
-    truth->at[index] = (struct entry){.term = c->log[index].term, .end = c->log[index].end};
+    return owner;
 }
 
-/* What a promoted one holds from before is part of the log of its epoch, too: it is sent from there
- * to who is behind the branch point. */
-void truth_begin(struct world *w, struct cluster *c)
+/* ---- prefix ---- */
+
+/* May that mount lack? It is filtered there, or was later, or is gone by then. */
+static bool may_lack(const struct cluster *owner, uint64_t index, unsigned slot)
 {
-    struct truth *truth = &w->truths[w->truth_count++];
-    *truth = (struct truth){.epoch = repl_lineage_current(&c->lineage), .owner = c->n};
-    items_copy(&truth->items, &c->state, 0);
-    for (uint64_t i = c->base > 0 ? c->base : 1; i <= c->last; i++) {
-        note_entry(truth, c, i);
+    uint32_t gen = owner->log[index].state.gen[slot];
+    for (uint64_t i = index; i <= owner->last; i++) {
+        const struct state *state = &owner->log[i].state;
+        if ((state->denied >> slot & 1) != 0 || state->gen[slot] != gen) {
+            return true;
+        }
     }
+    return false;
 }
 
-void truth_commit(struct world *w, struct cluster *c)
+/* Is that mount, or the filter, another one later? */
+static bool is_passing(const struct cluster *owner, uint64_t index, unsigned slot)
 {
-    struct repl_epoch epoch = repl_lineage_current(&c->lineage);
-    struct truth *truth = find(w, &epoch);
-    items_copy(&truth->items, &c->state, truth->items.count);
-    note_entry(truth, c, c->last);
+    uint32_t gen = owner->log[index].state.gen[slot];
+    for (uint64_t i = index + 1; i <= owner->last; i++) {
+        const struct state *state = &owner->log[i].state;
+        if (state->gen[slot] != gen || state->changed != owner->log[index].state.changed) {
+            return true;
+        }
+    }
+    return false;
 }
 
-/* Exactly what the primary of its position's epoch had there, through the filter: nothing
- * reordered, nothing half-applied, no mix of two states. */
-void check_secondary(struct world *w, struct cluster *c, const struct repl_position *before)
+static void check_mount(struct world *w, const struct cluster *c, const struct cluster *owner,
+                        uint64_t index, unsigned slot, bool is_through_filter)
 {
-    struct sim_engine *e = &w->engine;
-    const struct repl_position *at = &c->remote;
-    struct truth *truth = find(w, &at->epoch);
-    size_t have = 0;
-    if (at->index == 0) {
+    const struct state *have = cluster_state(c), *want = &owner->log[index].state;
+    bool denied = is_through_filter && (want->denied >> slot & 1) != 0;
+    /* The sender knows the newest filter and the newest mounts alone (filter.h): on the way through entries between
+     * two changes what was there may stay until the second one, unchanged. */
+    if (denied && have->gen[slot] != 0 && !is_passing(owner, index, slot)) {
+        sim_fail(&w->engine, "P-40 filter", "%u at %llu has mount %u, which is filtered there", c->n,
+                 (unsigned long long)index, slot);
+    }
+    if (have->gen[slot] == 0 && (denied || (is_through_filter && may_lack(owner, index, slot)))) {
         return;
     }
-    if (truth == NULL || at->index >= truth->at_count || truth->at[at->index].term != at->term) {
-        sim_fail(e, "position", "%u is at %u/%llu, which nobody ever was", c->n, at->epoch.number,
-                 (unsigned long long)at->index);
+    if (have->gen[slot] != want->gen[slot] ||
+        memcmp(have->value[slot], want->value[slot], sizeof(have->value[slot])) != 0) {
+        sim_fail(&w->engine, "P-36 prefix", "%u at %llu of %u differs in mount %u (%u, there %u)", c->n,
+                 (unsigned long long)index, owner->n, slot, have->gen[slot], want->gen[slot]);
     }
-    for (size_t i = 0; i < truth->at[at->index].end; i++) {
-        if (!genuine(&truth->items.all[i], c->performance)) {
-            continue;
-        }
-        if (have >= c->state.count || c->state.all[have].id != truth->items.all[i].id) {
-            sim_fail(e, "prefix", "%u at %u/%llu lacks item %llu as its number %zu", c->n,
-                     at->epoch.number, (unsigned long long)at->index,
-                     (unsigned long long)truth->items.all[i].id, have);
-        }
-        have++;
+}
+
+static bool same_cluster_class(const struct state *a, const struct state *b)
+{
+    return memcmp(a->local, b->local, sizeof(a->local)) == 0 &&
+           memcmp(a->record, b->record, sizeof(a->record)) == 0 &&
+           repl_position_equal(&a->set_position, &b->set_position) && a->set_lineage == b->set_lineage;
+}
+
+/* Exactly what the primary of its position's epoch had there, by class and through the filter: nothing reordered,
+ * nothing half-applied, no mix of two states. */
+static void check_state(struct world *w, const struct cluster *c, enum repl_kind kind)
+{
+    const struct state *have = cluster_state(c);
+    struct repl_position at = state_position(have, kind);
+    const struct cluster *owner = owner_of(w, c, kind, &at);
+    const struct state *want = &owner->log[at.index].state;
+    for (unsigned slot = 0; slot < MOUNTS; slot++) {
+        check_mount(w, c, owner, at.index, slot, kind == REPL_PERFORMANCE);
     }
-    if (have != c->state.count) {
-        sim_fail(e, "prefix", "%u at %u/%llu has %zu items too many", c->n, at->epoch.number,
-                 (unsigned long long)at->index, c->state.count - have);
+    if (memcmp(have->ran, want->ran, sizeof(have->ran)) != 0 || have->denied != want->denied) {
+        sim_fail(&w->engine, "P-36 prefix", "%u at %llu of %u differs in shared records", c->n,
+                 (unsigned long long)at.index, owner->n);
     }
-    if (repl_position_before(at, before)) {
-        sim_fail(e, "monotone", "%u went back from %llu to %llu", c->n,
-                 (unsigned long long)before->index, (unsigned long long)at->index);
+    if (kind == REPL_DR && !same_cluster_class(have, want)) {
+        sim_fail(&w->engine, "P-44 class", "%u at %llu of %u differs in what its line alone has", c->n,
+                 (unsigned long long)at.index, owner->n);
     }
-    sim_note(e, at->index);
+}
+
+/* What only its line may have did not come from the other line. */
+static void check_local(struct world *w, const struct cluster *c, const struct state *before)
+{
+    const struct state *now = cluster_state(c);
+    if (now->role == AS_PERFORMANCE && c->last > 1 &&
+        (memcmp(now->local, before->local, sizeof(now->local)) != 0 ||
+         memcmp(now->record, before->record, sizeof(now->record)) != 0)) {
+        sim_fail(&w->engine, "P-40 class", "%u took what belongs to another line", c->n);
+    }
+}
+
+void check_secondary(struct world *w, struct cluster *c, const struct repl_position *before)
+{
+    const struct state *state = cluster_state(c);
+    enum repl_kind kind = role_receives(state->role);
+    struct repl_position at = state_position(state, kind);
+    check_local(w, c, &c->log[c->last - 1].state);
+    if (at.index == 0) {
+        return;
+    }
+    check_state(w, c, kind);
+    if (repl_position_before(&at, before)) {
+        sim_fail(&w->engine, "P-36 monotone", "%u went back from %llu to %llu", c->n,
+                 (unsigned long long)before->index, (unsigned long long)at.index);
+    }
+    sim_note(&w->engine, at.index);
 }
 
 /* What a primary believes to be shipped is there for good: the promise of a promotion. */
-void check_ack(struct world *w, struct cluster *c, const struct repl_position *acked)
+void check_ack(struct world *w, struct cluster *c, enum repl_kind kind, const struct repl_position *acked)
 {
-    if (repl_epoch_equal(&c->remote.epoch, &acked->epoch) && c->remote.index < acked->index) {
-        sim_fail(&w->engine, "shipped", "%u acknowledged %llu and has %llu", c->n,
-                 (unsigned long long)acked->index, (unsigned long long)c->remote.index);
+    struct repl_position at = state_position(cluster_state(c), kind);
+    if (role_receives(cluster_state(c)->role) == kind && repl_epoch_equal(&at.epoch, &acked->epoch) &&
+        at.index < acked->index) {
+        sim_fail(&w->engine, "P-43 shipped", "%u acknowledged %llu and has %llu", c->n,
+                 (unsigned long long)acked->index, (unsigned long long)at.index);
     }
 }
 
-void check_fenced(struct world *w, struct cluster *c, const struct repl_lineage *by, bool rogue)
+void check_fenced(struct world *w, struct cluster *c, enum repl_kind kind, unsigned lineage, bool rogue)
 {
-    struct repl_epoch other = repl_lineage_current(by), own = repl_lineage_current(&c->lineage);
-    if (rogue || find(w, &other) == NULL || repl_epoch_cmp(&other, &own) <= 0) {
-        sim_fail(&w->engine, "fence", "%u was fenced by %s claim", c->n,
+    struct repl_epoch other = repl_lineage_current(lineage_of(w, lineage));
+    struct repl_epoch own =
+        repl_lineage_current(lineage_of(w, state_lineage(cluster_state(c), kind)));
+    const struct truth *truth = truth_find(w, kind, &other);
+    if (rogue || truth == NULL || repl_epoch_cmp(&other, &own) <= 0) {
+        sim_fail(&w->engine, "P-42 fence", "%u was fenced by %s claim", c->n,
                  rogue ? "an unproved" : "an older");
     }
+    /* An epoch of a line is for that line alone. */
+    if (kind == REPL_DR && truth->owner % 2 != c->line) {
+        sim_fail(&w->engine, "P-42 fence", "%u was fenced by a promotion in another line", c->n);
+    }
 }
 
-static bool same_state(const struct cluster *primary, const struct cluster *c)
+/* ---- lag, floor, bounds ---- */
+
+void check_lag(struct world *w, struct node *node, enum repl_kind kind, unsigned from)
 {
-    size_t have = 0;
-    for (size_t i = 0; i < primary->state.count; i++) {
-        if (genuine(&primary->state.all[i], c->performance)) {
-            if (have >= c->state.count || c->state.all[have].id != primary->state.all[i].id) {
-                return false;
-            }
-            have++;
+    const struct peer *peer = &node->peers[kind][from];
+    if (peer->conn == 0 || peer->core.state != PRIMARY_STREAMING) {
+        return;
+    }
+    const struct cluster *c = &w->clusters[w->conns[peer->conn].secondary];
+    struct repl_position at = state_position(cluster_state(c), kind);
+    struct primary_lag lag = primary_lag(&peer->core, w->engine.now_us / 1000);
+    if (role_receives(cluster_state(c)->role) != kind || !repl_epoch_equal(&at.epoch, &peer->core.epoch)) {
+        return;
+    }
+    uint64_t lacks = node->applied > at.index ? node->applied - at.index : 0;
+    if (lag.entries < lacks) {
+        sim_fail(&w->engine, "P-37 lag", "%u lacks %llu entries, its primary says %llu", c->n,
+                 (unsigned long long)lacks, (unsigned long long)lag.entries);
+    }
+    if (lacks > 0 && node->reached_us[at.index + 1] >= peer->connected_ms * 1000) {
+        uint64_t age_ms = (w->engine.now_us - node->reached_us[at.index + 1]) / 1000;
+        if (lag.ms + 1 < age_ms) {
+            sim_fail(&w->engine, "P-37 lag", "%u lacks something for %llu ms, its primary says %llu", c->n,
+                     (unsigned long long)age_ms, (unsigned long long)lag.ms);
         }
     }
-    return have == c->state.count;
+    if (lag.entries == 0 && lag.ms != 0) {
+        sim_fail(&w->engine, "P-37 lag", "%u lacks nothing, for %llu ms", c->n, (unsigned long long)lag.ms);
+    }
 }
 
-/* One primary that nobody fenced, of the highest epoch; everybody else follows and has it all. */
+/* Whoever is away for longer than was promised holds nothing back. */
+void check_floor(struct world *w, struct cluster *c, uint64_t floor)
+{
+    uint64_t now_ms = w->engine.now_us / 1000, grace_ms = w->options.hold_ms + 4000;
+    bool is_away = true;
+    for (unsigned i = 0; i < NODES; i++) {
+        for (unsigned k = 0; k < KINDS; k++) {
+            for (unsigned p = 0; p < CLUSTERS; p++) {
+                if (c->nodes[i].peers[k][p].conn != 0) {
+                    c->hello_ms[k][p] = now_ms;
+                }
+                is_away = is_away && c->hello_ms[k][p] + grace_ms < now_ms;
+            }
+        }
+    }
+    if (!is_away) {
+        return;
+    }
+    if (floor != UINT64_MAX && c->active_since_ms + grace_ms < now_ms) {
+        sim_fail(&w->engine, "P-45 floor", "%u keeps its log from %llu on for nobody", c->n,
+                 (unsigned long long)floor);
+    }
+}
+
+void check_bounds(struct world *w, struct node *node)
+{
+    if (node->applied - node->base > w->options.cap) {
+        sim_fail(&w->engine, "P-45 log", "%u.%u keeps %llu entries", node->cluster, node->n,
+                 (unsigned long long)(node->applied - node->base));
+    }
+    for (unsigned k = 0; k < KINDS; k++) {
+        for (unsigned p = 0; p < CLUSTERS; p++) {
+            const struct primary *core = &node->peers[k][p].core;
+            if (core->seq_sent - core->seq_acked > PRIMARY_BATCHES_MAX) {
+                sim_fail(&w->engine, "P-45 credit", "%u.%u has sent %llu batches that nobody acknowledged",
+                         node->cluster, node->n, (unsigned long long)(core->seq_sent - core->seq_acked));
+            }
+        }
+    }
+}
+
+static bool is_barred(const struct cluster *c, enum repl_kind kind, uint64_t index)
+{
+    for (uint64_t i = index + 1; i <= c->last; i++) {
+        if (c->log[i].is_switch) {
+            return true;
+        }
+    }
+    return kind == REPL_PERFORMANCE && cluster_state(c)->widened > index;
+}
+
+/* A position that is in this epoch's log is gone only when more was kept than is promised, or nobody who has it can
+ * be asked. */
+void check_resync(struct world *w, struct node *node, enum repl_kind kind, unsigned from,
+                  const struct message *hello)
+{
+    const struct repl_position *position = &hello->position;
+    struct cluster *c = &w->clusters[node->cluster];
+    uint64_t now_ms = w->engine.now_us / 1000, at = position->index;
+    struct repl_position here = node_position(w, node, kind, node->applied);
+    bool is_ours = at != 0 && repl_epoch_equal(&here.epoch, &position->epoch) && at <= c->last &&
+                   c->log[at].term == position->term;
+    /* (A DR secondary that took a performance secondary's place may stand further back: nobody knew of it.) */
+    bool was_here = c->streamed_by[kind][from] == hello->from && c->settled_ms[kind][from] != 0 && c->settled_ms[kind][from] + 3000 < now_ms &&
+                    c->streamed_ms[kind][from] + w->options.hold_ms > now_ms;
+    bool within = at + w->options.cap >= c->last;
+    bool can_be_asked = false, is_kept = false;
+    for (unsigned i = 0; i < NODES; i++) {
+        const struct node *other = &c->nodes[i];
+        bool holds = other->base <= at && at <= other->applied;
+        is_kept |= holds || other->base <= at;
+        can_be_asked |= holds && other->up && !other->cut_off && c->steady_since_us + 300000 < w->engine.now_us;
+    }
+    if (!is_ours || !was_here || !within || is_barred(c, kind, at)) {
+        return;
+    }
+    if (can_be_asked) {
+        sim_fail(&w->engine, "P-38 place", "%u.%u says that %llu is gone, and another node has it", c->n,
+                 node->n, (unsigned long long)at);
+    }
+    if (!is_kept) {
+        sim_fail(&w->engine, "P-38 floor", "%u has dropped %llu, where a secondary of it stands", c->n,
+                 (unsigned long long)at);
+    }
+}
+
+/* ---- progress, promotions, the end ---- */
+
+void check_progress(struct world *w, struct cluster *c)
+{
+    const struct secondary *s = &c->receiver;
+    uint64_t now = c->progress + s->staged_keys + s->session * 1000 + c->last * 7;
+    if (!c->receiving || s->state != SECONDARY_BOOTSTRAPPING || now != c->seen_progress) {
+        c->seen_progress = now;
+        c->progress_at_us = w->engine.now_us;
+    }
+    if (w->engine.now_us - c->progress_at_us > 60000000) {
+        sim_fail(&w->engine, "P-38 progress", "%u is in %s without progress", c->n, secondary_state_text(s));
+    }
+}
+
+/* Nothing is lost when it was planned. */
+void check_promotion(struct world *w, struct cluster *c, bool is_planned)
+{
+    struct repl_position at = cluster_state(c)->line_position;
+    cf_ignore(owner_of(w, c, REPL_DR, &at) == NULL, "it ends the process when nobody was ever there");
+    if (is_planned && at.index < w->drill.closed) {
+        sim_fail(&w->engine, "P-43 planned", "%u was promoted at %llu of %llu", c->n,
+                 (unsigned long long)at.index, (unsigned long long)w->drill.closed);
+    }
+}
+
+static bool is_equal(struct world *w, const struct cluster *c, const struct cluster *primary, enum repl_kind kind)
+{
+    const struct state *have = cluster_state(c), *want = cluster_state(primary);
+    struct repl_position at = state_position(have, kind);
+    if (primary->leader < 0) {
+        return false;
+    }
+    struct repl_position last =
+        node_position(w, &primary->nodes[primary->leader], kind, primary->last);
+    if (!repl_position_equal(&at, &last) || state_lineage(have, kind) != state_lineage(want, kind)) {
+        return false;
+    }
+    for (unsigned slot = 0; slot < MOUNTS; slot++) {
+        bool denied = kind == REPL_PERFORMANCE && (want->denied >> slot & 1) != 0;
+        if (have->gen[slot] != (denied ? 0 : want->gen[slot])) {
+            return false;
+        }
+    }
+    return true; /* the rest was compared when it was committed */
+}
+
+/* Who is what: one active cluster in each line. NULL: not yet. */
+static const struct cluster *active_of(const struct world *w, unsigned line)
+{
+    const struct cluster *active = NULL;
+    for (unsigned i = line; i < CLUSTERS; i += 2) {
+        const struct cluster *c = &w->clusters[i];
+        enum role role = cluster_state(c)->role;
+        if (!c->present || (role == AS_MIRROR && cluster_state(c)->attached)) {
+            continue;
+        }
+        if (role != (line == 0 ? AS_SHARED : AS_PERFORMANCE) || active != NULL) {
+            return NULL;
+        }
+        active = c;
+    }
+    return active;
+}
+
+/* One shared primary, one of each line, nobody fenced; everybody else follows and has it all. */
 bool check_converged(struct world *w, bool must)
 {
-    struct cluster *primary = NULL;
     for (unsigned i = 0; i < CLUSTERS; i++) {
-        struct cluster *c = &w->clusters[i];
-        if (c->primary && (c->fenced || primary != NULL)) {
+        const struct cluster *c = &w->clusters[i], *own = active_of(w, c->line);
+        enum repl_kind kind = role_receives(cluster_state(c)->role);
+        const struct cluster *primary = kind == REPL_DR ? own : active_of(w, 0);
+        if (!c->present || (c == own && c->line == 0)) {
+            continue;
+        }
+        if (own == NULL || primary == NULL) {
             if (must) {
-                sim_fail(&w->engine, "fence", "%u is still primary", i);
+                sim_fail(&w->engine, "P-42 one primary", "line %u has not one active cluster (%u has role %d)",
+                         c->line, i, (int)cluster_state(c)->role);
             }
             return false;
         }
-        primary = c->primary ? c : primary;
-    }
-    for (unsigned i = 0; i < CLUSTERS; i++) {
-        struct cluster *c = &w->clusters[i];
-        struct repl_position here = primary != NULL ? cluster_here(primary) : c->remote;
-        if (c == primary ||
-            (primary != NULL && repl_position_equal(&c->remote, &here) && same_state(primary, c) &&
-             repl_lineage_compare(&c->lineage, &primary->lineage, NULL) == REPL_SAME)) {
-            continue;
+        if (!is_equal(w, c, primary, kind)) {
+            if (must) {
+                struct repl_position at = state_position(cluster_state(c), kind);
+                sim_fail(&w->engine, "P-38 convergence", "%u is at %u/%llu of %llu, state %d", i,
+                         at.epoch.number, (unsigned long long)at.index, (unsigned long long)primary->last,
+                         (int)c->receiver.state);
+            }
+            return false;
         }
-        if (must) {
-            sim_fail(&w->engine, "convergence", "%u is at %u/%llu of %llu, state %d", i,
-                     c->remote.epoch.number, (unsigned long long)c->remote.index,
-                     (unsigned long long)here.index, (int)c->receiver.state);
-        }
-        return false;
     }
     return true;
 }

@@ -1,187 +1,341 @@
-/* tests/sim/repl_cluster.c: a cluster as one log. */
+/* tests/sim/repl_cluster.c: a cluster: its log, its nodes and their leader, what is proposed and committed. */
 #include "tests/sim/repl_world.h"
-
-void items_add(struct items *items, const struct item *item)
-{
-    if (items->count == items->capacity) {
-        items->capacity = items->capacity * 2 + 16;
-        items->all = cf_realloc(items->all, items->capacity * sizeof(items->all[0]));
-    }
-    items->all[items->count++] = *item;
-}
-
-void items_copy(struct items *to, const struct items *from, size_t first)
-{
-    for (size_t i = first; i < from->count; i++) {
-        items_add(to, &from->all[i]);
-    }
-}
-
-void items_done(struct items *items)
-{
-    cf_free(items->all);
-    *items = (struct items){0};
-}
 
 void cluster_init(struct world *w, unsigned n)
 {
     struct cluster *c = &w->clusters[n];
-    *c = (struct cluster){.n = n, .up = true, .term = 1};
+    *c = (struct cluster){.n = n, .line = n % 2, .term = 1, .leader = -1, .redirect = NOBODY};
     c->capacity = 64;
     c->log = cf_array(c->capacity, sizeof(c->log[0]));
+    for (unsigned i = 0; i < NODES; i++) {
+        c->nodes[i] = (struct node){
+            .cluster = n, .n = i, .id = n * NODES + i, .up = true, .floor = UINT64_MAX};
+    }
 }
 
 static void drop_ops(struct cluster *c)
 {
     for (size_t i = 0; i < c->op_count; i++) {
-        items_done(&c->ops[i].items);
-        items_done(&c->ops[i].surplus);
-        cf_free(c->ops[i].lineage);
+        effects_done(&c->ops[i].effects);
     }
     c->op_count = 0;
 }
 
-static void drop_volatile(struct cluster *c)
+static void drop_held(struct cluster *c)
 {
-    drop_ops(c);
     for (size_t i = 0; i < c->held_count; i++) {
-        items_done(&c->held[i].items);
+        effects_done(&c->held[i].effects);
     }
     c->held_count = 0;
-    for (unsigned i = 0; i < CLUSTERS; i++) {
-        items_done(&c->snapshots[i].items);
-        c->snapshots[i].id = 0;
-        c->sender_conn[i] = 0;
-        primary_init(&c->senders[i]);
-    }
+}
+
+static void drop_receiver(struct cluster *c)
+{
+    drop_ops(c);
+    drop_held(c);
+    repair_drop(c);
     secondary_done(&c->receiver);
     c->receiver = (struct secondary){0};
-    c->receiving = c->repairing = false;
+    c->receiving = false;
     c->conn = 0;
+    c->redirect = NOBODY;
 }
 
 void cluster_done(struct cluster *c)
 {
-    drop_volatile(c);
-    items_done(&c->state);
-    items_done(&c->stage);
+    drop_receiver(c);
+    for (uint64_t i = 1; i <= c->last; i++) {
+        effects_done(&c->log[i].effects);
+    }
+    for (unsigned i = 0; i < NODES; i++) {
+        for (unsigned k = 0; k < KINDS; k++) {
+            for (unsigned p = 0; p < CLUSTERS; p++) {
+                cf_free(c->nodes[i].peers[k][p].snapshot.tree);
+            }
+        }
+        cf_free(c->nodes[i].reached_us);
+    }
+    effects_done(&c->stage);
     cf_free(c->log);
     cf_free(c->ops);
     cf_free(c->held);
 }
 
-struct repl_position cluster_here(const struct cluster *c)
+struct node *node_at(struct world *w, unsigned id)
 {
-    struct repl_position at = {.epoch = repl_lineage_current(&c->lineage)};
-    at.index = c->last;
-    at.term = c->last > 0 ? c->log[c->last].term : 0;
-    return at;
+    return &w->clusters[id / NODES].nodes[id % NODES];
 }
 
-static void append(struct cluster *c)
+struct node *cluster_leader(struct cluster *c)
+{
+    return c->leader >= 0 ? &c->nodes[c->leader] : NULL;
+}
+
+const struct state *cluster_state(const struct cluster *c)
+{
+    return &c->log[c->last].state;
+}
+
+const struct state *node_state(const struct cluster *c, const struct node *node)
+{
+    return &c->log[node->applied].state;
+}
+
+bool role_serves(const struct cluster *c, enum role role, enum repl_kind kind)
+{
+    switch (role) {
+    case AS_SHARED:
+        return true;
+    case AS_PERFORMANCE:
+        return kind == REPL_DR;
+    case AS_FENCED: /* what it was; it streams nothing, but it hears */
+        return kind == REPL_DR || c->line == 0;
+    case AS_MIRROR:
+        break;
+    }
+    return false;
+}
+
+enum repl_kind role_receives(enum role role)
+{
+    return role == AS_PERFORMANCE ? REPL_PERFORMANCE : REPL_DR;
+}
+
+unsigned state_lineage(const struct state *state, enum repl_kind kind)
+{
+    return kind == REPL_DR ? state->line_lineage : state->set_lineage;
+}
+
+struct repl_position state_position(const struct state *state, enum repl_kind kind)
+{
+    return kind == REPL_DR ? state->line_position : state->set_position;
+}
+
+/* ---- nodes ---- */
+
+static void note_reached(struct world *w, struct node *node, uint64_t index)
+{
+    if (node->reached_count <= index) {
+        size_t count = (size_t)index * 2 + 64;
+        node->reached_us = cf_realloc(node->reached_us, count * sizeof(node->reached_us[0]));
+        node->reached_count = count;
+    }
+    for (uint64_t i = node->applied + 1; i <= index; i++) {
+        node->reached_us[i] = w->engine.now_us;
+    }
+}
+
+void node_apply(struct world *w, struct node *node, uint64_t index)
+{
+    struct cluster *c = &w->clusters[node->cluster];
+    const struct node *leader = cluster_leader(c);
+    if (!node->up || node->cut_off || index <= node->applied) {
+        return;
+    }
+    if (leader != NULL && node->applied < leader->base) {
+        sim_reached(&w->engine, MARK_SNAPSHOT_NODE);
+        index = c->last;
+        note_reached(w, node, index);
+        node->base = index; /* it came by snapshot: nothing of the log before it is here */
+    }
+    note_reached(w, node, index);
+    for (uint64_t i = node->applied + 1; i <= index; i++) {
+        /* Each one, because a role may come and go. */
+        enum role before = c->log[i - 1].state.role, after = c->log[i].state.role;
+        for (unsigned k = 0; k < KINDS && before != after; k++) {
+            if (role_serves(c, before, k) != role_serves(c, after, k)) {
+                serve_reset(w, node, k);
+                memset(c->settled_ms[k], 0, sizeof(c->settled_ms[k])); /* a floor is a primary's */
+            }
+        }
+    }
+    node->applied = index;
+    serve_advanced(w, node);
+}
+
+void node_crash(struct world *w, struct node *node)
+{
+    struct cluster *c = &w->clusters[node->cluster];
+    if (!node->up) {
+        return;
+    }
+    sim_trace(&w->engine, "%u.%u crashes", c->n, node->n);
+    if (c->leader == (int)node->n) {
+        cluster_lose_leader(w, c);
+    }
+    links_break_node(w, node->id);
+    node->up = false;
+    for (unsigned k = 0; k < KINDS; k++) {
+        serve_reset(w, node, k);
+    }
+}
+
+void node_up(struct world *w, struct node *node)
+{
+    struct cluster *c = &w->clusters[node->cluster];
+    if (node->up) {
+        return;
+    }
+    sim_trace(&w->engine, "%u.%u is back", c->n, node->n);
+    node->up = true;
+    c->steady_since_us = w->engine.now_us;
+    node->floor = node->base; /* until it has heard more, it keeps what it has */
+    node->contact_ms = 0;
+    if (c->leader < 0) {
+        cluster_elect(w, c);
+    }
+    if (c->leader >= 0) {
+        sim_schedule(&w->engine, w->engine.now_us + w->options.apply_us, EV_APPLY, node->id, c->last, 0,
+                     NULL);
+    }
+}
+
+bool node_in_contact(const struct world *w, const struct node *node)
+{
+    const struct cluster *c = &w->clusters[node->cluster];
+    return c->leader == (int)node->n ||
+           (node->contact_ms != 0 && w->engine.now_us / 1000 < node->contact_ms + 5000);
+}
+
+void node_compact(struct world *w, struct node *node)
+{
+    const struct options *o = &w->options;
+    uint64_t to = node->floor < node->applied ? node->floor : node->applied;
+    if (!node->up) {
+        return;
+    }
+    if (to > node->base) {
+        node->base = sim_between(&w->engine, node->base, to);
+    }
+    if (node->floor < node->applied) {
+        sim_reached(&w->engine, MARK_FLOOR_HELD);
+    }
+    if (node->applied > node->base + o->cap) {
+        node->base = node->applied - o->cap;
+        sim_reached(&w->engine, MARK_CAP);
+    }
+    check_bounds(w, node);
+}
+
+/* ---- entries ---- */
+
+static struct entry *append(struct world *w, struct cluster *c)
 {
     if (c->last + 2 > c->capacity) {
         c->capacity *= 2;
         c->log = cf_realloc(c->log, c->capacity * sizeof(c->log[0]));
     }
+    struct entry *entry = &c->log[c->last + 1];
+    *entry = (struct entry){
+        .term = c->term, .at_us = w->engine.now_us, .state = c->log[c->last].state};
     c->last++;
-    /* What a primary commits itself comes from nowhere: with the position of before its promotion
-     * it would be taken for what that position has already. */
-    c->log[c->last] = (struct entry){.term = c->term, .end = c->state.count};
-    if (!c->primary) {
-        c->log[c->last].remote = c->remote;
-    }
+    return entry;
 }
 
-static void tell_senders(struct world *w, struct cluster *c)
+/* It is committed: the leader has applied it, the others do soon. */
+static void committed(struct world *w, struct cluster *c)
 {
-    for (unsigned i = 0; i < CLUSTERS; i++) {
-        if (c->sender_conn[i] != 0) {
-            struct primary_event ev = {.type = PRIMARY_EV_ADVANCED, .index = c->last};
-            links_feed_primary(w, c, i, &ev);
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *node = &c->nodes[i];
+        if (c->leader == (int)i) {
+            node_apply(w, node, c->last);
+        } else if (node->up && !node->cut_off) {
+            sim_schedule(&w->engine,
+                         w->engine.now_us + sim_between(&w->engine, 50, w->options.apply_us), EV_APPLY,
+                         node->id, c->last, 0, NULL);
         }
     }
+    calls_advanced(w, c);
 }
 
-void cluster_write(struct world *w, struct cluster *c)
+void cluster_write(struct world *w, struct cluster *c, struct effects *effects,
+                   void (*change)(struct world *, struct cluster *, struct state *))
 {
-    struct item item = {.id = ++w->next_id};
-    item.at = cluster_here(c);
-    item.at.index++;
-    item.at.term = c->term;
-    items_add(&c->state, &item);
-    append(c);
-    truth_commit(w, c);
-    tell_senders(w, c);
-}
-
-/* An entry without items: of a new leader, of a promotion. */
-static void write_nothing(struct world *w, struct cluster *c)
-{
-    append(c);
-    if (c->primary) {
-        truth_commit(w, c);
+    struct entry *entry = append(w, c);
+    for (size_t i = 0; effects != NULL && i < effects->count; i++) {
+        state_apply(w, &entry->state, &effects->all[i], c->last);
     }
-}
-
-void cluster_promote(struct world *w, struct cluster *c)
-{
-    struct repl_epoch next = {.number = repl_lineage_current(&c->lineage).number + 1};
-    for (size_t i = 0; i < sizeof(next.id); i++) {
-        next.id[i] = (uint8_t)sim_below(&w->engine, 256);
+    if (effects != NULL) {
+        entry->effects = *effects;
+        *effects = (struct effects){0};
     }
-    links_break_all(w, c->n, -1);
-    drop_volatile(c);
-    c->incarnation++;
-    c->term++;
-    if (repl_lineage_raise(&c->lineage, &next, &c->remote, NULL) != CF_OK) {
-        sim_fail(&w->engine, "lineage", "%u can't be promoted where it stands", c->n);
+    if (change != NULL) {
+        change(w, c, &entry->state);
     }
-    c->primary = true;
-    c->fenced = false;
-    truth_begin(w, c);
-    write_nothing(w, c);
-    sim_trace(&w->engine, "%u is promoted: epoch %u, %zu items", c->n, next.number, c->state.count);
+    entry->begins_line = entry->state.line_lineage != c->log[c->last - 1].state.line_lineage;
+    entry->begins_set = entry->state.set_lineage != c->log[c->last - 1].state.set_lineage;
+    committed(w, c);
 }
 
-void cluster_demote(struct world *w, struct cluster *c)
-{
-    links_break_all(w, c->n, -1);
-    drop_volatile(c);
-    c->primary = c->fenced = false;
-    c->performance = false;
-    c->remote = cluster_here(c);
-    sim_trace(&w->engine, "%u is demoted", c->n);
-    cluster_start(w, c);
-}
+/* ---- leaders ---- */
 
-void cluster_start(struct world *w, struct cluster *c)
+void cluster_restart_receiver(struct world *w, struct cluster *c)
 {
-    c->up = true;
-    c->incarnation++;
-    c->term++;
-    write_nothing(w, c);
-    if (!c->primary) {
+    const struct state *state = cluster_state(c);
+    links_break_receiver(w, c);
+    drop_receiver(c);
+    if (c->leader >= 0 && state->attached &&
+        (state->role == AS_PERFORMANCE || state->role == AS_MIRROR)) {
         struct secondary_event ev = {.type = SECONDARY_EV_ENABLED};
         secondary_init(&c->receiver, sim_below(&w->engine, UINT64_MAX));
         c->receiving = true;
+        c->progress_at_us = w->engine.now_us;
         links_feed_secondary(w, c, &ev);
     }
+}
+
+/* A majority is up, and one of it leads. */
+void cluster_elect(struct world *w, struct cluster *c)
+{
+    unsigned fit = 0;
+    for (unsigned i = 0; i < NODES; i++) {
+        fit += c->nodes[i].up && !c->nodes[i].cut_off;
+    }
+    if (c->leader >= 0 || fit * 2 <= NODES) {
+        return;
+    }
+    uint64_t skip = sim_below(&w->engine, fit);
+    for (unsigned i = 0; i < NODES && c->leader < 0; i++) {
+        if (c->nodes[i].up && !c->nodes[i].cut_off && skip-- == 0) {
+            c->leader = (int)i;
+        }
+    }
+    struct node *leader = cluster_leader(c);
+    c->incarnation++;
+    c->term++;
+    c->active_since_ms = w->engine.now_us / 1000;
+    c->inherited = leader->floor;
+    memset(c->rows, 0, sizeof(c->rows));
+    c->steady_since_us = w->engine.now_us;
+    sim_trace(&w->engine, "%u.%u leads", c->n, leader->n);
+    if (leader->applied < c->last) {
+        node_apply(w, leader, c->last);
+    }
+    cluster_write(w, c, NULL, NULL); /* the entry of a new leader */
+    cluster_restart_receiver(w, c);
 }
 
 void cluster_lose_leader(struct world *w, struct cluster *c)
 {
     size_t survive = c->op_count > 0 ? sim_below(&w->engine, c->op_count + 1) : 0;
-    links_break_all(w, c->n, -1);
+    if (c->leader < 0) {
+        return;
+    }
     c->receiving = false; /* who proposed it hears nothing any more */
     for (size_t i = 0; i < survive; i++) {
         cluster_commit(w, c, true);
     }
-    drop_volatile(c);
+    links_break_receiver(w, c);
+    drop_receiver(c);
+    c->leader = -1;
     c->incarnation++;
+    sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 1000, 1500000), EV_ELECT, c->n,
+                 c->incarnation, 0, NULL);
 }
 
-void cluster_propose(struct world *w, struct cluster *c, const struct op *op)
+/* ---- proposals of the receiver ---- */
+
+void cluster_propose(struct world *w, struct cluster *c, const struct proposed *op)
 {
     if (c->op_count == c->op_capacity) {
         c->op_capacity = c->op_capacity * 2 + 16;
@@ -193,73 +347,102 @@ void cluster_propose(struct world *w, struct cluster *c, const struct op *op)
     sim_schedule(&w->engine, c->commit_at_us, EV_COMMIT, c->n, c->incarnation, 0, NULL);
 }
 
-static bool has(const struct items *items, uint64_t id)
+static struct effect position_effect(struct world *w, const struct repl_position *to)
 {
-    for (size_t i = 0; i < items->count; i++) {
-        if (items->all[i].id == id) {
-            return true;
-        }
+    const struct truth *truth = truth_find(w, REPL_PERFORMANCE, &to->epoch);
+    if (truth == NULL) {
+        sim_fail(&w->engine, "P-36 position", "an epoch that nobody raised");
     }
-    return false;
+    return (struct effect){.type = FX_POSITION,
+                           .is_own = true,
+                           .gen = (uint32_t)(truth - w->truths),
+                           .term = to->term,
+                           .value = to->index};
 }
 
-/* What is too much goes, what is lacking comes in its place: ids rise within a state. */
-static void repair(struct cluster *c, const struct op *op)
+/* The position travels inside of the entry: state and position can't part. */
+static void set_position(struct world *w, struct entry *entry, enum repl_kind kind,
+                         const struct repl_position *to)
 {
-    struct items fresh = {0};
-    size_t next = 0;
-    for (size_t i = 0; i < c->state.count; i++) {
-        for (; next < op->items.count && op->items.all[next].id < c->state.all[i].id; next++) {
-            items_add(&fresh, &op->items.all[next]);
-        }
-        if (!has(&op->surplus, c->state.all[i].id)) {
-            items_add(&fresh, &c->state.all[i]);
-        }
+    if (kind == REPL_DR) {
+        entry->state.line_position = *to;
+    } else {
+        struct effect effect = position_effect(w, to);
+        effects_add(&entry->effects, &effect);
     }
-    items_copy(&fresh, &op->items, next);
-    items_done(&c->state);
-    c->state = fresh;
 }
 
-static void apply(struct world *w, struct cluster *c, struct op *op)
+static void set_lineage(struct entry *entry, enum repl_kind kind, unsigned lineage)
 {
-    struct repl_position before = c->remote;
+    if (kind == REPL_DR) {
+        entry->begins_line = true;
+        entry->state.line_lineage = lineage;
+    } else {
+        entry->begins_set = true;
+        effects_add(&entry->effects,
+                    &(struct effect){.type = FX_LINEAGE, .is_own = true, .value = lineage});
+    }
+}
+
+static void ship(struct entry *entry, struct proposed *op)
+{
+    entry->is_shipped = true;
+    for (size_t i = 0; i < op->effects.count; i++) {
+        uint64_t source = op->effects.all[i].source;
+        entry->oldest = i == 0 ? source : entry->oldest;
+        entry->newest = source;
+    }
+    if (op->type == OP_REPAIR) {
+        entry->oldest = UINT64_MAX;
+        entry->newest = 0;
+    }
+    entry->effects = op->effects;
+    op->effects = (struct effects){0};
+}
+
+static void apply(struct world *w, struct cluster *c, struct proposed *op)
+{
+    struct entry *entry = append(w, c);
+    enum repl_kind kind = role_receives(entry->state.role);
+    struct repl_position before = state_position(&entry->state, kind);
     switch (op->type) {
     case OP_BATCH:
-        items_copy(&c->state, &op->items, 0);
-        c->remote = op->to;
+        ship(entry, op);
+        set_position(w, entry, kind, &op->to);
         break;
     case OP_ADOPT:
-        c->lineage = *op->lineage;
+        set_lineage(entry, kind, op->lineage);
         break;
     case OP_BEGIN:
         c->stage.count = 0;
         break;
     case OP_PAGE:
-        items_copy(&c->stage, &op->items, 0);
+        effects_copy(&c->stage, &op->effects);
         break;
     case OP_SWITCH:
-        items_done(&c->state);
-        c->state = c->stage;
-        c->stage = (struct items){0};
-        c->remote = op->to;
-        c->lineage = *op->lineage;
+        entry->is_switch = true;
+        state_drop(&entry->state, kind);
+        effects_copy(&entry->effects, &c->stage);
+        c->stage.count = 0;
+        set_position(w, entry, kind, &op->to);
+        set_lineage(entry, kind, op->lineage);
+        entry->state.has_data = true;
         sim_reached(&w->engine, MARK_BOOTSTRAPPED);
         break;
     case OP_REPAIR:
-        repair(c, op);
-        c->remote = op->to;
-        c->lineage = *op->lineage;
+        ship(entry, op);
+        set_position(w, entry, kind, &op->to);
+        set_lineage(entry, kind, op->lineage);
         sim_reached(&w->engine, MARK_REPAIRED);
         break;
     case OP_INSTALL:
         break;
     }
-    append(c);
-    if (op->type == OP_SWITCH || op->type == OP_REPAIR) {
-        c->base = c->last; /* what came before says nothing about this state */
+    for (size_t i = 0; i < entry->effects.count; i++) {
+        state_apply(w, &entry->state, &entry->effects.all[i], c->last);
     }
     check_secondary(w, c, &before);
+    committed(w, c);
 }
 
 void cluster_commit(struct world *w, struct cluster *c, bool fine)
@@ -270,14 +453,12 @@ void cluster_commit(struct world *w, struct cluster *c, bool fine)
         [OP_PAGE] = SECONDARY_EV_STAGED,    [OP_SWITCH] = SECONDARY_EV_STAGED,
         [OP_REPAIR] = SECONDARY_EV_REPAIRED,
     };
-    struct op op = c->ops[0];
+    struct proposed op = c->ops[0];
     memmove(c->ops, c->ops + 1, --c->op_count * sizeof(c->ops[0]));
     if (fine) {
         apply(w, c, &op);
     }
-    items_done(&op.items);
-    items_done(&op.surplus);
-    cf_free(op.lineage);
+    effects_done(&op.effects);
     if (c->receiving) {
         struct secondary_event ev = {.type = done[op.type],
                                      .session = op.session,
@@ -285,80 +466,4 @@ void cluster_commit(struct world *w, struct cluster *c, bool fine)
                                      .status = fine ? CF_OK : CF_NOT_LEADER};
         links_feed_secondary(w, c, &ev);
     }
-}
-
-/* ---- reading ---- */
-
-/* Where in our log does what follows `from` begin? Entry, and the items of it to leave out. */
-static bool find(const struct cluster *c, const struct repl_position *from, uint64_t *entry,
-                 size_t *item)
-{
-    struct repl_epoch own = repl_lineage_current(&c->lineage);
-    if (repl_epoch_equal(&own, &from->epoch)) {
-        *entry = from->index + 1;
-        *item = from->index <= c->last ? c->log[from->index].end : 0;
-        return from->index >= c->base && from->index <= c->last &&
-               c->log[from->index].term == from->term;
-    }
-    if (REPL_MUTATED(REPL_MUTANT_STREAM_BEYOND) && !repl_lineage_includes(&c->lineage, from)) {
-        *entry = c->last + 1;
-        *item = c->log[c->last].end;
-        return true;
-    }
-    for (uint64_t i = c->last; i >= c->base && i > 0; i--) {
-        if (repl_position_equal(&c->log[i].remote, from)) {
-            *entry = i + 1;
-            *item = c->log[i].end;
-            return true;
-        }
-        for (size_t j = c->log[i].end; i > c->base && j > c->log[i - 1].end; j--) {
-            if (repl_position_equal(&c->state.all[j - 1].at, from)) {
-                *entry = i;
-                *item = j;
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-bool cluster_knows(const struct cluster *c, const struct repl_position *at)
-{
-    uint64_t entry;
-    size_t item;
-    return find(c, at, &entry, &item);
-}
-
-bool cluster_read(struct world *w, struct cluster *c, bool filtered,
-                  const struct repl_position *from, struct items *ret, struct repl_position *to,
-                  uint64_t *entries, uint64_t *bytes)
-{
-    uint64_t entry;
-    size_t item;
-    struct repl_epoch own = repl_lineage_current(&c->lineage);
-    *to = *from;
-    *entries = *bytes = 0;
-    if (!find(c, from, &entry, &item)) {
-        return false;
-    }
-    if (!repl_epoch_equal(&own, &from->epoch)) {
-        sim_reached(&w->engine, MARK_TRANSLATED);
-    }
-    uint64_t most = sim_between(&w->engine, 1, w->options.batch_entries);
-    while (entry <= c->last && *entries < most) {
-        *to = (struct repl_position){own, c->log[entry].term, entry};
-        for (; item < c->log[entry].end; item++) {
-            struct item copy = c->state.all[item];
-            copy.at = *to;
-            if (genuine(&copy, filtered)) {
-                items_add(ret, &copy);
-            } else {
-                sim_reached(&w->engine, MARK_FILTERED);
-            }
-        }
-        entry++;
-        ++*entries;
-    }
-    *bytes = filtered ? ret->count * 100 : *entries * 100;
-    return true;
 }

@@ -51,11 +51,6 @@ static void finish(struct call *call, cf_status status)
     core_host_done(rq, status);
 }
 
-static bool has_arrived(const struct call *call, const struct repl_position *here)
-{
-    return !repl_epoch_equal(&call->until.epoch, &here->epoch) || here->index >= call->until.index;
-}
-
 /* What the client is told to ask for: this cluster's log, as far as it is seen here. */
 static void has_effect_here(struct call *call)
 {
@@ -74,7 +69,7 @@ void repl_calls_advanced(struct node_replication *replication)
     }
     cf_list_for_safe(at, &replication->waiting) {
         struct call *call = cf_container(at, struct call, link);
-        if (has_arrived(call, &here)) {
+        if (repl_position_reached(&call->until, &here)) {
             has_effect_here(call);
             finish(call, CF_OK);
         }

@@ -6,6 +6,7 @@
 #include "node/base/map.h"
 #include "node/base/memory.h"
 #include "node/core/request.h"
+#include "replication/core/mutant.h"
 
 #define RULE_FOLDER AREA_FILTER "rule/"
 #define WIDE_FOLDER AREA_FILTER "wide/"
@@ -98,7 +99,7 @@ bool filter_passes_mount(const struct filter_rules *rules, const struct namespac
         return true;
     }
     bool listed = is_listed(rules, ns->path, path) || is_inside_listed(rules, ns);
-    return listed == (rules->mode == FILTER_ALLOW);
+    return listed == (rules->mode == FILTER_ALLOW) || REPL_MUTATED(REPL_MUTANT_FILTER_OPEN);
 }
 
 /* ---- records ---- */
@@ -419,12 +420,12 @@ static void sift(struct sieve *sieve, uint64_t index, const struct op *op)
     case IS_NOBODYS:
         break;
     case IS_FILTERED:
-        if (index < filter->changed) { /* it has what was not filtered then: nothing is left half done */
+        if (index < filter->changed && !REPL_MUTATED(REPL_MUTANT_FILTER_LATE)) { /* it has what was not filtered then: nothing is left half done */
             remove_part(sieve, &part);
         }
         break;
     case IS_GONE:
-        if (ends_part(op)) {
+        if (ends_part(op) || REPL_MUTATED(REPL_MUTANT_FILTER_GONE)) {
             keep(sieve, op);
         } else {
             remove_part(sieve, &part);
@@ -466,7 +467,7 @@ const struct op *filter_ops(struct filter_pass *pass, struct arena *arena, uint6
     for (size_t i = 0; i < *count; i++) {
         sift(&sieve, index, &ops[i]);
     }
-    if (index == pass->filter->changed) {
+    if (index == pass->filter->changed && !REPL_MUTATED(REPL_MUTANT_FILTER_STAYS)) {
         remove_filtered(&sieve);
     }
     *count = sieve.count;
@@ -483,7 +484,7 @@ void filter_pass_done(struct filter_pass *pass)
 
 bool filter_can_stream(const struct filter *filter, uint64_t index)
 {
-    return filter == NULL || index > filter->widened;
+    return filter == NULL || index > filter->widened || REPL_MUTATED(REPL_MUTANT_FILTER_WIDENED);
 }
 
 /* ---- requests ---- */

@@ -15,6 +15,8 @@
 #include "node/server/replication/codec.h"
 #include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
+#include "replication/core/fence.h"
+#include "replication/core/translate.h"
 
 #define OPS_MAX 8000 /* of one batch, beyond its first entry */
 #define SCAN_BYTES ((size_t)1 << 20)
@@ -109,11 +111,9 @@ struct fence_work {
     struct cf_buf proof;
 };
 
-/* A newer epoch of the set is for its primary to hear; one of the line for whoever is that line, be it the shared
- * primary or a performance secondary: two clusters must not act under one name. */
 static bool may_be_fenced(enum cluster_role role, enum repl_kind kind)
 {
-    return role == ROLE_ALONE_OR_PRIMARY || (role == ROLE_PERFORMANCE_SECONDARY && kind == REPL_DR);
+    return fence_concerns(role == ROLE_ALONE_OR_PRIMARY, role == ROLE_PERFORMANCE_SECONDARY, kind);
 }
 
 static cf_status write_fence(struct request *rq, void *context, struct cf_error *err)
@@ -378,86 +378,92 @@ static void host_applied(void *ctx, enum repl_kind kind, struct repl_position *r
     }
 }
 
-/* Where in our own log the stream of somebody at `from` (of an earlier epoch) goes on: the first entry of
- * ours that holds anything from above it. Received entries carry the positions they came from. */
+/* Where a stream goes on in our log: the index after the position. Entries before cut_end hold what came from a log
+ * before ours, and only what was above `above` there goes out. */
+struct start {
+    uint64_t index, above, cut_end;
+};
+
+/* Is a lineage of ours written by that entry (for the kind: replication/core/translate.h), or the state replaced? What
+ * was received may write the set's lineage, too: that is the primary's. */
+static bool begins(struct arena *arena, enum repl_kind kind, struct cf_slice payload)
+{
+    struct command command;
+    if (command_decode(payload, arena, &command, NULL) != CF_OK) {
+        return false;
+    }
+    bool is_begin = command.id == COMMAND_SWITCH;
+    struct key line = set_lineage_key(SET_DR), set = set_lineage_key(SET_PERFORMANCE);
+    for (size_t i = 0; i < command.op_count && !is_begin; i++) {
+        struct key key = command.ops[i].key;
+        is_begin = (key.class == line.class && cf_slice_eq(key.name, line.name)) ||
+                   (kind == REPL_PERFORMANCE && key.class == set.class && cf_slice_eq(key.name, set.name));
+    }
+    return is_begin;
+}
+
+static void translate_run(struct translation *translation, enum repl_kind kind,
+                          const struct raft_log_run *run)
+{
+    CF_OWNED(arena) arena = arena_new(256 * 1024);
+    struct codec_batch scratch = {.arena = arena, .kind = REPL_DR};
+    for (size_t i = 0; i < run->count; i++) {
+        const struct raft_entry *entry = run->entries[i];
+        struct translate_entry one = {.index = entry->index};
+        if (entry->type == RAFT_ENTRY_DATA) {
+            one.begins = begins(arena, kind, entry->payload);
+            cf_ignore(codec_add_shipped(&scratch, entry->term, entry->index, entry->payload, 0,
+                                        &one.is_shipped, &one.oldest, &one.newest, NULL) != CF_OK,
+                      "an entry that does not decode is none of these");
+        }
+        translate_entry(translation, &one);
+    }
+}
+
+/* Where in our own log the stream of somebody at `from` (of the epoch before) goes on, and up to where our
+ * entries are cut for it. */
 static cf_status translate(struct node_replication *replication, enum repl_kind kind,
-                           const struct repl_position *from, uint64_t *ret_start, struct cf_error *err)
+                           const struct repl_position *from, struct start *ret, struct cf_error *err)
 {
     struct raft_driver *raft = raft_of(replication);
     uint64_t at = raft_driver_log_first(raft);
-    uint64_t last_shipped = 0;
-    bool has_base = false;
-    if (!repl_lineage_includes(&replication->sides[kind].lineage, from)) {
+    struct translation translation;
+    if (!translate_may(&replication->sides[kind].lineage, from)) {
         return cf_fail(err, CF_NOT_FOUND, "that position is beyond where the histories part");
     }
-    for (;;) {
+    translate_begin(&translation, from->index);
+    for (bool over = false; !over;) {
         struct raft_log_run run;
         CF_TRY(raft_driver_log_read(raft, at, SCAN_BYTES, &run, err));
-        CF_OWNED(arena) arena = arena_new(256 * 1024);
-        struct codec_batch scratch = {.arena = arena, .kind = REPL_DR};
-        for (size_t i = 0; i < run.count; i++) {
-            const struct raft_entry *entry = run.entries[i];
-            bool is_shipped = false;
-            uint64_t oldest = 0, newest = 0;
-            if (entry->type == RAFT_ENTRY_DATA) {
-                cf_ignore(codec_add_shipped(&scratch, entry->term, entry->index,
-                                            entry->payload, 0, &is_shipped, &oldest,
-                                            &newest, err) != CF_OK,
-                          "an entry that does not decode is none of these");
-            }
-            if (is_shipped) {
-                last_shipped = entry->index;
-            }
-            if (oldest == UINT64_MAX) { /* a repair: what was between is in it, and has no positions */
-                has_base = false;
-                continue;
-            }
-            if (newest != 0 && oldest <= from->index) {
-                has_base = true;
-            }
-            if (newest > from->index) {
-                *ret_start = entry->index;
-                raft_log_run_done(&run);
-                /* Without an entry at or below it in our log we cannot know that nothing is missing. */
-                return has_base || oldest == from->index + 1
-                           ? CF_OK
-                           : cf_fail(err, CF_NOT_FOUND, "that position left the log");
-            }
-        }
-        bool at_end = run.count == 0;
+        translate_run(&translation, kind, &run);
+        over = run.count == 0;
         at += run.count;
         raft_log_run_done(&run);
-        if (at_end) {
-            break;
-        }
     }
-    if (!has_base) {
+    ret->above = from->index;
+    if (!translate_end(&translation, &ret->index, &ret->cut_end)) {
         return cf_fail(err, CF_NOT_FOUND, "that position left the log");
     }
-    *ret_start = last_shipped + 1; /* it has all that we received: our own entries follow */
     return CF_OK;
 }
 
-/* The index after `from` in our log, and the source index that the entry at it is cut at (0: not cut). */
 static cf_status find_start(struct node_replication *replication, enum repl_kind kind,
-                            const struct repl_position *from, uint64_t *ret_start, uint64_t *ret_above,
-                            struct cf_error *err)
+                            const struct repl_position *from, struct start *ret, struct cf_error *err)
 {
     struct repl_epoch current = repl_lineage_current(&replication->sides[kind].lineage);
     uint64_t term;
-    *ret_above = 0;
+    *ret = (struct start){0};
     if (from->index == 0) {
         return cf_fail(err, CF_NOT_FOUND, "nothing is there yet");
     }
     if (!repl_epoch_equal(&from->epoch, &current)) {
-        *ret_above = from->index;
-        return translate(replication, kind, from, ret_start, err);
+        return translate(replication, kind, from, ret, err);
     }
     cf_status status = raft_driver_log_term(raft_of(replication), from->index, &term, err);
     if (status != CF_OK || term != from->term) {
         return cf_fail(err, CF_NOT_FOUND, "that position is not in the log");
     }
-    *ret_start = from->index + 1;
+    ret->index = from->index + 1;
     return CF_OK;
 }
 
@@ -465,9 +471,10 @@ static bool host_position_known(void *ctx, enum repl_kind kind, const char *id,
                                 const struct repl_position *position)
 {
     struct node_replication *replication = ctx;
-    uint64_t start, above;
-    if (find_start(replication, kind, position, &start, &above, NULL) != CF_OK ||
-        start <= replication->sides[kind].switched_at || !repl_filter_streams(replication, kind, id, start)) {
+    struct start start;
+    if (find_start(replication, kind, position, &start, NULL) != CF_OK ||
+        start.index <= replication->sides[kind].switched_at ||
+        !repl_filter_streams(replication, kind, id, start.index)) {
         return false;
     }
     repl_activate(replication, kind, id);
@@ -485,8 +492,8 @@ static uint64_t keyring_version(struct node_replication *replication)
     return version;
 }
 
-static cf_status add_run(struct codec_batch *batch, const struct raft_log_run *run, uint64_t above,
-                         struct repl_batch *ret, uint64_t *switched_at, struct cf_error *err)
+static cf_status add_run(struct codec_batch *batch, const struct raft_log_run *run,
+                         const struct start *start, struct repl_batch *ret, uint64_t *switched_at, struct cf_error *err)
 {
     for (size_t i = 0; i < run->count; i++) {
         const struct raft_entry *entry = run->entries[i];
@@ -497,8 +504,8 @@ static cf_status add_run(struct codec_batch *batch, const struct raft_log_run *r
         }
         if (entry->type == RAFT_ENTRY_DATA) {
             struct cf_slice payload = entry->payload;
-            if (above != 0) {
-                CF_TRY(codec_add_shipped(batch, entry->term, entry->index, payload, above,
+            if (entry->index < start->cut_end) {
+                CF_TRY(codec_add_shipped(batch, entry->term, entry->index, payload, start->above,
                                          &is_shipped, &oldest, &newest, err));
             }
             if (!is_shipped) {
@@ -543,15 +550,16 @@ static cf_status host_read_batch(void *ctx, enum repl_kind kind, const char *id,
     struct node_replication *replication = ctx;
     struct raft_log_run run;
     struct filter_pass pass = {0};
-    uint64_t start, above, seen;
-    CF_TRY(find_start(replication, kind, from, &start, &above, err));
+    struct start start;
+    uint64_t seen;
+    CF_TRY(find_start(replication, kind, from, &start, err));
     ret->to = *from;
     ret->entries = 0;
     ret->keyring_version = keyring_version(replication);
-    CF_TRY(raft_driver_log_read(raft_of(replication), start, max_bytes, &run, err));
+    CF_TRY(raft_driver_log_read(raft_of(replication), start.index, max_bytes, &run, err));
     struct filter *filter = NULL;
     cf_status status = repl_filter_of(replication, kind, id, &filter, &seen, err);
-    if (status == CF_OK && !filter_can_stream(filter, start)) {
+    if (status == CF_OK && !filter_can_stream(filter, start.index)) {
         status = cf_fail(err, CF_NOT_FOUND, "the paths filter lets more through than it did there");
     }
     /* A filter knows nothing of what is newer than its view. */
@@ -565,7 +573,7 @@ static cf_status host_read_batch(void *ctx, enum repl_kind kind, const char *id,
     struct codec_batch batch = {
         .arena = arena, .kind = kind, .filter = filter != NULL ? &pass : NULL};
     ret->to.epoch = repl_lineage_current(&replication->sides[kind].lineage);
-    status = add_run(&batch, &run, above, ret, &replication->sides[kind].switched_at, err);
+    status = add_run(&batch, &run, &start, ret, &replication->sides[kind].switched_at, err);
     if (status == CF_OK) {
         status = codec_encode(&batch, &ret->bytes, err);
     }

@@ -17,24 +17,22 @@ static cf_status read_lineage(struct request *rq, enum set_kind kind, struct rep
     return repl_lineage_decode(bytes, *ret, err);
 }
 
-static cf_status raise(struct request *rq, enum set_kind kind, struct repl_lineage *lineage,
-                       const struct repl_position *at, struct cf_error *err)
+static void write_lineage(struct request *rq, enum set_kind kind, const struct repl_lineage *lineage)
 {
     CF_BUF(bytes) = {0};
-    struct repl_epoch epoch = {.number = repl_lineage_current(lineage).number + 1};
-    cf_random_fill(rq->random, epoch.id, sizeof(epoch.id));
-    CF_TRY(repl_lineage_raise(lineage, &epoch, at, err));
     repl_lineage_encode(lineage, &bytes);
     txn_put(rq->txn, set_lineage_key(kind), cf_buf_slice(&bytes));
     txn_delete(rq->txn, set_proof_key(kind)); /* of the epoch before; ours is signed when asked for */
-    return CF_OK;
 }
 
-/* Where everybody who follows has to begin anew: behind the entry that every log begins with, a
- * configuration. (Index 0 is no branch point: it stands for "nowhere yet".) */
-static struct repl_position beginning(const struct repl_lineage *lineage)
+static cf_status raise(struct request *rq, enum set_kind kind, struct repl_lineage *lineage,
+                       const struct repl_position *at, struct cf_error *err)
 {
-    return (struct repl_position){.epoch = lineage->branches[0].epoch, .term = 1, .index = 1};
+    struct repl_epoch epoch = {.number = repl_lineage_current(lineage).number + 1};
+    cf_random_fill(rq->random, epoch.id, sizeof(epoch.id));
+    CF_TRY(repl_lineage_raise(lineage, &epoch, at, err));
+    write_lineage(rq, kind, lineage);
+    return CF_OK;
 }
 
 /* The lineage is its primary's then: what becomes of our own log does not branch it. */
@@ -52,19 +50,27 @@ cf_status lineage_ensure(struct request *rq, enum set_kind kind, struct cf_error
                                : raise(rq, kind, lineage, &(struct repl_position){0}, err);
 }
 
-/* The shared primary is another cluster of its line from now on. */
-static cf_status move_set(struct request *rq, const struct repl_position *line_at, struct cf_error *err)
+/* The line, and the set that it is the shared primary of. */
+static cf_status take_line_over(struct request *rq, struct repl_lineage *line,
+                                const struct repl_position *at, struct cf_error *err)
 {
-    struct repl_lineage *lineage;
+    struct repl_lineage *lineage = NULL;
     struct set_primary set;
+    uint8_t id[sizeof(at->epoch.id)];
     cf_status status = set_read_primary(rq, SET_PERFORMANCE, &set, err);
-    if (status == CF_NOT_FOUND) {
-        return CF_OK; /* a performance secondary's line, or no performance replication at all */
+    if (status == CF_OK) {
+        CF_TRY(read_lineage(rq, SET_PERFORMANCE, &lineage, err));
+    } else if (status != CF_NOT_FOUND) { /* a performance secondary's line, or no performance replication at all */
+        return status;
     }
-    CF_TRY(status);
-    CF_TRY(read_lineage(rq, SET_PERFORMANCE, &lineage, err));
-    struct repl_position at = {repl_lineage_current(lineage), line_at->term, line_at->index};
-    return raise(rq, SET_PERFORMANCE, lineage, &at, err);
+    cf_random_fill(rq->random, id, sizeof(id));
+    CF_TRY(repl_lineage_promote(line, lineage, at, id, err));
+    write_lineage(rq, SET_DR, line);
+    if (lineage != NULL && lineage->count != 0) {
+        write_lineage(rq, SET_PERFORMANCE, lineage);
+        return CF_OK;
+    }
+    return lineage != NULL ? lineage_ensure(rq, SET_PERFORMANCE, err) : CF_OK;
 }
 
 cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_error *err)
@@ -80,8 +86,8 @@ cf_status lineage_promote(struct request *rq, enum set_kind kind, struct cf_erro
     }
     CF_TRY(status);
     CF_TRY(repl_position_decode(bytes, &at, err));
-    CF_TRY(raise(rq, kind, lineage, &at, err));
-    return kind == SET_DR ? move_set(rq, &at, err) : CF_OK;
+    return kind == SET_DR ? take_line_over(rq, lineage, &at, err)
+                          : raise(rq, kind, lineage, &at, err);
 }
 
 cf_status lineage_restored(struct request *rq, enum set_kind kind, struct cf_slice taken, uint64_t term,
@@ -92,7 +98,7 @@ cf_status lineage_restored(struct request *rq, enum set_kind kind, struct cf_sli
     if (lineage->count == 0 || is_follower(rq, kind)) {
         return CF_OK;
     }
-    struct repl_position at = beginning(lineage);
+    struct repl_position at = repl_lineage_beginning(lineage);
     struct repl_lineage *then = arena_new_object(rq->arena, struct repl_lineage);
     if (taken.size != 0 && repl_lineage_decode(taken, then, NULL) == CF_OK && then->count != 0) {
         struct repl_epoch epoch = repl_lineage_current(then);
@@ -127,7 +133,7 @@ cf_status lineage_recovered(struct request *rq, uint64_t recovery_epoch, uint64_
         }
         struct repl_position at = {repl_lineage_current(lineage), term, index};
         if (index == 0) {
-            at = beginning(lineage);
+            at = repl_lineage_beginning(lineage);
         }
         CF_TRY(raise(rq, kind, lineage, &at, err));
     }

@@ -45,13 +45,34 @@ START_TEST(the_active_node_is_relieved)
     ck_assert_uint_eq(seen[0], 0);
     ck_assert_uint_eq(seen[1], 50);
     ck_assert_uint_eq(seen[2], 50);
-    q.was_sent = true; /* and came back */
+    q.tried = 1; /* and came back */
     ck_assert_int_eq(decide(q), PLACE_HERE);
-    q.was_sent = false;
+    q.tried = 0;
     holds_to[1] = holds_to[2] = 49;
     ck_assert_int_eq(decide(q), PLACE_HERE);
     q.index = 0; /* a first copy: any will do */
     ck_assert_int_eq(decide(q), PLACE_STANDBY);
+}
+END_TEST
+
+/* An active node that came back by snapshot asks everybody before it says that a position is gone. */
+START_TEST(an_active_node_without_the_position_asks_each_standby)
+{
+    struct place_question q = {
+        .is_active = true, .may_serve = true, .holds = false, .index = 50, .count = 3};
+    unsigned seen = 0;
+    holds_to[0] = 60;
+    holds_to[1] = 49; /* not this one: it is not that far */
+    holds_to[2] = 50;
+    for (q.draw = 0; q.draw < 4; q.draw++) {
+        seen = 0;
+        for (q.tried = 0; q.tried < 2; q.tried++) {
+            ck_assert_int_eq(decide(q), PLACE_STANDBY);
+            seen |= 1u << chosen;
+        }
+        ck_assert_uint_eq(seen, 5);
+        ck_assert_int_eq(decide(q), PLACE_HERE);
+    }
 }
 END_TEST
 
@@ -151,5 +172,6 @@ START_TEST(who_is_cut_off_holds_nothing)
 END_TEST
 
 TEST_MAIN("replication/core/place", a_standby_that_holds_it_serves, the_active_node_is_relieved,
+          an_active_node_without_the_position_asks_each_standby,
           streams_move_to_a_standby_that_stays, the_slowest_holds_the_log,
           what_held_before_holds_until_all_are_heard, who_is_cut_off_holds_nothing)

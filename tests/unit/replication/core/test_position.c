@@ -235,7 +235,67 @@ START_TEST(fencing_needs_a_proof)
 }
 END_TEST
 
+START_TEST(who_is_concerned_by_a_newer_epoch)
+{
+    ck_assert(fence_concerns(true, false, REPL_PERFORMANCE));
+    ck_assert(fence_concerns(true, false, REPL_DR));
+    ck_assert(fence_concerns(false, true, REPL_DR));
+    ck_assert(!fence_concerns(false, true, REPL_PERFORMANCE)); /* it follows: nothing to give up */
+    ck_assert(!fence_concerns(false, false, REPL_DR));
+}
+END_TEST
+
+START_TEST(a_state_of_an_older_epoch_has_not_arrived)
+{
+    struct repl_position until = {.epoch.number = 2, .term = 3, .index = 40}, here = until;
+    ck_assert(repl_position_reached(&until, &here));
+    here.index = 39;
+    ck_assert(!repl_position_reached(&until, &here));
+    here.epoch.number = 1;
+    here.index = 1000; /* of another log */
+    ck_assert(!repl_position_reached(&until, &here));
+    here.epoch.number = 3; /* it is in it, or was lost */
+    ck_assert(repl_position_reached(&until, &here));
+}
+END_TEST
+
+/* Line and set are raised at one place, under one id; a set that has not seen the promotion in whose log that place
+ * is begins anew. */
+START_TEST(a_promotion_raises_line_and_set)
+{
+    static struct repl_lineage line, set;
+    static const uint8_t first[16] = {1}, second[16] = {2};
+    struct repl_epoch of_line = {.number = 1, .id = {7}}, of_set = {.number = 4, .id = {8}};
+    line = set = (struct repl_lineage){0};
+    ck_ok(repl_lineage_raise(&line, &of_line, NULL, &err_));
+    ck_ok(repl_lineage_raise(&set, &of_set, NULL, &err_));
+    struct repl_position at = {of_line, 2, 90};
+    ck_ok(repl_lineage_promote(&line, &set, &at, first, &err_));
+    ck_assert_uint_eq(line.branches[1].index, 90);
+    ck_assert_uint_eq(set.branches[1].index, 90);
+    ck_assert_uint_eq(set.branches[1].epoch.number, 5);
+    ck_assert_mem_eq(line.branches[1].epoch.id, set.branches[1].epoch.id, 16);
+    /* The next one knows of it... */
+    struct repl_lineage line_then = line, set_then = set;
+    at = (struct repl_position){repl_lineage_current(&line), 3, 120};
+    ck_ok(repl_lineage_promote(&line, &set, &at, second, &err_));
+    ck_assert_uint_eq(set.count, 3);
+    ck_assert_uint_eq(set.branches[2].index, 120);
+    /* ... and one whose set lineage is still that of before does not. */
+    set_then.count = 1;
+    ck_ok(repl_lineage_promote(&line_then, &set_then, &at, second, &err_));
+    ck_assert_uint_eq(line_then.branches[2].index, 120);
+    ck_assert_uint_eq(set_then.count, 2);
+    ck_assert_uint_eq(set_then.branches[1].index, 1);
+    ck_assert_uint_eq(set_then.branches[1].epoch.number, set.branches[2].epoch.number);
+    ck_ok(repl_lineage_promote(&line, NULL, &(struct repl_position){repl_lineage_current(&line), 4, 130}, first,
+                               &err_));
+}
+END_TEST
+
 TEST_MAIN("replication/core/position", position_round_trip_and_hostile_bytes,
           positions_compare_within_an_epoch, higher_number_then_larger_id_wins, lineages_compare,
           branch_points, beyond_the_branch_point_is_diverged, raising,
-          lineage_round_trip_and_hostile_bytes, fencing_needs_a_proof)
+          lineage_round_trip_and_hostile_bytes, fencing_needs_a_proof,
+          who_is_concerned_by_a_newer_epoch, a_state_of_an_older_epoch_has_not_arrived,
+          a_promotion_raises_line_and_set)

@@ -221,8 +221,13 @@ START_TEST(lag_in_time)
     }
     ck_assert_uint_eq(primary_lag(&p, 10000).ms, 1000);
     ck_assert_uint_le(p.mark_count, PRIMARY_MARKS);
+    for (uint64_t i = 3; i < 999; i++) { /* never younger than the first one that lacks (i + 1) really is */
+        ck_ok(read(i, 10));
+        ck_ok(ack(i - 1, i));
+        ck_assert_uint_ge(primary_lag(&p, 20000).ms, 20000 - (9000 + i + 1 - 3));
+    }
     ck_ok(read(999, 10));
-    ck_ok(ack(2, 999));
+    ck_ok(ack(998, 999));
     ck_assert_uint_eq(primary_lag(&p, 99999).ms, 0);
 }
 END_TEST
