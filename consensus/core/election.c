@@ -75,6 +75,8 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
     assert(term >= r->term);
     if (r->role == RAFT_LEADER) {
         r->leadership_lost_term = r->term;
+        r->lost_why = r->transfer_to != RAFT_NONE ? RAFT_LOSS_TRANSFER : RAFT_LOSS_TERM;
+        r->lost_unheard_us = r->now_us - raft_replicate_heard_us(r);
         /* etcd#8334: an ex-leader must not refuse everybody */
         r->leader_heard_us = MUTANT(MUTANT_EXLEADER_STICKY) ? UINT64_MAX / 2 : 0;
         raft_replicate_stop(r);
@@ -95,6 +97,13 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
         r->failed_rounds = 0;
     }
     raft_election_reset_timer(r);
+}
+
+void raft_step_down(struct raft *r, enum raft_loss why)
+{
+    r->counters.step_downs++;
+    raft_become_follower(r, r->term, RAFT_NONE);
+    r->lost_why = why;
 }
 
 static void become_leader(struct raft *r)

@@ -125,8 +125,7 @@ static void tick_leader(struct raft *r)
     if (!woke_late(r, r->heartbeat_due_us) && !heard) {
         /* Nobody hears this leader: it must not keep those who do from electing another
          * (CheckQuorum; openraft#2080). */
-        r->counters.step_downs++;
-        raft_become_follower(r, r->term, RAFT_NONE);
+        raft_step_down(r, RAFT_LOSS_QUORUM);
         return;
     }
     /* Rounds that reads begin do not move this timer: CheckQuorum and transfers hang on it. */
@@ -353,8 +352,7 @@ void raft_set_condition(struct raft *r, uint64_t now_us, uint32_t condition)
                  !MUTANT(MUTANT_STALLED_LEADS);
     if (r->role == RAFT_LEADER && worse && r->transfer_to == RAFT_NONE &&
         raft_transfer(r, now_us, RAFT_NONE, NULL) != CF_OK) {
-        r->counters.step_downs++;
-        raft_become_follower(r, r->term, RAFT_NONE);
+        raft_step_down(r, RAFT_LOSS_DISK);
     }
 }
 
@@ -426,6 +424,17 @@ const char *raft_role_name(enum raft_role role)
 {
     static const char *const names[] = {"follower", "pre-candidate", "candidate", "leader"};
     return (unsigned)role < CF_LENGTH(names) ? names[role] : "?";
+}
+
+const char *raft_loss_text(enum raft_loss why)
+{
+    static const char *const texts[] = {"no reason",
+                                        "another node began a later term",
+                                        "it was handed over",
+                                        "no majority answered for an election timeout",
+                                        "the disk stands still or has lost data",
+                                        "this node was removed"};
+    return (unsigned)why < CF_LENGTH(texts) ? texts[why] : "?";
 }
 
 const char *raft_msg_kind_name(enum raft_msg_kind kind)

@@ -356,6 +356,17 @@ struct raft_soft_state {
     uint32_t condition;
 };
 
+/* Why a node stopped leading: for the operator, nothing is decided by it. */
+enum raft_loss {
+    RAFT_LOSS_NONE,
+    RAFT_LOSS_TERM,     /* another node began a later term */
+    RAFT_LOSS_TRANSFER, /* as it was to: it had handed over */
+    RAFT_LOSS_QUORUM,   /* no majority answered for an election timeout (CheckQuorum) */
+    RAFT_LOSS_DISK,     /* its own disk stood still (13.2), or has lost data, and nobody could take over at once */
+    RAFT_LOSS_REMOVED,  /* the configuration without it is committed */
+};
+const char *raft_loss_text(enum raft_loss why);
+
 struct raft_ready {
     uint64_t write_id, write_term; /* write_id 0: nothing to write */
     const struct raft_base *install;
@@ -380,6 +391,8 @@ struct raft_ready {
     struct raft_soft_state soft;
     uint64_t
         leadership_lost_term; /* not 0: since the last ready this node stopped leading that term */
+    enum raft_loss lost_why;
+    uint64_t lost_unheard_us; /* how long before that a majority was heard last */
     bool membership_changed;  /* the configuration in force is another one: raft_membership() */
 };
 

@@ -254,7 +254,8 @@ struct raft {
     size_t snap_send_count, snap_send_capacity;
     struct raft_read_result *results;
     size_t result_count, result_capacity;
-    uint64_t leadership_lost_term;
+    uint64_t leadership_lost_term, lost_unheard_us;
+    enum raft_loss lost_why;
     bool membership_changed;
     struct raft_soft_state soft_given;
     bool soft_given_once;
@@ -304,6 +305,7 @@ bool raft_election_is_sole_voter(const struct raft *r); /* wins as soon as it as
 void raft_election_on_vote(struct raft *r, const struct raft_msg *m);
 void raft_election_on_vote_reply(struct raft *r, const struct raft_msg *m);
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader);
+void raft_step_down(struct raft *r, enum raft_loss why); /* a leader, of its own accord */
 
 /* transfer.c */
 uint64_t raft_transfer_best(const struct raft *r, bool unsealed_only);
@@ -324,6 +326,7 @@ void raft_replicate_append(struct raft *r, struct raft_entry *entry); /* takes a
 void raft_replicate_maybe_commit(struct raft *r);
 void raft_replicate_on_append_reply(struct raft *r, const struct raft_msg *m);
 void raft_replicate_on_heartbeat_reply(struct raft *r, const struct raft_msg *m);
+uint64_t raft_replicate_heard_us(struct raft *r); /* leader: a majority was heard since then */
 bool raft_replicate_has_quorum(struct raft *r);
 
 /* amnesia.c */

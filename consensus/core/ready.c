@@ -216,6 +216,8 @@ static void take_answers(struct raft *r, struct raft_ready *ret)
     r->soft_given = ret->soft;
     r->soft_given_once = true;
     ret->leadership_lost_term = r->leadership_lost_term;
+    ret->lost_why = r->lost_why;
+    ret->lost_unheard_us = r->lost_unheard_us;
     r->leadership_lost_term = 0;
     ret->membership_changed = r->membership_changed;
     r->membership_changed = false;

@@ -280,15 +280,19 @@ void raft_replicate_maybe_commit(struct raft *r)
     }
 }
 
-bool raft_replicate_has_quorum(struct raft *r)
+uint64_t raft_replicate_heard_us(struct raft *r)
 {
     uint64_t heard[RAFT_MEMBERS_MAX];
     note_own_progress(r);
     for (size_t i = 0; i < r->peer_count; i++) {
         heard[i] = r->peers[i].heard_us;
     }
-    uint64_t since = raft_quorum_value(&raft_config_in_force(r)->membership, heard);
-    return r->now_us <= since + r->options.election_us;
+    return raft_quorum_value(&raft_config_in_force(r)->membership, heard);
+}
+
+bool raft_replicate_has_quorum(struct raft *r)
+{
+    return r->now_us <= raft_replicate_heard_us(r) + r->options.election_us;
 }
 
 /* What every reply tells of its sender. NULL when it is no member. */

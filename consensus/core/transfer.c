@@ -84,8 +84,7 @@ void raft_transfer_tick(struct raft *r)
         r->transfer_to = RAFT_NONE; /* proposals are accepted again */
         r->transfer_pause_us = r->now_us + r->options.election_us;
         if ((r->condition & (RAFT_STALLED | RAFT_RECOVERING)) != 0) {
-            r->counters.step_downs++;
-            raft_become_follower(r, r->term, RAFT_NONE);
+            raft_step_down(r, RAFT_LOSS_DISK);
         }
         return;
     }
@@ -123,6 +122,5 @@ void raft_transfer_and_leave(struct raft *r)
     if (to != RAFT_NONE) {
         send_timeout_now(r, to);
     }
-    r->counters.step_downs++;
-    raft_become_follower(r, r->term, RAFT_NONE);
+    raft_step_down(r, RAFT_LOSS_REMOVED);
 }

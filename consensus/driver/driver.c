@@ -35,8 +35,30 @@ void driver_fatal(struct raft_driver *driver, int exit_status, const struct cf_e
 
 /* ---- readies */
 
+/* Why a cluster changed its leader is asked long after: each side says what it saw. */
+static void tell_why(const struct raft_driver *driver, const struct raft_ready *ready)
+{
+    unsigned late_ms = (unsigned)(driver->late_us / 1000);
+    if (ready->leadership_lost_term != 0) {
+        cf_warn("raft", "leadership of term %llu is over: %s (a majority was heard %llu ms ago; the disk's longest "
+                        "write took %llu ms so far; this process was %u ms late at most within the last second)",
+                (unsigned long long)ready->leadership_lost_term, raft_loss_text(ready->lost_why),
+                (unsigned long long)ready->lost_unheard_us / 1000,
+                (unsigned long long)atomic_load(&driver->writer.write_us_max) / 1000, late_ms);
+    }
+    if (ready->soft.role == RAFT_PRE_CANDIDATE && driver->soft.leader != 0 && ready->soft.leader == 0) {
+        struct raft_status status;
+        raft_status(driver->raft, &status);
+        cf_warn("raft", "node %016llx, which leads term %llu, was not heard for %llu ms: asking who would follow this "
+                        "node (this process was %u ms late at most within the last second)",
+                (unsigned long long)driver->soft.leader, (unsigned long long)status.term,
+                (unsigned long long)(loop_now_us() - status.leader_heard_us) / 1000, late_ms);
+    }
+}
+
 static void take_soft_state(struct raft_driver *driver, const struct raft_ready *ready)
 {
+    tell_why(driver, ready);
     if (ready->leadership_lost_term != 0) {
         atomic_store(&driver->accepting, false);
         atomic_store(&driver->read_now, false);
@@ -169,10 +191,32 @@ static void on_core_timer(void *arg)
     driver_pump(driver);
 }
 
+#define LATE_TELL_US ((uint64_t)10 * 1000 * 1000)
+
+/* Leadership hangs on a loop that comes round in time: whoever looks for why it was lost has to see when this one
+ * did not (a machine without time for it, a process that was stopped, something slow on the loop). */
+static void note_late(struct raft_driver *driver, uint64_t now_us)
+{
+    uint64_t due_us = driver->last_tick_us + TICK_US, late_us = now_us > due_us ? now_us - due_us : 0;
+    driver->late_us = late_us > driver->late_us || now_us - driver->late_at_us > 1000 * 1000 ? late_us : driver->late_us;
+    driver->late_at_us = driver->late_us == late_us ? now_us : driver->late_at_us;
+    driver->late_us_max = cf_max(driver->late_us_max, late_us);
+    if (late_us > driver->options.election_us / 2) {
+        driver->lates++;
+        if (driver->late_told_us == 0 || now_us - driver->late_told_us > LATE_TELL_US) {
+            driver->late_told_us = now_us;
+            cf_warn("raft", "this process did not run for %llu ms (%llu times so far): it was stopped, or the machine "
+                            "has too little time for it. Leaders are lost that way",
+                    (unsigned long long)late_us / 1000, (unsigned long long)driver->lates);
+        }
+    }
+}
+
 static void on_tick(void *arg)
 {
     struct raft_driver *driver = arg;
     uint64_t now_us = loop_now_us();
+    note_late(driver, now_us);
     health_tick(driver, now_us);
     digest_tick(driver, now_us);
     driver->last_tick_us = now_us;

@@ -154,6 +154,7 @@ struct raft_driver_status {
     /* Feature levels: of this build, in force, and what reading this node's state takes. */
     uint32_t feature_level, level, state_level;
     uint64_t disk_stalls; /* how often leadership was given up for it */
+    uint64_t late_us_max, lates; /* how late the loop was at most, and how often for half an election timeout */
     uint64_t queue_entries, queue_bytes; /* proposals that wait for the loop */
     uint64_t log_bytes, log_bytes_max;
     struct raft_counters counters;

@@ -316,6 +316,8 @@ struct raft_driver {
     uint64_t corruptions, losses; /* as seen last */
     bool damaged;
     uint64_t stalled_us, stalled_write_us, stalls, last_tick_us;
+    /* How late the loop was: at most in the last second or so, ever, and how often for half an election timeout. */
+    uint64_t late_us, late_at_us, late_us_max, lates, late_told_us;
     enum space_level space;
     uint64_t space_left, space_total, space_admitted; /* admitted: since the last look */
     bool ballast_held, ballast_busy;

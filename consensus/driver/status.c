@@ -176,6 +176,8 @@ void status_publish(struct raft_driver *driver)
         .disk_left = driver->space_left,
         .disk_total = driver->space_total,
         .disk_stalls = driver->stalls,
+        .late_us_max = driver->late_us_max,
+        .lates = driver->lates,
         .damaged = driver->damaged,
         .diverged = driver->digest.is_diverged,
         .digest_split = driver->digest.is_split,
