@@ -59,6 +59,7 @@ enum raft_mutant {
     MUTANT_LEASE_NO_MARGIN,        /* a lease as long as the clocks allow, and longer */
     MUTANT_LEASE_AFTER_TRANSFER,   /* reads by its lease after TIMEOUT_NOW */
     MUTANT_APPEND_COMMIT_UNCUT,    /* a follower commits what it was not shown to share */
+    MUTANT_FORMER_LIVES,           /* the host's: hears a process that has ended (I-23) */
     MUTANT_COUNT
 };
 #ifdef RAFT_MUTATIONS

@@ -100,10 +100,44 @@ static uint64_t held_by_all(struct world *w, const struct sim_node *n)
     return from;
 }
 
+/* Can nobody get a second answer to a question for which this node's vote was given? Whoever is durably in the
+ * term of that vote, or beyond it, and no candidate of it asks for later terms only. */
+static bool vote_is_spent(struct world *w, const struct sim_node *n)
+{
+    uint64_t term = n->disk.hard.term;
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        const struct sim_node *other = &w->nodes[i];
+        bool asks = other->alive && other->raft->role == RAFT_CANDIDATE && other->raft->term <= term;
+        if (other->exists && other != n && (other->disk.hard.term < term || asks)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Term and vote go back to what they were at some time before; n is down. */
+void faults_forget(struct world *w, struct sim_node *n, uint64_t term)
+{
+    world_record(w, "forget %" PRIu64 " %" PRIu64, n->id, term);
+    sim_trace(&w->engine, "%" PRIu64 " forgets its vote in term %" PRIu64 ": back to %" PRIu64, n->id,
+              n->disk.hard.term, term);
+    n->disk.hard.term = term;
+    n->disk.hard.vote = RAFT_NONE;
+    unsigned slot = node_slot(w, n);
+    size_t kept = 0;
+    for (size_t i = 0; i < w->vote_count[slot]; i++) {
+        if (w->votes[slot][i].term < term) {
+            w->votes[slot][kept++] = w->votes[slot][i];
+        }
+    }
+    w->vote_count[slot] = kept;
+    sim_reached(&w->engine, MARK_VOTE_FORGOTTEN);
+}
+
 /* An older image of the disk comes back (a restored backup of the machine), whose end looks sound:
  * nothing shows the loss until the leader asks to commit what is not there (etcd#12483). Only what
- * all others hold is lost and no vote: else nobody could tell, and the id has to be given up
- * (consensus.md 13.8). */
+ * all others hold is lost, and only a vote that nobody can ask for again: else nobody could tell, and
+ * the id has to be given up (consensus.md 13.8). */
 void atlas_restore_older_image(struct world *w, struct sim_node *n)
 {
     uint64_t last = disk_last(&n->disk);
@@ -113,6 +147,12 @@ void atlas_restore_older_image(struct world *w, struct sim_node *n)
     uint64_t from = cf_max(held_by_all(w, n), n->disk.flushed.applied + 1);
     if (from <= last) {
         faults_lose(w, n, sim_between(&w->engine, from, last), true);
+        uint64_t least = 0;
+        cf_ignore(!disk_term(&n->disk, disk_last(&n->disk), &least), "the last one is there, or the base");
+        if (sim_chance(&w->engine, w->options.forget_permille) && n->disk.hard.vote != RAFT_NONE &&
+            vote_is_spent(w, n)) {
+            faults_forget(w, n, sim_between(&w->engine, least, n->disk.hard.term));
+        }
         atlas_restart_within(w, n, 20000);
     }
 }

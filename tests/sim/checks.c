@@ -454,6 +454,7 @@ void check_done(struct world *w)
     for (unsigned i = 0; i < SIM_NODES; i++) {
         cf_free(w->votes[i]);
     }
+    cf_buf_done(&w->frame);
     cf_free(w->oracle);
     cf_free(w->leader_of_term);
     cf_free(w->chains);

@@ -1,8 +1,9 @@
 /* tests/sim/disk.c
  *
  * A disk as the log store promises it: each write is one atomic batch; batches become durable in
- * order; a power cut keeps a prefix of those that were not synced (a torn batch fails its checksum
- * and ends the log there).
+ * order; a power cut keeps a prefix of those that were not synced. The device may have written their
+ * sectors in any order and torn a batch in two: its checksum fails then, and the log ends before it,
+ * whatever stands behind it (point-in-time recovery, consensus.md 11).
  */
 #include "tests/sim/world.h"
 
@@ -46,6 +47,35 @@ void disk_queue(struct sim_disk *disk, struct disk_write *write)
 {
     raft_grow(&disk->queue, &disk->queue_capacity, disk->queue_count + 1, sizeof(disk->queue[0]));
     disk->queue[disk->queue_count++] = *write;
+}
+
+#define SECTOR ((size_t)512)
+
+size_t disk_torn(struct sim_engine *e, const struct sim_disk *disk)
+{
+    uint64_t survive_permille = sim_between(e, 0, 1000);
+    size_t kept = 0;
+    bool ended = false;
+    for (size_t i = 0; i < disk->queue_count; i++) {
+        const struct disk_write *write = &disk->queue[i];
+        size_t bytes = SECTOR, lost = 0, there = 0;
+        for (size_t k = 0; k < write->entry_count; k++) {
+            bytes += raft_entry_size(write->entries[k]);
+        }
+        for (size_t sectors = bytes / SECTOR; sectors > 0; sectors--) {
+            bool survives = sim_chance(e, survive_permille);
+            there += survives;
+            lost += !survives;
+        }
+        if (there != 0 && lost != 0) {
+            sim_reached(e, MARK_TORN_WRITE);
+        } else if (lost == 0 && ended) {
+            sim_reached(e, MARK_WHOLE_BEHIND_TORN);
+        }
+        ended |= lost != 0;
+        kept += !ended;
+    }
+    return kept;
 }
 
 static void cut_tail(struct sim_disk *disk, uint64_t from)

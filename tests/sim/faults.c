@@ -12,9 +12,16 @@ static struct sim_node *victim(struct world *w)
     return &w->nodes[sim_below(&w->engine, SIM_NODES)];
 }
 
+static size_t survivors(struct world *w, const struct sim_node *n)
+{
+    return sim_chance(&w->engine, w->options.torn_permille)
+               ? disk_torn(&w->engine, &n->disk)
+               : (size_t)sim_between(&w->engine, 0, n->disk.queue_count);
+}
+
 void faults_crash(struct world *w, struct sim_node *n)
 {
-    node_crash(w, n, (size_t)sim_between(&w->engine, 0, n->disk.queue_count));
+    node_crash(w, n, survivors(w, n));
     if (n->rotten != 0) {
         faults_rot_found(w, n); /* a start reads the whole log */
     } else if (sim_chance(&w->engine, w->options.lose_permille)) {
@@ -33,7 +40,7 @@ void faults_cut_leader(struct world *w)
         return;
     }
     if (sim_below(&w->engine, 2) == 0) {
-        node_crash(w, leader, (size_t)sim_between(&w->engine, 0, leader->disk.queue_count));
+        node_crash(w, leader, survivors(w, leader));
         if (leader->rotten != 0) {
             faults_rot_found(w, leader);
         }

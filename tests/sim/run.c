@@ -77,6 +77,8 @@ static void draw_size(struct world *w)
     w->options.silent_permille = sim_option_maybe(e, "older_image_permille", 1, 600);
     w->options.fsync_fail_permille = sim_option_maybe(e, "fsync_fail_permille", 1, 10);
     w->options.upgrade_weight = sim_option_maybe(e, "upgrade", 1, 6);
+    w->options.torn_permille = sim_option_maybe(e, "torn_permille", 1, 1000);
+    w->options.forget_permille = sim_option_maybe(e, "older_vote_permille", 1, 1000);
     w->options.stop_us = sim_option(e, "stop_us", 0, 0);
 }
 

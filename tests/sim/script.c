@@ -325,6 +325,10 @@ static bool life(struct world *w, const char *verb, const char *rest, uint64_t i
         faults_lose(w, n, a, strstr(rest, "silently") != NULL);
         return true;
     }
+    if (strcmp(verb, "forget") == 0 && n->exists && !n->alive && a <= n->disk.hard.term) {
+        faults_forget(w, n, a);
+        return true;
+    }
     return false;
 }
 

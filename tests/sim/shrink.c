@@ -113,7 +113,7 @@ static void shrink_options(struct seeded *s, const char *invariant, uint64_t at_
     static const char *const classes[] = {
         "crash", "pause", "partition", "condition", "change", "transfer", "corrupt_permille",
         "drop_permille", "duplicate_permille", "slow_permille", "lose_permille", "drift_permille",
-        "rot_permille", "older_image_permille", "fsync_fail_permille", "upgrade",
+        "rot_permille", "torn_permille", "older_vote_permille", "older_image_permille", "fsync_fail_permille", "upgrade",
         "reader_busy_permille", "lease", "preferred", "fsync_spike_permille", "drain_us",
         "timer_late_us", "learners"};
     static const struct sim_override fewer[] = {

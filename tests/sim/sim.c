@@ -27,6 +27,9 @@ static const char *const mark_names[] = {
     [MARK_JOINT_LEFT] = "joint-left",
     [MARK_LEADER_REMOVED] = "leader-removed",
     [MARK_TRANSFERRED] = "transferred",
+    [MARK_TORN_WRITE] = "torn-write",
+    [MARK_WHOLE_BEHIND_TORN] = "whole-behind-torn",
+    [MARK_VOTE_FORGOTTEN] = "vote-forgotten",
     [MARK_TORN_CRASH] = "torn-crash",
     [MARK_READ_FORWARDED] = "read",
     [MARK_READ_LEASE] = "read-by-lease",
@@ -37,6 +40,8 @@ static const char *const mark_names[] = {
     [MARK_COMPACTED] = "compacted",
     [MARK_LEARNER_PROMOTED] = "learner-promoted",
     [MARK_CORRUPT_FRAME] = "corrupt-frame",
+    [MARK_FORMER_LIFE] = "frame-of-a-former-life",
+    [MARK_MALFORMED_FRAME] = "malformed-frame",
     [MARK_SNAPSHOT_FAILED] = "snapshot-failed",
     [MARK_REMOVED_TOLD] = "removed-told",
     [MARK_DISK_LOST] = "disk-lost",
@@ -332,6 +337,7 @@ static const char *const mutant_names[] = {
     [MUTANT_LEASE_NO_MARGIN] = "lease-no-margin",
     [MUTANT_LEASE_AFTER_TRANSFER] = "lease-after-transfer",
     [MUTANT_APPEND_COMMIT_UNCUT] = "append-commit-uncut",
+    [MUTANT_FORMER_LIVES] = "former-lives",
 };
 _Static_assert(CF_LENGTH(mutant_names) == MUTANT_COUNT, "every mutant has a name");
 

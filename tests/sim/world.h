@@ -43,6 +43,9 @@ enum sim_mark {
     MARK_LEADER_REMOVED,
     MARK_TRANSFERRED,
     MARK_TORN_CRASH,
+    MARK_TORN_WRITE,
+    MARK_WHOLE_BEHIND_TORN,
+    MARK_VOTE_FORGOTTEN,
     MARK_READ_FORWARDED,
     MARK_READ_LEASE,
     MARK_CONFIG_ROLLED_BACK,
@@ -52,6 +55,8 @@ enum sim_mark {
     MARK_COMPACTED,
     MARK_LEARNER_PROMOTED,
     MARK_CORRUPT_FRAME,
+    MARK_MALFORMED_FRAME,
+    MARK_FORMER_LIFE,
     MARK_SNAPSHOT_FAILED,
     MARK_REMOVED_TOLD,
     MARK_DISK_LOST,
@@ -133,6 +138,7 @@ struct sim_node {
     uint64_t id; /* slot + 1 */
     bool exists, alive, drain_scheduled;
     uint64_t incarnation, paused_until_us;
+    uint64_t heard_life[SIM_NODES]; /* the newest incarnation of each that it heard */
     uint32_t condition;
     bool lost; /* its disk lost synced entries; true until the core says that it is whole */
     bool lost_silently;  /* ... and nothing at the start showed it: an older image was put back */
@@ -167,7 +173,6 @@ struct sim_node {
     uint64_t seen_term, seen_commit, seen_truncations;
     enum raft_role seen_role;
     uint64_t seen_last;
-    uint64_t seen_durable_term; /* over all lives */
 };
 
 enum packet_type { PACKET_RAFT, PACKET_SNAP, PACKET_SNAP_R };
@@ -179,6 +184,7 @@ struct packet {
     struct sim_state state;
     unsigned chunk, chunks;
     bool ok, done;
+    uint64_t incarnation; /* of the sender */
 };
 
 struct sim_oracle_entry {
@@ -199,6 +205,7 @@ struct sim_options {
     uint64_t lease, priority, read_permille, timer_late_us;
     uint64_t safety_us;
     uint64_t drift_permille, rot_permille, silent_permille, fsync_fail_permille, upgrade_weight;
+    uint64_t torn_permille, forget_permille;
     uint64_t stop_us; /* cut the run here; 0: no */
 };
 
@@ -239,6 +246,7 @@ struct world {
     struct cf_prng link_draws[SIM_NODES][SIM_NODES], event_draws;
     uint64_t nemeses, operations, requests; /* so far: they number their streams */
     struct script *script;                  /* a directed scenario runs; NULL: a seed */
+    struct cf_buf frame;                    /* the one that is read at the moment */
     struct cf_buf *record;                  /* what happens, as a scenario; or NULL */
     uint64_t recorded_us;
     uint64_t liveness_accepted;
@@ -264,6 +272,8 @@ void disk_done(struct sim_disk *disk);
 void disk_queue(struct sim_disk *disk, struct disk_write *write); /* takes over */
 /* The first `count` queued writes become durable. False: the log would have a gap. */
 bool disk_apply(struct sim_disk *disk, size_t count);
+/* Power cut: how many of the queued writes are whole, and nothing before them is torn. */
+size_t disk_torn(struct sim_engine *e, const struct sim_disk *disk);
 void disk_forget_queue(struct sim_disk *disk);
 void disk_lose(struct sim_disk *disk, uint64_t from); /* synced entries, against all promises */
 uint64_t disk_last(const struct sim_disk *disk);
@@ -301,6 +311,12 @@ void transport_snapshot_step(struct world *w, struct sim_node *n, uint64_t peer)
 void transport_snapshot_installed(struct world *w, struct sim_node *n);
 void transport_drop_all(struct sim_node *n);
 
+/* frames.c */
+struct raft_wire_room;
+/* What arrives of `p`. *ret borrows from *room: raft_wire_done. */
+void frame_pass(struct world *w, const struct packet *p, struct packet *ret, struct raft_wire_room *room);
+void frame_damage(struct world *w, const struct packet *p);
+
 /* load.c */
 void load_client(struct world *w);
 void load_write(struct world *w, struct sim_node *n, size_t count, size_t size);
@@ -321,6 +337,7 @@ void faults_nemesis(struct world *w);
 void faults_cut_leader(struct world *w);
 void faults_crash(struct world *w, struct sim_node *n);
 void faults_lose(struct world *w, struct sim_node *n, uint64_t from, bool silently);
+void faults_forget(struct world *w, struct sim_node *n, uint64_t term); /* its term and vote, back to that */
 bool faults_is_rotten(const struct sim_node *n, uint64_t index);
 void faults_rot_found(struct world *w, struct sim_node *n);
 void faults_set_condition(struct world *w, struct sim_node *n);

@@ -607,6 +607,36 @@ START_TEST(served_by_nobody)
 }
 END_TEST
 
+/* The new process of a node was heard: what its former one sent, and nobody has read yet, is not heard any more, though
+ * its connection stands (consensus.md I-23; what its disk has lost in between must not be acknowledged). */
+START_TEST(a_new_process_ends_the_former)
+{
+    set_up();
+    rpc_handle(server, RPC_PING, echo, NULL);
+    dial_as(tls_a, "b", 0);
+    start_counting(1);
+    call_number(2, 0);
+    loop_run(loop);
+    ck_assert_uint_eq(ups, 1);
+    struct rpc *former = other;
+    struct rpc_client *former_client = client;
+    struct rpc_config config = {loop, &seeded, "1", "", ""};
+    other = rpc_new(&config);
+    ck_assert_uint_ne(rpc_incarnation(former), rpc_incarnation(other));
+    dial_as(tls_a, "b", 0);
+    start_counting(1);
+    call_number(4, 0);
+    loop_run(loop);
+    ck_assert_uint_eq(by_status[CF_OK], 1);
+    ck_assert_uint_eq(ups, 2);
+    ck_assert_uint_eq(downs, 1);
+    ck_assert_ptr_nonnull(strstr(down_why, "the peer has started anew"));
+    rpc_client_free(former_client);
+    rpc_free(former);
+    tear_down();
+}
+END_TEST
+
 START_TEST(revoked_at_once)
 {
     set_up();
@@ -816,5 +846,5 @@ END_TEST
 TEST_MAIN("node/cluster/rpc", ten_thousand_calls, deadlines, peer_lost_in_the_middle,
           nobody_listens, a_silent_peer_is_found,
           impatient_calls_end_at_once_after_a_round, full_queue, one_way_both_ways, who_may_not, not_to_itself,
-          served_by_nobody, revoked_at_once, rude_peers_are_closed, by_name_and_by_class, renewal,
+          served_by_nobody, a_new_process_ends_the_former, revoked_at_once, rude_peers_are_closed, by_name_and_by_class, renewal,
           freed_inside_its_own_message)
