@@ -42,6 +42,7 @@ struct core *core_new(const struct core_config *config, const struct engine_ops 
     core->lease_counts = lease_counts_new();
     core->expirer = expirer_new(core);
     core->revoker = revoker_new(core);
+    core->outside = outside_new();
     return core;
 }
 
@@ -51,6 +52,7 @@ void core_stop(struct core *core)
     expirer_stop(core->expirer);
     revoker_stop(core->revoker);
     audit_release(core);
+    outside_stop(core->outside);
     work_pool_stop(core->pool);
     core_run_waits(core, WAITS_ALL);
 }
@@ -62,6 +64,7 @@ void core_free(struct core *core)
     }
     core_stop(core);
     revoker_free(core->revoker);
+    outside_free(core->outside);
     expirer_free(core->expirer);
     work_pool_free(core->pool);
     view_unref(core->current);

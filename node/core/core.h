@@ -15,6 +15,7 @@
 #include "node/core/view.h"
 
 struct namespace;
+struct outside_ask;
 
 struct core_config {
     int64_t default_lease_ttl_s, max_lease_ttl_s;
@@ -39,6 +40,10 @@ struct core_host {
     void (*forward)(void *context, struct request *rq, bool to_primary);
     /* Performance secondaries: which index of the primary's log this node's state has reached. May be NULL. */
     uint64_t (*replicated)(void *context);
+    /* Gets or posts, and appends the body of a 200 to `to` (which has a maximum). Blocks, on threads of the core's own
+     * (outside.h). NULL: nothing is asked. */
+    cf_status (*fetch)(void *context, const struct outside_ask *ask, int timeout_ms, struct cf_buf *to,
+                       struct cf_error *err);
     /* May a mount move from one path, below one namespace, to the other? NULL: it may. */
     cf_status (*check_move)(struct request *rq, const struct namespace *from_ns, struct cf_slice from,
                             const struct namespace *to_ns, struct cf_slice to, struct cf_error *err);

@@ -9,6 +9,7 @@
 #include "node/core/cache.h"
 #include "node/core/core.h"
 #include "node/core/namespace.h"
+#include "node/core/outside.h"
 #include "node/core/settings.h"
 #include "node/core/stamp.h"
 #include "node/core/touched.h"
@@ -141,6 +142,7 @@ struct core {
     struct limiter *_Atomic limiter; /* made with the first quota; NULL before */
     struct expirer *expirer;
     struct revoker *revoker;
+    struct outside *outside;
     _Atomic int role_now; /* enum cluster_role of the newest view, for the append */
     _Atomic uint64_t entries; /* log entries that requests made */
     _Atomic size_t touched_bytes; /* of state.touched, as of the last batch */

@@ -510,10 +510,23 @@ static void ensure_recorded(void *arg)
     }
 }
 
+/* Another server was asked: its answer, or that there is none, is known to the next run. */
+static void asked_outside(void *arg)
+{
+    struct run *run = arg;
+    run->rq->post(run->rq, run_again, run);
+}
+
 static void after_handler(void *arg)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
+    if (rq->ask != NULL && run->status != CF_OK) {
+        if (!outside_start(run->core, rq->ask, asked_outside, run)) {
+            finish(run, CF_BUSY);
+        }
+        return;
+    }
     if (rq->ensure != NULL && run->status != CF_OK && run->grant != NULL &&
         cf_monotonic_us(cf_host_clock()) < run->grant_until_us) {
         run->attempts--; /* it comes with the stream, whose link may have moved to another primary */
@@ -646,6 +659,7 @@ static bool begin(struct run *run)
     rq->response = (struct response){0};
     rq->error = (struct cf_error){0};
     rq->ensure = NULL;
+    rq->ask = NULL;
     rq->keeps_writes = false;
     run->mark = 0;
     run->hands_on = false;

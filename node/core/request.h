@@ -97,6 +97,8 @@ struct response {
     const char *location; /* of a redirect; NULL: none */
 };
 
+struct outside_ask;
+
 /* What a rate limit said of the request, for the headers of its answer. */
 struct quota_answer {
     bool is_shown;   /* a rule counts, and headers are switched on */
@@ -161,6 +163,8 @@ struct request {
     const struct token_entry *caller; /* NULL for open paths */
     struct quota_answer quota;
     struct json *ensure; /* what the primary has to do before this can go on here: identity.h */
+    const struct outside_ask *ask; /* what another server has to be asked before this can go on: outside.h */
+    uint64_t outside_since_us;     /* of all its runs: when it first asked */
     struct response response;
     bool keeps_writes; /* the handler fails, and what it has written stays: a failure that is counted */
     struct cf_error error;

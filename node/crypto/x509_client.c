@@ -195,7 +195,7 @@ static bool hash_name(const X509_NAME *name, uint8_t out[32])
 
 static bool fill_link(const X509 *cert, struct arena *arena, struct x509_link *ret)
 {
-    ret->serial = decimal(X509_get0_serialNumber(cert), arena);
+    *ret = (struct x509_link){.serial = decimal(X509_get0_serialNumber(cert), arena)};
     return ret->serial.size != 0 && hash_name(X509_get_issuer_name(cert), ret->issuer);
 }
 
@@ -230,6 +230,14 @@ static cf_status links_of(STACK_OF(X509) *chain, struct arena *arena, struct x50
             return cf_fail(err, CF_DENIED, "a certificate of the chain has no usable serial number");
         }
         (*ret_count)++;
+    }
+    if (count > 1) {
+        unsigned char *der = NULL;
+        int size = i2d_X509(sk_X509_value(chain, 1), &der);
+        if (size > 0) {
+            (*ret)[0].issuer_der = arena_copy(arena, cf_slice_of(der, (size_t)size));
+        }
+        OPENSSL_free(der);
     }
     return CF_OK;
 }
@@ -300,6 +308,15 @@ static X509_CRL *load_crl(struct cf_slice bytes)
     return d2i_X509_CRL(NULL, &at, (long)bytes.size);
 }
 
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+    int days, seconds;
+    ASN1_TIME *start = ASN1_TIME_set(NULL, 0);
+    bool known = time != NULL && start != NULL && ASN1_TIME_diff(&days, &seconds, start, time) == 1;
+    ASN1_TIME_free(start);
+    return known ? (int64_t)days * 86400 + seconds : 0;
+}
+
 static bool fill_crl(X509_CRL *crl, struct arena *arena, struct x509_crl *ret)
 {
     STACK_OF(X509_REVOKED) *revoked = X509_CRL_get_REVOKED(crl);
@@ -307,6 +324,7 @@ static bool fill_crl(X509_CRL *crl, struct arena *arena, struct x509_crl *ret)
     if ((size_t)count > X509_CRL_ENTRIES_MAX || !hash_name(X509_CRL_get_issuer(crl), ret->issuer)) {
         return false;
     }
+    ret->next_update_s = seconds_of(X509_CRL_get0_nextUpdate(crl));
     ret->serials = arena_alloc(arena, (size_t)(count + 1) * sizeof(*ret->serials));
     for (int i = 0; i < count; i++) {
         struct cf_slice serial =

@@ -46,6 +46,7 @@ CF_CHECKED cf_status x509_facts_read(struct cf_slice pem_or_der, struct arena *a
 struct x509_link {
     uint8_t issuer[32];     /* SHA-256 of the issuer's name as DER */
     struct cf_slice serial; /* decimal */
+    struct cf_slice issuer_der; /* of the first one of a verified chain: who issued it; empty: none, or itself */
 };
 
 /* Does the client's certificate lead to one of the trusted ones (PEM, CAs), directly or over others of them,
@@ -61,6 +62,7 @@ struct x509_crl {
     uint8_t issuer[32];
     struct cf_slice *serials; /* decimal */
     size_t count;
+    int64_t next_update_s; /* 0: not said */
 };
 /* A revocation list, PEM or DER. Its signature is not looked at: who hands it in is trusted. CF_INVALID. */
 CF_CHECKED cf_status x509_crl_read(struct cf_slice pem_or_der, struct arena *arena,

@@ -12,6 +12,7 @@
 #include "node/base/level.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/core/outside.h"
 #include "node/core/sys/sys.h"
 #include "node/format/encode.h"
 #include "node/http/api.h"
@@ -380,6 +381,15 @@ static void dev_seeded(struct node *node, struct cf_slice root_token, struct cf_
 
 /* ---- the whole life ---- */
 
+/* For handlers that have to know something from outside (node/core/outside.h). */
+static cf_status fetch(void *context, const struct outside_ask *ask, int timeout_ms, struct cf_buf *to,
+                       struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(1024);
+    (void)context;
+    return outgoing_fetch(arena_text(arena, ask->url), ask->content_type, ask->body, timeout_ms, to, err);
+}
+
 static cf_status start(struct node *node, struct cf_error *err)
 {
     struct config *config = node->config;
@@ -404,6 +414,7 @@ static cf_status start(struct node *node, struct cf_error *err)
         .routes = host_routes,
         .forward = cluster_forward,
         .replicated = node_replication_reached,
+        .fetch = fetch,
         .check_move = filter_check_move};
     node->core = core_new(&core, registry_engines, &the_proposer, &host);
     core_set_keyring_loader(node->core, seal_load_keyring, node);

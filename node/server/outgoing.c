@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "node/base/memory.h"
@@ -263,6 +264,40 @@ cf_status outgoing_post(const struct outgoing_target *target, const char *path, 
                        target->url, is.http);
     }
     return CF_OK;
+}
+
+cf_status outgoing_fetch(const char *url, const char *content_type, struct cf_slice body, int timeout_ms,
+                         struct cf_buf *to, struct cf_error *err)
+{
+    static const struct outgoing_target anybody = {0};
+    char reason[CURL_ERROR_SIZE] = "", type[128];
+    long http = 0;
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = NULL;
+    if (curl == NULL) {
+        return cf_fail(err, CF_INTERNAL, "cannot set up a request");
+    }
+    set_options(curl, &anybody, url, timeout_ms, to);
+    (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+    if (body.size != 0) {
+        (void)snprintf(type, sizeof(type), "Content-Type: %.100s", content_type);
+        headers = curl_slist_append(NULL, type);
+        (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.data);
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)body.size);
+    }
+    CURLcode code = curl_easy_perform(curl);
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    if (to->overflow) {
+        return cf_fail(err, CF_UNAVAILABLE, "%.120s answers with more than %zu bytes", url, to->max);
+    }
+    if (code != CURLE_OK) {
+        return cf_fail(err, CF_UNAVAILABLE, "cannot reach %.120s: %s", url,
+                       reason[0] != '\0' ? reason : curl_easy_strerror(code));
+    }
+    return http == 200 ? CF_OK : cf_fail(err, CF_UNAVAILABLE, "%.120s answers %ld", url, http);
 }
 
 const char *outgoing_errors(struct arena *arena, const struct json *answer)

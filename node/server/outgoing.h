@@ -29,6 +29,10 @@ CF_CHECKED cf_status outgoing_post(const struct outgoing_target *target, const c
                                    const char *token, const struct json *body, int timeout_ms,
                                    struct arena *arena, int *ret_status, struct json **ret,
                                    struct cf_error *err);
+/* The body of a 200 to a GET (body empty) or POST of any http or https URL, added to `to`, which has a maximum; the
+ * system's CAs, no redirects. CF_UNAVAILABLE with the reason. Worker threads only: blocks up to timeout_ms. */
+CF_CHECKED cf_status outgoing_fetch(const char *url, const char *content_type, struct cf_slice body, int timeout_ms,
+                                    struct cf_buf *to, struct cf_error *err);
 /* The texts of an error answer, joined; "" when there are none. Arena's. */
 const char *outgoing_errors(struct arena *arena, const struct json *answer);
 

@@ -4,6 +4,7 @@
 #include "node/base/arena.h"
 #include "node/crypto/x509.h"
 #include "node/crypto/x509_client.h"
+#include "node/crypto/x509_ocsp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -27,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct x509_link link, *links;
     struct x509_crl crl;
     size_t count;
+    struct cf_slice servers[X509_OCSP_SERVERS_MAX];
     if (x509_facts_read(input, arena, &facts, NULL) == CF_OK) {
         FUZZ_CHECK(facts.der.size != 0);
         FUZZ_CHECK(memchr(facts.common_name.data != NULL ? facts.common_name.data : data, 0,
@@ -38,5 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                   "either is right");
     }
     cf_ignore(x509_crl_read(input, arena, &crl, NULL) != CF_OK, "either is right");
+    struct x509_ocsp word;
+    cf_ignore(x509_ocsp_read(input, input, input, input, 1800000000, &word, NULL) != CF_OK, "either is right");
+    x509_ocsp_servers(input, arena, servers, X509_OCSP_SERVERS_MAX, &count);
+    FUZZ_CHECK(count <= X509_OCSP_SERVERS_MAX);
     return 0;
 }

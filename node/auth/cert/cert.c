@@ -13,11 +13,12 @@ static const struct field role_fields[] = {
     {"allowed_organizational_units", FIELD_LIST, "Patterns for organisational units"},
     {"required_extensions", FIELD_LIST, "oid:pattern of extensions that must be there"},
     {"allowed_metadata_extensions", FIELD_LIST, "Oids of extensions that become metadata"},
-    {"ocsp_enabled", FIELD_BOOL, "Must be false: there are revocation lists instead"},
-    {"ocsp_ca_certificates", FIELD_STRING, "Kept for clients"},
-    {"ocsp_servers_override", FIELD_LIST, "Kept for clients"},
-    {"ocsp_fail_open", FIELD_BOOL, "Kept for clients"},
-    {"ocsp_query_all_servers", FIELD_BOOL, "Kept for clients"},
+    {"ocsp_enabled", FIELD_BOOL, "Asks OCSP responders whether the certificate was revoked"},
+    {"ocsp_ca_certificates", FIELD_STRING, "PEM of responders, or CAs of responders, besides the certificate's issuer"},
+    {"ocsp_servers_override", FIELD_LIST, "URLs of responders instead of those that the certificate names"},
+    {"ocsp_fail_open", FIELD_BOOL, "Lets logins in when no responder can be reached, or none knows the certificate"},
+    {"ocsp_query_all_servers", FIELD_BOOL, "Every responder has to call it good"},
+    {"ocsp_this_update_max_age", FIELD_DURATION, "How old an answer may be; 0: until its next update"},
     {"period", FIELD_DURATION, "Old name of token_period"},
     AUTH_PARAMS_FIELDS,
     FIELD_END,
@@ -26,7 +27,7 @@ static const struct field role_fields[] = {
 static const struct field crl_fields[] = {
     {"name", FIELD_STRING, "Name of the list"},
     {"crl", FIELD_STRING, "The list, PEM or DER"},
-    {"url", FIELD_STRING, "Lists are not fetched: hand them in"},
+    {"url", FIELD_STRING, "Where the list is fetched, now and every hour"},
     FIELD_END,
 };
 

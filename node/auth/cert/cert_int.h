@@ -25,11 +25,19 @@ struct cert_patterns {
     size_t count;
 };
 
+struct cert_ocsp {
+    bool is_enabled, fail_open, query_all;
+    struct cert_patterns servers; /* instead of those that the certificate names */
+    struct cf_slice ca_certificates; /* PEM: whose responders count, too */
+    int64_t this_update_max_age_s; /* 0: any */
+};
+
 struct cert_role {
     struct cf_slice name; /* lower case */
     struct cf_slice pem;
     struct cf_slice display_name;
     struct cert_patterns lists[CERT_LIST_COUNT];
+    struct cert_ocsp ocsp;
     struct auth_params params;
 };
 
@@ -59,15 +67,26 @@ bool cert_matches(const struct cert_role *role, const struct x509_facts *facts);
 
 CF_CHECKED cf_status cert_config_load(struct request *rq, struct cert_config *ret,
                                       struct cf_error *err);
-/* CF_DENIED when a list that was handed in revokes it. */
-CF_CHECKED cf_status cert_check_revoked(struct request *rq, const struct x509_link *links,
-                                        size_t count, struct cf_error *err);
+struct cf_slice cert_crl_record(struct request *rq, struct cf_slice name);
+CF_CHECKED cf_status cert_crl_names(struct request *rq, struct txn_names *ret, struct cf_error *err);
 cf_status cert_config_read(struct request *rq, struct cf_error *err);
 cf_status cert_config_write(struct request *rq, struct cf_error *err);
 cf_status cert_crls_list(struct request *rq, struct cf_error *err);
 cf_status cert_crl_read(struct request *rq, struct cf_error *err);
 cf_status cert_crl_write(struct request *rq, struct cf_error *err);
 cf_status cert_crl_delete(struct request *rq, struct cf_error *err);
+
+/* ---- revoked.c ---- */
+
+/* CF_DENIED when a list revokes one of them; CF_BUSY: see outside.h (never when !asks). */
+CF_CHECKED cf_status cert_check_lists(struct request *rq, const struct x509_link *links, size_t count, bool asks,
+                                      struct cf_error *err);
+/* As above, by OCSP; link: the client's own. */
+CF_CHECKED cf_status cert_check_ocsp(struct request *rq, const struct cert_ocsp *ocsp, struct cf_slice client,
+                                     const struct x509_link *link, struct cf_error *err);
+/* The list at a URL, as outside_get(). */
+CF_CHECKED cf_status cert_fetch_list(struct request *rq, struct cf_slice url, uint64_t max_age_us,
+                                     struct x509_crl *ret, struct cf_error *err);
 
 /* ---- login.c ---- */
 

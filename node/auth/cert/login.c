@@ -22,9 +22,9 @@ static cf_status read_client(struct request *rq, struct x509_facts *ret, struct 
                            : cf_fail(err, CF_INVALID, "the client certificate cannot be read");
 }
 
-/* CF_DENIED: not by this role; err says why. */
+/* CF_DENIED: not by this role; err says why. asks: other servers, too (CF_BUSY: see outside.h). */
 static cf_status check_role(struct request *rq, const struct cert_role *role,
-                            const struct x509_facts *client, struct cf_error *err)
+                            const struct x509_facts *client, bool asks, struct cf_error *err)
 {
     int64_t now_s = request_now_ns(rq) / NS_PER_S;
     struct x509_facts own;
@@ -42,12 +42,13 @@ static cf_status check_role(struct request *rq, const struct cert_role *role,
         return cf_fail(err, CF_DENIED, "no chain matching all constraints could be found for this "
                                        "login certificate");
     }
-    return cert_check_revoked(rq, links, count, err);
+    CF_TRY(cert_check_lists(rq, links, count, asks, err));
+    return asks ? cert_check_ocsp(rq, &role->ocsp, client->der, &links[0], err) : CF_OK;
 }
 
 /* The first role, by name, that takes the certificate; `name` not empty: that one alone. */
 static cf_status find_role(struct request *rq, struct cf_slice name,
-                           const struct x509_facts *client, struct cert_role *ret,
+                           const struct x509_facts *client, bool asks, struct cert_role *ret,
                            struct cf_error *err)
 {
     struct txn_names names = {.names = &name, .count = 1};
@@ -62,7 +63,7 @@ static cf_status find_role(struct request *rq, struct cf_slice name,
             continue;
         }
         CF_TRY(status);
-        status = check_role(rq, ret, client, &last);
+        status = check_role(rq, ret, client, asks, &last);
         if (status != CF_DENIED) {
             return status == CF_OK ? CF_OK : cf_fail(err, status, "%s", last.message);
         }
@@ -117,7 +118,7 @@ cf_status cert_login(struct request *rq, struct cf_error *err)
     struct cert_role role;
     CF_TRY(read_client(rq, &client, err));
     CF_TRY(request_string(rq, "name", &name, err));
-    CF_TRY(find_role(rq, params_lower(rq->arena, name), &client, &role, err));
+    CF_TRY(find_role(rq, params_lower(rq->arena, name), &client, true, &role, err));
     if (role.params.bound_cidr_count != 0 &&
         !cidr_contains(role.params.bound_cidrs, role.params.bound_cidr_count, rq->remote_address)) {
         return cf_fail(err, CF_DENIED, "permission denied");
@@ -142,7 +143,7 @@ bool cert_login_role(struct request *rq, struct cf_slice *ret)
     struct cert_role role;
     if (!rq->is_write_method || !cf_slice_is(rq->relative, "login") ||
         request_string(rq, "name", &name, NULL) != CF_OK || read_client(rq, &client, NULL) != CF_OK ||
-        find_role(rq, params_lower(rq->arena, name), &client, &role, NULL) != CF_OK) {
+        find_role(rq, params_lower(rq->arena, name), &client, false, &role, NULL) != CF_OK) {
         return false;
     }
     *ret = role.name;
@@ -160,7 +161,7 @@ static cf_status check_binding(struct request *rq, const struct cert_role *role,
         return cf_fail(err, CF_INVALID, "client identity during renewal not matching client "
                                         "identity used during login");
     }
-    cf_status status = check_role(rq, role, &client, &reason);
+    cf_status status = check_role(rq, role, &client, true, &reason);
     return status == CF_OK ? CF_OK : cf_fail(err, CF_INVALID, "%s", reason.message);
 }
 

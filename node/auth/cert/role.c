@@ -2,6 +2,7 @@
 #include "node/auth/cert/cert_int.h"
 
 #include "node/base/memory.h"
+#include "node/crypto/x509_ocsp.h"
 
 #define ROLE_PREFIX "cert/"
 #define NAME_MAX_SIZE ((size_t)256)
@@ -31,6 +32,28 @@ static cf_status name_of(struct request *rq, struct cf_slice *ret, struct cf_err
     return CF_OK;
 }
 
+static void ocsp_from_record(struct request *rq, const struct json *record, struct cert_ocsp *ret)
+{
+    *ret = (struct cert_ocsp){.is_enabled = json_get_bool(record, "ocsp_enabled"),
+                              .fail_open = json_get_bool(record, "ocsp_fail_open"),
+                              .query_all = json_get_bool(record, "ocsp_query_all_servers"),
+                              .ca_certificates = json_get_string(record, "ocsp_ca_certificates"),
+                              .this_update_max_age_s = json_get_int(record, "ocsp_this_update_max_age")};
+    ret->servers.items =
+        params_strings(rq->arena, json_get(record, "ocsp_servers_override"), &ret->servers.count);
+}
+
+static void show_ocsp(struct request *rq, const struct cert_ocsp *ocsp, struct json *to)
+{
+    json_set_bool(rq->arena, to, "ocsp_enabled", ocsp->is_enabled);
+    json_set_bool(rq->arena, to, "ocsp_fail_open", ocsp->fail_open);
+    json_set_bool(rq->arena, to, "ocsp_query_all_servers", ocsp->query_all);
+    json_set_string(rq->arena, to, "ocsp_ca_certificates", ocsp->ca_certificates);
+    json_set_int(rq->arena, to, "ocsp_this_update_max_age", ocsp->this_update_max_age_s);
+    json_set(rq->arena, to, "ocsp_servers_override",
+             params_list(rq->arena, ocsp->servers.items, ocsp->servers.count));
+}
+
 cf_status cert_role_load(struct request *rq, struct cf_slice name, struct cert_role *ret,
                          struct cf_error *err)
 {
@@ -43,6 +66,7 @@ cf_status cert_role_load(struct request *rq, struct cf_slice name, struct cert_r
         ret->lists[i].items = params_strings(rq->arena, json_get(record, list_names[i]),
                                              &ret->lists[i].count);
     }
+    ocsp_from_record(rq, record, &ret->ocsp);
     params_from_record(rq->arena, record, &ret->params);
     return CF_OK;
 }
@@ -57,6 +81,7 @@ static void show(struct request *rq, const struct cert_role *role, struct json *
                  list->count != 0 ? params_list(rq->arena, list->items, list->count)
                                   : json_null());
     }
+    show_ocsp(rq, &role->ocsp, to);
     params_show(rq->arena, &role->params, to);
 }
 
@@ -86,7 +111,6 @@ cf_status cert_role_read(struct request *rq, struct cf_error *err)
     }
     CF_TRY(status);
     show(rq, &role, response_data(rq));
-    json_set_bool(rq->arena, response_data(rq), "ocsp_enabled", false);
     return CF_OK;
 }
 
@@ -125,11 +149,34 @@ static cf_status read_lists(struct request *rq, struct cert_role *role, struct c
     return CF_OK;
 }
 
+static cf_status read_ocsp(struct request *rq, struct cert_ocsp *ocsp, struct cf_error *err)
+{
+    CF_TRY(request_bool(rq, "ocsp_enabled", ocsp->is_enabled, &ocsp->is_enabled, err));
+    CF_TRY(request_bool(rq, "ocsp_fail_open", ocsp->fail_open, &ocsp->fail_open, err));
+    CF_TRY(request_bool(rq, "ocsp_query_all_servers", ocsp->query_all, &ocsp->query_all, err));
+    CF_TRY(request_duration(rq, "ocsp_this_update_max_age", ocsp->this_update_max_age_s,
+                            &ocsp->this_update_max_age_s, NULL, err));
+    if (request_field(rq, "ocsp_ca_certificates") != NULL) {
+        struct x509_facts facts;
+        CF_TRY(request_string(rq, "ocsp_ca_certificates", &ocsp->ca_certificates, err));
+        if (ocsp->ca_certificates.size != 0 &&
+            x509_facts_read(ocsp->ca_certificates, rq->arena, &facts, err) != CF_OK) {
+            return cf_fail(err, CF_INVALID, "failed to parse ocsp_ca_certificates");
+        }
+    }
+    if (request_field(rq, "ocsp_servers_override") != NULL) {
+        CF_TRY(request_list(rq, "ocsp_servers_override", true, &ocsp->servers.items, &ocsp->servers.count, err));
+    }
+    if (ocsp->servers.count > X509_OCSP_SERVERS_MAX) {
+        return cf_fail(err, CF_INVALID, "ocsp_servers_override takes up to %zu servers", X509_OCSP_SERVERS_MAX);
+    }
+    return CF_OK;
+}
+
 cf_status cert_role_write(struct request *rq, struct cf_error *err)
 {
     struct cf_slice name, display_name;
     struct cert_role role;
-    bool ocsp;
     CF_TRY(name_of(rq, &name, err));
     cf_status status = cert_role_load(rq, name, &role, err);
     if (status == CF_NOT_FOUND) {
@@ -137,11 +184,7 @@ cf_status cert_role_write(struct request *rq, struct cf_error *err)
     } else {
         CF_TRY(status);
     }
-    CF_TRY(request_bool(rq, "ocsp_enabled", false, &ocsp, err));
-    if (ocsp) {
-        return cf_fail(err, CF_INVALID, "OCSP is not supported by this server: hand in revocation "
-                                        "lists at crls/<name>");
-    }
+    CF_TRY(read_ocsp(rq, &role.ocsp, err));
     CF_TRY(read_certificate(rq, &role, err));
     CF_TRY(read_lists(rq, &role, err));
     CF_TRY(params_read(rq, "default", &role.params, err));

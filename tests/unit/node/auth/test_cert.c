@@ -129,7 +129,16 @@ START_TEST(constraints)
     ck_call(204, f, "POST", "auth/ce/certs/r", "{\"token_bound_cidrs\":\"10.0.0.0/8\"}");
     ck_assert_int_eq(login(f, PEM_CLIENT), 403);
     ck_call(400, f, "POST", "auth/ce/certs/r", "{\"required_extensions\":\"no colon\"}");
-    ck_call(400, f, "POST", "auth/ce/certs/r", "{\"ocsp_enabled\":true}");
+    ck_call(204, f, "POST", "auth/ce/certs/r", "{\"token_bound_cidrs\":\"\",\"ocsp_enabled\":true}");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 400);
+    ck_error(f, "names no OCSP server");
+    ck_call(204, f, "POST", "auth/ce/certs/r", "{\"ocsp_servers_override\":\"http://127.0.0.1:1\"}");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 400); /* asked, on another thread, and run again */
+    ck_error(f, "asks no other servers");
+    ck_call(204, f, "POST", "auth/ce/certs/r", "{\"ocsp_fail_open\":true}");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+    ck_call(400, f, "POST", "auth/ce/certs/r", "{\"ocsp_ca_certificates\":\"junk\"}");
+    ck_call(400, f, "POST", "auth/ce/certs/r", "{\"ocsp_servers_override\":\"a,b,c,d,e,f,g,h,i\"}");
     done(f);
 }
 END_TEST
