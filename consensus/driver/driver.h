@@ -259,5 +259,8 @@ CF_CHECKED cf_status raft_driver_log_term(struct raft_driver *driver, uint64_t i
                                           struct cf_error *err);
 /* Index of the oldest entry that can be read. */
 uint64_t raft_driver_log_first(const struct raft_driver *driver);
+/* Index of the newest entry that went because the log had reached log_bytes_max, whoever still needed it; 0: none
+ * since the start. */
+uint64_t raft_driver_log_capped(const struct raft_driver *driver);
 
 #endif

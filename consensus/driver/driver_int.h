@@ -252,7 +252,7 @@ struct raft_driver {
 
     /* Leadership, as others may ask; written by the loop. */
     atomic_bool accepting, read_now;
-    atomic_uint_fast64_t term, leader, applied, first_index;
+    atomic_uint_fast64_t term, leader, applied, first_index, capped;
     uint64_t ready_term, ready_index; /* loop: this term's first usable commit */
     uint64_t announced_term;          /* loop: became_leader was called for it */
     struct raft_soft_state soft;      /* loop */

@@ -152,7 +152,7 @@ void retention_told(struct raft_driver *driver, uint64_t floor)
 }
 
 /* The index up to which the log may go now; 0 when it is not worth it. */
-static uint64_t cut_index(struct raft_driver *driver, const struct raft_status *status)
+static uint64_t cut_index(struct raft_driver *driver, const struct raft_status *status, bool *ret_capped)
 {
     const struct raft_driver_options *options = &driver->options;
     uint64_t by_bytes = index_leaving(driver, options->trailing_bytes);
@@ -169,6 +169,7 @@ static uint64_t cut_index(struct raft_driver *driver, const struct raft_status *
     if (driver->log_bytes > options->log_bytes_max) {
         /* Whoever still needs that much takes a snapshot: the disk is not theirs alone. */
         uint64_t hard = index_leaving(driver, options->log_bytes_max / 4 * 3);
+        *ret_capped = hard > cut;
         cut = hard > cut ? hard : cut;
     }
     return cut > status->base_index ? cut : 0;
@@ -178,7 +179,8 @@ static void maybe_cut(struct raft_driver *driver)
 {
     struct raft_status status;
     raft_status(driver->raft, &status);
-    uint64_t cut = cut_index(driver, &status);
+    bool capped = false;
+    uint64_t cut = cut_index(driver, &status, &capped);
     /* Not one by one: half a trailing part, or a good piece of the bytes. */
     bool worth = cut != 0 && (status.base_index < purge_index(driver) || cut - status.base_index >= driver->options.trailing_entries / 2 ||
                               driver->log_bytes > 2 * driver->options.trailing_bytes);
@@ -192,6 +194,9 @@ static void maybe_cut(struct raft_driver *driver)
     struct raft_base base;
     if (cut > status.base_index && raft_compact(driver->raft, cut, &base, NULL) == CF_OK) {
         atomic_store(&driver->first_index, base.index + 1);
+        if (capped) {
+            atomic_store(&driver->capped, base.index);
+        }
         cut_marks(driver, base.index);
         driver_compact(driver, &base);
     }
@@ -453,4 +458,9 @@ cf_status raft_driver_log_term(struct raft_driver *driver, uint64_t index, uint6
 uint64_t raft_driver_log_first(const struct raft_driver *driver)
 {
     return atomic_load(&driver->first_index);
+}
+
+uint64_t raft_driver_log_capped(const struct raft_driver *driver)
+{
+    return atomic_load(&driver->capped);
 }

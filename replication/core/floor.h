@@ -26,7 +26,8 @@ struct floor_question {
     size_t registered_count;
     const struct floor_row *rows;
     size_t row_count;
-    uint64_t first;     /* index that the log begins at, of all that was ever written */
+    uint64_t capped;    /* the log's cap took entries up to here; 0: none yet. A log that begins later for another
+                         * reason (a snapshot) says nothing about the other nodes' */
     uint64_t inherited; /* the floor that held before this node was active */
     uint64_t now_ms, since_ms /* this node is active */, hold_ms /* for one that is away */;
 };

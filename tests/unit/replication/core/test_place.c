@@ -158,10 +158,10 @@ START_TEST(who_is_cut_off_holds_nothing)
                                .now_ms = 2000,
                                .since_ms = 1000,
                                .hold_ms = 5000};
-    q.first = 39; /* it has 38, and the log goes on from there */
+    q.capped = 38; /* it has 38, and the log goes on from there */
     ck_assert_uint_eq(floor_decide(&q).floor, 38);
     ck_assert_uint_eq(floor_decide(&q).cut_off, 0);
-    q.first = 40;
+    q.capped = 39;
     ck_assert_uint_eq(floor_decide(&q).floor, 100);
     ck_assert_uint_eq(floor_decide(&q).cut_off, 1);
     ck_assert_uint_eq(floor_decide(&q).unknown, 0);
