@@ -67,8 +67,9 @@ def no_lag(a, b, c):
     rows = wait_for("no lag anywhere", nothing, 60, 0.2)
     for row in rows.values():
         equal(row["connection_status"], "connected")
-    equal(gauges(b.any())["coffer_replication_streaming"], 1)
-    equal(gauges(a.any())["coffer_replication_secondaries_connected"], 2)
+    # These are renewed twice a second.
+    wait_for("the gauges", lambda: gauges(b.any())["coffer_replication_streaming"] == 1 and
+             gauges(a.any())["coffer_replication_secondaries_connected"] == 2, 10, 0.2)
 
 
 def cut(a, link):
