@@ -101,13 +101,27 @@ START_TEST(told_within_a_minute)
 }
 END_TEST
 
+static bool anybody_is_picked(void)
+{
+    return status_of(&c.nodes[0]).diverged || status_of(&c.nodes[1]).diverged || status_of(&c.nodes[2]).diverged;
+}
+
 START_TEST(nobody_is_picked)
 {
-    begin(NODE_MEMORY);
-    struct node *leader = leader_of(&c);
-    bend(&c.nodes[0], "one");
-    bend(&c.nodes[1], "two");
-    wait_until(&c, status_of(leader).digest_split);
+    struct node *leader = NULL;
+    /* A round between the two sees one that differs, and picks it, rightly: then once more. */
+    for (int tries = 0; leader == NULL; tries++) {
+        ck_assert_int_lt(tries, 8);
+        begin(NODE_MEMORY);
+        leader = leader_of(&c);
+        bend(&c.nodes[0], "one");
+        bend(&c.nodes[1], "two");
+        wait_until(&c, status_of(leader).digest_split || anybody_is_picked());
+        if (!status_of(leader).digest_split) {
+            leader = NULL;
+            cluster_end(&c);
+        }
+    }
     ck_assert_int_eq(put(leader, "after=1"), CF_UNAVAILABLE);
     for (int i = 0; i < 3; i++) {
         ck_assert(!status_of(&c.nodes[i]).diverged);
