@@ -80,18 +80,42 @@ void faults_set_condition(struct world *w, struct sim_node *n)
     }
 }
 
-/* A leader whose lease may still run while the others elect: it is cut off, and asked for reads all
- * the time in which it could answer wrongly. */
+/* The clock of `slow` falls as far behind the others' as the drift of this run allows. */
+static void pull_clocks_apart(struct world *w, const struct sim_node *slow)
+{
+    uint64_t drift = w->options.drift_permille;
+    for (unsigned i = 0; i < SIM_NODES && drift != 0; i++) {
+        struct sim_node *n = &w->nodes[i];
+        if (n->exists) {
+            node_set_clock(w, n, n == slow ? 1000 - drift : 1000 + drift);
+            world_record(w, "clock %" PRIu64 " %" PRIu64, n->id, n->clock_rate);
+        }
+    }
+}
+
+/* A leader whose lease may still run while the others elect: nobody hears it any more (nor, mostly, does it hear
+ * anybody), its clock is the slowest, and it is asked for reads all the time in which it could answer wrongly; with
+ * leases above all around T later, when the others elect. */
 void faults_isolate(struct world *w, struct sim_node *n)
 {
     unsigned slot = node_slot(w, n);
+    uint64_t t = w->options.election_us;
+    bool mute = sim_chance(&w->engine, 250);
     for (unsigned i = 0; i < SIM_NODES; i++) {
-        w->net.cut[i][slot] = w->net.cut[slot][i] = i != slot;
+        w->net.cut[slot][i] = i != slot;
+        w->net.cut[i][slot] = i != slot && !mute;
     }
     for (unsigned i = 0; i < 8; i++) {
-        uint64_t after_us = sim_between(&w->engine, 0, 3 * w->options.election_us / 2);
+        uint64_t after_us = sim_between(&w->engine, 0, 3 * t / 2);
         sim_schedule(&w->engine, w->engine.now_us + after_us, EV_READ_AT_WAKE, slot, 0, 0, NULL);
     }
+    if (w->options.lease != 0) {
+        pull_clocks_apart(w, n);
+        for (uint64_t after_us = 3 * t / 4; after_us < 3 * t / 2; after_us += t / 32) {
+            sim_schedule(&w->engine, w->engine.now_us + after_us, EV_READ_AT_WAKE, slot, 0, 0, NULL);
+        }
+    }
+    sim_reached(&w->engine, MARK_ISOLATED);
     sim_trace(&w->engine, "%" PRIu64 " is cut off and asked", n->id);
 }
 
@@ -130,7 +154,7 @@ void faults_nemesis(struct world *w)
 {
     const struct sim_options *o = &w->options;
     uint64_t total = o->crash_weight + o->pause_weight + o->partition_weight + o->condition_weight +
-                     o->upgrade_weight;
+                     o->upgrade_weight + o->isolate_weight;
     w->nemeses++;
     if (sim_chance(&w->engine, o->rot_permille)) {
         atlas_rot(w, &w->nodes[sim_below(&w->engine, SIM_NODES)]);
@@ -154,10 +178,7 @@ void faults_nemesis(struct world *w)
         if (sim_chance(&w->engine, 600)) {
             sim_net_heal(&w->net);
         }
-        struct sim_node *target = load_leader(w);
-        if (target != NULL && sim_chance(&w->engine, 200)) {
-            faults_isolate(w, target);
-        } else if (sim_chance(&w->engine, 150)) {
+        if (sim_chance(&w->engine, 150)) {
             swizzle(w);
         } else if (sim_chance(&w->engine, 700)) {
             struct sim_node *leader = load_leader(w);
@@ -167,8 +188,14 @@ void faults_nemesis(struct world *w)
         }
     } else if ((pick -= o->partition_weight) < o->condition_weight) {
         change_condition(w, n);
-    } else {
+    } else if ((pick -= o->condition_weight) < o->upgrade_weight) {
         upgrade(w, n);
+    } else {
+        struct sim_node *leader = load_leader(w);
+        sim_net_heal(&w->net);
+        if (leader != NULL) {
+            faults_isolate(w, leader);
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 #include "tests/sim/script.h"
 
+/* A lease of 0.8 T by the slowest clock has to end before T by the fastest: 0.8 / 0.89 < 1 / 1.11. */
+#define DRIFT_MAX_PERMILLE 110
 #define EVENTS_MAX 1500000 /* the busiest honest runs take a fifth of that */
 
 static void draw_timing(struct world *w)
@@ -72,7 +74,7 @@ static void draw_size(struct world *w)
     w->options.clients = (unsigned)sim_option(e, "clients", 1, 6);
     /* New options come last, so that old seeds keep most of their meaning. */
     w->options.lose_permille = sim_option_maybe(e, "lose_permille", 1, 600);
-    w->options.drift_permille = sim_option_maybe(e, "drift_permille", 1, 90);
+    w->options.drift_permille = sim_option_maybe(e, "drift_permille", 1, DRIFT_MAX_PERMILLE);
     w->options.rot_permille = sim_option_maybe(e, "rot_permille", 1, 300);
     w->options.silent_permille = sim_option_maybe(e, "older_image_permille", 1, 600);
     w->options.fsync_fail_permille = sim_option_maybe(e, "fsync_fail_permille", 1, 10);
@@ -80,6 +82,7 @@ static void draw_size(struct world *w)
     w->options.torn_permille = sim_option_maybe(e, "torn_permille", 1, 1000);
     w->options.forget_permille = sim_option_maybe(e, "older_vote_permille", 1, 1000);
     w->options.stop_us = sim_option(e, "stop_us", 0, 0);
+    w->options.isolate_weight = sim_option_maybe(e, "isolate", 1, 10);
 }
 
 void world_found(struct world *w, unsigned voters, unsigned learners)

@@ -59,6 +59,7 @@ static const char *const mark_names[] = {
     [MARK_DOUBLE_OFFER] = "double-offer",
     [MARK_READ_RETRIED] = "read-retried",
     [MARK_LIVE_TRANSFER] = "transferred-when-healthy",
+    [MARK_ISOLATED] = "leader-cut-off-and-asked",
 };
 _Static_assert(CF_LENGTH(mark_names) == MARK_COUNT, "every mark has a name");
 

@@ -74,6 +74,7 @@ enum sim_mark {
     MARK_DOUBLE_OFFER,
     MARK_READ_RETRIED,
     MARK_LIVE_TRANSFER,
+    MARK_ISOLATED,
     MARK_COUNT
 };
 
@@ -205,7 +206,7 @@ struct sim_options {
     uint64_t lease, priority, read_permille, timer_late_us;
     uint64_t safety_us;
     uint64_t drift_permille, rot_permille, silent_permille, fsync_fail_permille, upgrade_weight;
-    uint64_t torn_permille, forget_permille;
+    uint64_t torn_permille, forget_permille, isolate_weight;
     uint64_t stop_us; /* cut the run here; 0: no */
 };
 
