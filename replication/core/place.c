@@ -47,6 +47,18 @@ enum place place_decide(const struct place_question *q, size_t *standby)
     return q->active_known ? PLACE_ACTIVE : PLACE_NOWHERE;
 }
 
+void place_send(struct place_sent *sent, const struct repl_position *position, unsigned tried, uint64_t now_ms)
+{
+    *sent = (struct place_sent){now_ms, tried + 1, *position};
+}
+
+unsigned place_tried(const struct place_sent *sent, const struct repl_position *position, uint64_t now_ms)
+{
+    bool came_back = sent->at_ms != 0 && now_ms - sent->at_ms < PLACE_SENT_MS &&
+                     repl_position_equal(&sent->from, position);
+    return came_back ? sent->tried : 0;
+}
+
 bool place_moves(const struct place_question *q, uint64_t fit_for_ms)
 {
     size_t standby;

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "replication/core/position.h"
+
 enum {
     PLACE_SENT_MS = 10000,   /* sent to a standby so lately and back again: that one would not do */
     PLACE_SETTLED_MS = 10000 /* a standby that was fit for so long takes over what the active serves */
@@ -44,6 +46,16 @@ struct place_question {
 };
 
 enum place place_decide(const struct place_question *question, size_t *standby);
+
+/* How an active node has sent a secondary to standbys, one after the other. Zeroed: never. */
+struct place_sent {
+    uint64_t at_ms;             /* the last time; 0: never */
+    unsigned tried;             /* standbys, with the last one */
+    struct repl_position from;  /* where the secondary stood then */
+};
+void place_send(struct place_sent *sent, const struct repl_position *position, unsigned tried, uint64_t now_ms);
+/* For the next question: one that stands elsewhere by now was served where it was sent, however soon it is back. */
+unsigned place_tried(const struct place_sent *sent, const struct repl_position *position, uint64_t now_ms);
 /* Should an active node let go of a stream, because a standby has been fit for so long? */
 bool place_moves(const struct place_question *question, uint64_t fit_for_ms);
 

@@ -62,8 +62,7 @@ struct repl_peer {
     struct cf_buf public_key;
     uint64_t keyring_version; /* that it was sent */
     bool keyring_due;
-    uint64_t sent_away_us; /* to a standby, by this node; 0: never */
-    unsigned tried;        /* standbys in a row */
+    struct place_sent sent; /* to standbys, by this node */
     bool read_waits; /* for the link's queue, or for the next pass */
     struct repl_position read_from;
     int64_t flight_stamp_ns;

@@ -315,18 +315,12 @@ static uint64_t draw_of(const char *id)
     return draw;
 }
 
-static struct place_question place_question(const struct repl_primary *primary,
-                                            const struct repl_places *places, const char *id)
+static struct place_question place_question(const struct repl_places *places, const char *id)
 {
-    const struct repl_peer *peer = find_peer(primary, id);
     return (struct place_question){
         .is_active = places->is_active,
         .may_serve = places->may_serve,
         .active_known = places->active[0] != '\0',
-        .tried = peer != NULL && peer->sent_away_us != 0 &&
-                         loop_now_us() - peer->sent_away_us < (uint64_t)PLACE_SENT_MS * 1000
-                     ? peer->tried
-                     : 0,
         .draw = draw_of(id),
         .holds_to = places->holds_to,
         .count = places->standby_count,
@@ -337,9 +331,11 @@ static struct place_question place_question(const struct repl_primary *primary,
 static bool placed_here(struct repl_slot *slot, const struct repl_places *places,
                         const struct hello *hello, const char *id, char redirect[REPL_ADDRESS_SIZE])
 {
-    struct place_question question = place_question(slot->primary, places, id);
+    struct place_question question = place_question(places, id);
     struct repl_epoch current = repl_lineage_current(&hello->own);
     size_t standby = 0;
+    const struct repl_peer *peer = find_peer(slot->primary, id);
+    question.tried = peer != NULL ? place_tried(&peer->sent, &hello->position, repl_now_ms()) : 0;
     question.holds = hello->position.index == 0 || knows(slot, hello, id);
     question.index = repl_epoch_equal(&current, &hello->position.epoch) ? hello->position.index : 0;
     redirect[0] = '\0';
@@ -357,8 +353,7 @@ static bool placed_here(struct repl_slot *slot, const struct repl_places *places
         break;
     case PLACE_STANDBY:
         memcpy(redirect, places->standbys[standby], REPL_ADDRESS_SIZE);
-        peer_of(slot->primary, id)->sent_away_us = loop_now_us();
-        peer_of(slot->primary, id)->tried = question.tried + 1;
+        place_send(&peer_of(slot->primary, id)->sent, &hello->position, question.tried, repl_now_ms());
         break;
     case PLACE_NOWHERE:
         break;
@@ -519,10 +514,10 @@ static void move_one(struct repl_primary *primary, const struct repl_places *pla
     uint64_t fit_for_ms = primary->fit_since_us != 0 ? (now - primary->fit_since_us) / 1000 : 0;
     cf_list_for_safe (at, &primary->peers) {
         struct repl_peer *peer = cf_container(at, struct repl_peer, in_primary);
-        struct place_question question = place_question(primary, places, peer->id);
+        struct place_question question = place_question(places, peer->id);
         question.index = peer->core.acked.index;
         /* Who was sent away and is here again has found that no standby will do. */
-        bool came_back = peer->sent_away_us != 0 && now - peer->sent_away_us < CAME_BACK_US;
+        bool came_back = peer->sent.at_ms != 0 && repl_now_ms() - peer->sent.at_ms < CAME_BACK_US / 1000;
         if (peer->link != NULL && peer->core.state == PRIMARY_STREAMING && !came_back &&
             place_moves(&question, fit_for_ms)) {
             repl_peer_drop(peer, "a standby serves it from now on");

@@ -76,6 +76,23 @@ START_TEST(an_active_node_without_the_position_asks_each_standby)
 }
 END_TEST
 
+/* Back soon, but further than it was: it was served where it was sent. Else two broken links within seconds would
+ * look as if no standby held the position. */
+START_TEST(who_stands_elsewhere_by_now_was_served)
+{
+    struct place_sent sent = {0};
+    struct repl_position at = {.epoch = {.number = 1}, .term = 1, .index = 50}, later = at;
+    later.index = 51;
+    ck_assert_uint_eq(place_tried(&sent, &at, 1), 0);
+    place_send(&sent, &at, 0, 1000);
+    ck_assert_uint_eq(place_tried(&sent, &at, 1001), 1);
+    ck_assert_uint_eq(place_tried(&sent, &later, 1001), 0);
+    place_send(&sent, &at, place_tried(&sent, &at, 1001), 2000);
+    ck_assert_uint_eq(place_tried(&sent, &at, 1999 + PLACE_SENT_MS), 2);
+    ck_assert_uint_eq(place_tried(&sent, &at, 2000 + PLACE_SENT_MS), 0);
+}
+END_TEST
+
 START_TEST(streams_move_to_a_standby_that_stays)
 {
     struct place_question q = {.is_active = true, .index = 50, .count = 1, .holds_to = holds_to};
@@ -172,6 +189,6 @@ START_TEST(who_is_cut_off_holds_nothing)
 END_TEST
 
 TEST_MAIN("replication/core/place", a_standby_that_holds_it_serves, the_active_node_is_relieved,
-          an_active_node_without_the_position_asks_each_standby,
+          an_active_node_without_the_position_asks_each_standby, who_stands_elsewhere_by_now_was_served,
           streams_move_to_a_standby_that_stays, the_slowest_holds_the_log,
           what_held_before_holds_until_all_are_heard, who_is_cut_off_holds_nothing)
