@@ -59,11 +59,27 @@ static bool is_passing(const struct cluster *owner, uint64_t index, unsigned slo
     return false;
 }
 
+/* Keys without their mount: only where a node that knew of the mount's end (or of a filter that holds it back) told to
+ * delete it, and one that had not come so far went on; until that position, which deletes them. */
+static void check_orphan(struct world *w, const struct cluster *c, const struct cluster *owner, uint64_t index,
+                         unsigned slot, bool is_through_filter)
+{
+    uint32_t orphan = cluster_state(c)->orphan[slot];
+    const struct state *want = &owner->log[index].state;
+    bool may = is_through_filter ? want->gen[slot] == orphan && is_passing(owner, index, slot)
+                                 : want->orphan[slot] == orphan;
+    if (orphan != 0 && !may) {
+        sim_fail(&w->engine, "P-36 orphan", "%u at %llu of %u has keys of mount %u.%u, and %u.%u is there", c->n,
+                 (unsigned long long)index, owner->n, slot, orphan, slot, cluster_state(c)->gen[slot]);
+    }
+}
+
 static void check_mount(struct world *w, const struct cluster *c, const struct cluster *owner,
                         uint64_t index, unsigned slot, bool is_through_filter)
 {
     const struct state *have = cluster_state(c), *want = &owner->log[index].state;
     bool denied = is_through_filter && (want->denied >> slot & 1) != 0;
+    check_orphan(w, c, owner, index, slot, is_through_filter);
     /* The sender knows the newest filter and the newest mounts alone (filter.h): on the way through entries between
      * two changes what was there may stay until the second one, unchanged. */
     if (denied && have->gen[slot] != 0 && !is_passing(owner, index, slot)) {
@@ -245,6 +261,23 @@ static bool is_barred(const struct cluster *c, enum repl_kind kind, uint64_t ind
     return kind == REPL_PERFORMANCE && cluster_state(c)->widened > index;
 }
 
+/* When the active node knew last that it was here. (Who came and went between two reports of a standby: it did not. What
+ * is held is held for hours.) */
+static uint64_t seen_ms(const struct cluster *c, enum repl_kind kind, unsigned from)
+{
+    return cf_min(c->streamed_ms[kind][from], c->seen_ms[kind][from]);
+}
+
+/* One that was away for too long is back while the log is still there: what it needs was given up, and may go a moment
+ * later. Nothing is promised to it until the nodes have heard otherwise. */
+void check_returns(struct world *w, struct cluster *c, enum repl_kind kind, unsigned from)
+{
+    uint64_t now_ms = w->engine.now_us / 1000;
+    if (c->settled_ms[kind][from] != 0 && seen_ms(c, kind, from) + w->options.hold_ms < now_ms) {
+        c->settled_ms[kind][from] = now_ms;
+    }
+}
+
 /* A position that is in this epoch's log is gone only when more was kept than is promised, or nobody who has it can
  * be asked. */
 void check_resync(struct world *w, struct node *node, enum repl_kind kind, unsigned from,
@@ -257,8 +290,8 @@ void check_resync(struct world *w, struct node *node, enum repl_kind kind, unsig
     bool is_ours = at != 0 && repl_epoch_equal(&here.epoch, &position->epoch) && at <= c->last &&
                    c->log[at].term == position->term;
     /* (A DR secondary that took a performance secondary's place may stand further back: nobody knew of it.) */
-    bool was_here = c->streamed_by[kind][from] == hello->from && c->settled_ms[kind][from] != 0 && c->settled_ms[kind][from] + 3000 < now_ms &&
-                    c->streamed_ms[kind][from] + w->options.hold_ms > now_ms;
+    bool was_here = c->streamed_by[kind][from] == hello->from && c->settled_ms[kind][from] != 0 &&
+                    c->settled_ms[kind][from] + 3000 < now_ms && seen_ms(c, kind, from) + w->options.hold_ms > now_ms;
     bool within = at + w->options.cap >= c->last;
     bool can_be_asked = false, is_kept = false;
     for (unsigned i = 0; i < NODES; i++) {

@@ -179,7 +179,7 @@ void node_up(struct world *w, struct node *node)
     sim_trace(&w->engine, "%u.%u is back", c->n, node->n);
     node->up = true;
     c->steady_since_us = w->engine.now_us;
-    node->floor = node->base; /* until it has heard more, it keeps what it has */
+    node->floor = 0; /* until it has heard more, it keeps what it has; as a leader it tells the others to (node.c) */
     node->contact_ms = 0;
     if (c->leader < 0) {
         cluster_elect(w, c);

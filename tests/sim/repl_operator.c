@@ -86,6 +86,7 @@ static void take_rows(struct world *w, struct cluster *c)
                 row->connected = peer->conn != 0;
                 row->needs = primary_floor(&peer->core);
                 row->heard_ms = now_ms;
+                c->seen_ms[k][p] = row->connected ? now_ms : c->seen_ms[k][p];
                 row->connected_ms = row->connected || row->connected_ms == 0 ? now_ms : row->connected_ms;
             }
         }

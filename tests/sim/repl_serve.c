@@ -260,8 +260,6 @@ static struct place_question question_of(struct world *w, struct node *node, enu
                                          unsigned from, struct places *places)
 {
     struct cluster *c = cluster_of(w, node);
-    const struct peer *peer = &node->peers[kind][from];
-    uint64_t now_ms = w->engine.now_us / 1000;
     struct place_question q = {
         .is_active = c->leader == (int)node->n,
         .may_serve = may_serve(w, node, kind),
@@ -269,9 +267,6 @@ static struct place_question question_of(struct world *w, struct node *node, enu
         .draw = from,
         .holds_to = places->holds_to,
     };
-    if (peer->was_sent && now_ms - peer->sent_away_ms < PLACE_SENT_MS) {
-        q.tried = peer->tried;
-    }
     for (unsigned i = 0; i < NODES && q.is_active; i++) {
         const struct node *other = &c->nodes[i];
         if (other != node && other->up && !other->cut_off) {
@@ -292,6 +287,7 @@ static bool placed_here(struct world *w, struct node *node, enum repl_kind kind,
     struct place_question q = question_of(w, node, kind, from, &places);
     struct repl_epoch current = repl_lineage_current(own_lineage(w, node, kind));
     size_t standby = 0;
+    q.tried = place_tried(&peer->sent, &m->position, w->engine.now_us / 1000);
     q.holds = m->position.index == 0 || known(w, node, kind, peer, &m->position);
     q.index = repl_epoch_equal(&current, &m->position.epoch) ? m->position.index : 0;
     *redirect = NOBODY;
@@ -311,9 +307,8 @@ static bool placed_here(struct world *w, struct node *node, enum repl_kind kind,
         break;
     case PLACE_STANDBY:
         *redirect = places.standbys[standby];
-        peer->tried = q.tried + 1;
         peer->was_sent = true;
-        peer->sent_away_ms = w->engine.now_us / 1000;
+        place_send(&peer->sent, &m->position, q.tried, w->engine.now_us / 1000);
         break;
     case PLACE_NOWHERE:
         break;
@@ -378,6 +373,8 @@ static void greet(struct world *w, struct node *node, enum repl_kind kind, unsig
         c->streamed_ms[kind][from] = 0; /* from here on the log is kept for what it loads */
     }
     if (update.verdict == REPL_STREAM) {
+        check_returns(w, c, kind, from);
+        c->streamed_by[kind][from] = m->from;
         peer->snapshot.id = 0;
         if (c->leader != (int)node->n) {
             sim_reached(&w->engine, MARK_STANDBY_SERVES);
@@ -456,9 +453,6 @@ static void on_ack(struct world *w, struct node *node, enum repl_kind kind, unsi
     struct cluster *c = cluster_of(w, node);
     struct primary_event ev = {.type = PRIMARY_EV_ACK, .seq = m->seq, .position = m->position};
     check_ack(w, &w->clusters[m->from], kind, &m->position);
-    if (c->settled_ms[kind][from] == 0) {
-        c->settled_ms[kind][from] = w->engine.now_us / 1000;
-    }
     c->streamed_ms[kind][from] = w->engine.now_us / 1000;
     c->streamed_by[kind][from] = m->from;
     serve_feed(w, node, kind, from, &ev);

@@ -62,16 +62,21 @@ void state_apply(struct world *w, struct state *state, const struct effect *effe
     switch ((enum effect_type)effect->type) {
     case FX_MOUNT:
         state->gen[slot] = effect->gen;
+        state->orphan[slot] = 0;
         memset(state->value[slot], 0, sizeof(state->value[slot]));
         break;
     case FX_UNMOUNT:
+        state->orphan[slot] = state->orphan[slot] == effect->gen ? 0 : state->orphan[slot];
+        state->ended[slot] = effect->gen;
         if (state->gen[slot] == effect->gen) {
             state->gen[slot] = 0;
             memset(state->value[slot], 0, sizeof(state->value[slot]));
         }
         break;
     case FX_PUT:
-        if (state->gen[slot] != effect->gen && effect->value != 0) {
+        if (state->gen[slot] == 0 && state->ended[slot] == effect->gen && effect->value != 0) {
+            state->orphan[slot] = effect->gen; /* check_orphan() says whether that may be */
+        } else if (state->gen[slot] != effect->gen && effect->value != 0) {
             sim_fail(&w->engine, "P-36 orphan", "a key of mount %u.%u came, and %u.%u is there", slot,
                      effect->gen, slot, state->gen[slot]);
         }
@@ -166,6 +171,8 @@ struct effect effect_undone(const struct effect *record)
 void state_drop(struct state *state, enum repl_kind kind)
 {
     memset(state->gen, 0, sizeof(state->gen));
+    memset(state->ended, 0, sizeof(state->ended));
+    memset(state->orphan, 0, sizeof(state->orphan));
     memset(state->value, 0, sizeof(state->value));
     memset(state->ran, 0, sizeof(state->ran));
     state->denied = 0;

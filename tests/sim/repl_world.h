@@ -117,6 +117,7 @@ struct state {
     /* class replicated */
     uint32_t gen[MOUNTS]; /* which mount is there; 0: none */
     uint64_t value[MOUNTS][KEYS];
+    uint32_t ended[MOUNTS], orphan[MOUNTS]; /* deleted last; and of which there are keys, although it is not there */
     uint64_t ran[CALL_WORDS];
     unsigned denied;           /* mounts that do not go to line 1 */
     uint64_t changed, widened; /* local indexes of those changes */
@@ -167,8 +168,8 @@ struct held { /* a batch or page that came */
 struct peer { /* what a node knows of a secondary */
     struct primary core;
     uint64_t conn;
-    uint64_t sent_away_ms, connected_ms;
-    unsigned tried;
+    uint64_t connected_ms;
+    struct place_sent sent;
     bool was_sent;
     uint64_t switched_at;
     struct snapshot snapshot;
@@ -216,8 +217,9 @@ struct cluster {
     uint64_t active_since_ms, inherited;
     struct row rows[NODES][KINDS][CLUSTERS];
     struct effects stage;
-    /* by secondary: acknowledged at first, and last; a hello */
-    uint64_t settled_ms[KINDS][CLUSTERS], streamed_ms[KINDS][CLUSTERS], hello_ms[KINDS][CLUSTERS];
+    /* by secondary: known to the active node at first, and connected at its last look; acknowledged last; a hello */
+    uint64_t settled_ms[KINDS][CLUSTERS], seen_ms[KINDS][CLUSTERS], streamed_ms[KINDS][CLUSTERS],
+        hello_ms[KINDS][CLUSTERS];
     unsigned streamed_by[KINDS][CLUSTERS]; /* which cluster goes by that name */
     uint64_t steady_since_us; /* of leader and nodes */
     /* of the receiver on the leader */
@@ -469,6 +471,7 @@ void check_ack(struct world *w, struct cluster *c, enum repl_kind kind,
 void check_fenced(struct world *w, struct cluster *c, enum repl_kind kind, unsigned lineage, bool rogue);
 void check_lag(struct world *w, struct node *node, enum repl_kind kind, unsigned peer);
 void check_bounds(struct world *w, struct node *node);
+void check_returns(struct world *w, struct cluster *c, enum repl_kind kind, unsigned peer);
 void check_resync(struct world *w, struct node *node, enum repl_kind kind, unsigned peer,
                   const struct message *hello);
 void check_progress(struct world *w, struct cluster *c);
