@@ -27,6 +27,9 @@ enum repl_mutant {
     REPL_MUTANT_HOLDING_FREED,          /* what a copy will continue from is not kept */
     REPL_MUTANT_LAG_OF_SENT,            /* what was sent counts as there */
     REPL_MUTANT_LAG_YOUNG,              /* the age of the newest missing entry, not of the oldest */
+    REPL_MUTANT_LAG_OF_NEWCOMER,        /* a secondary believes a node that began to serve it a moment ago */
+    REPL_MUTANT_LAG_SILENT,             /* ... and the last word of a primary that says nothing any more */
+    REPL_MUTANT_LAG_BLIND,              /* a standby whose leader is silent says that nothing is missing */
     REPL_MUTANT_CREDIT_IGNORED,         /* sends without regard to what is acknowledged */
     REPL_MUTANT_FILTER_LATE,            /* what was filtered later is not deleted where it was there */
     REPL_MUTANT_FILTER_STAYS,           /* what is filtered from now on stays where it is */

@@ -1,6 +1,8 @@
 /* replication/core/primary.c: the sender for one secondary. */
 #include "replication/core/primary.h"
 
+#include "node/base/memory.h"
+
 void primary_init(struct primary *p)
 {
     *p = (struct primary){0};
@@ -44,6 +46,12 @@ static void acknowledge(struct primary *p, const struct repl_position *position)
     }
 }
 
+/* What our leader did meanwhile, we have not seen. */
+static uint64_t blind_ms(const struct primary *p)
+{
+    return p->silent_ms > PRIMARY_HEARTBEAT_MS && !REPL_MUTATED(REPL_MUTANT_LAG_BLIND) ? p->silent_ms : 0;
+}
+
 struct primary_lag primary_lag(const struct primary *p, uint64_t now_ms)
 {
     struct primary_lag lag = {.bytes = p->flight_bytes};
@@ -58,6 +66,7 @@ struct primary_lag primary_lag(const struct primary *p, uint64_t now_ms)
     if (lag.entries > 0 && p->mark_count > 0 && now_ms > p->marks[0].at_ms) {
         lag.ms = now_ms - p->marks[0].at_ms;
     }
+    lag.ms = cf_max(lag.ms, blind_ms(p));
     return lag;
 }
 
@@ -247,7 +256,7 @@ cf_status primary_step(struct primary *p, const struct primary_event *ev,
     case PRIMARY_EV_ADVANCED:
         if (ev->index > p->index) {
             p->index = ev->index;
-            mark(p, ev->index, ev->now_ms);
+            mark(p, ev->index, ev->now_ms - cf_min(blind_ms(p), ev->now_ms)); /* it may be that old */
         }
         p->caught_up = false;
         read_more(p, ret);

@@ -87,6 +87,7 @@ struct primary {
     uint64_t index; /* applied here */
     uint64_t total_bytes, total_entries;
     uint64_t entry_bytes; /* the driver's word: what an entry of our log takes on the average; 0: unknown */
+    uint64_t silent_ms;   /* the driver's word: for how long our own leader was silent, a tick ago; 0: we lead */
     uint64_t heartbeat_at_ms;
     struct primary_mark marks[PRIMARY_MARKS]; /* when which index was reached, beyond `acked` */
     size_t mark_count;
@@ -101,7 +102,8 @@ CF_CHECKED cf_status primary_step(struct primary *p, const struct primary_event 
 struct primary_lag {
     uint64_t entries;
     uint64_t bytes; /* in flight, and an estimate of what was not read yet */
-    uint64_t ms;    /* age of the oldest entry that it does not have; 0: it has all */
+    uint64_t ms;    /* age of the oldest entry that it does not have; 0: it has all. What our leader did while it was
+                     * silent counts as missing, when that is longer than a heartbeat */
 };
 struct primary_lag primary_lag(const struct primary *p, uint64_t now_ms);
 

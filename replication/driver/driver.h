@@ -81,6 +81,7 @@ struct repl_snapshot {
 struct repl_places {
     bool is_active;                 /* this node leads */
     uint64_t entry_bytes;           /* of our log, on the average */
+    uint64_t silent_ms;             /* since it heard its leader; 0: it leads */
     bool may_serve;                 /* unsealed, a primary, in contact with its leader */
     char active[REPL_ADDRESS_SIZE]; /* of the active node, when it is another one; "": unknown */
     /* As an active node knows them: standbys that could serve, and up to where they have the log. */

@@ -11,6 +11,7 @@
 #include "node/base/memory.h"
 #include "proto/message.h"
 #include "proto/repl.pb-c.h"
+#include "replication/core/behind.h"
 #include "replication/core/place.h"
 #include "replication/core/primary.h"
 #include "replication/core/secondary.h"

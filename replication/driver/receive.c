@@ -270,7 +270,7 @@ cf_status repl_secondary_new(struct repl_driver *driver, const struct repl_secon
     struct repl_secondary *s = cf_new(struct repl_secondary);
     s->driver = driver;
     s->kind = config->kind;
-    s->began_ns = repl_wall_ns(driver);
+    behind_init(&s->behind, repl_now_ms());
     s->calls_only = config->calls_only;
     s->refs = 1;
     (void)snprintf(s->set_id, sizeof(s->set_id), "%s", config->set_id);
@@ -388,17 +388,6 @@ static void show_rate(const struct repl_secondary *s, struct repl_secondary_stat
         ret->bootstrap_per_s != 0 ? (left + ret->bootstrap_per_s - 1) / ret->bootstrap_per_s : 0;
 }
 
-/* Who hears nothing from the primary is further behind with each second, whatever it said last, and whether this
- * process ever heard it: then since it began to try. */
-static void show_silence(const struct repl_secondary *s, struct repl_secondary_status *ret)
-{
-    int64_t silent_ns = repl_wall_ns(s->driver) - cf_max(s->began_ns, ret->primary.last_heartbeat_ns);
-    bool hears = s->link != NULL && s->core.state == SECONDARY_STREAM_WALS;
-    if (!hears && silent_ns > 0) {
-        ret->lag_ms += (uint64_t)silent_ns / 1000000;
-    }
-}
-
 void repl_secondary_status(const struct repl_secondary *s, struct repl_secondary_status *ret)
 {
     const struct secondary *core = &s->core;
@@ -416,7 +405,8 @@ void repl_secondary_status(const struct repl_secondary *s, struct repl_secondary
         ret->bootstrap_total_bytes = core->total_bytes;
         show_rate(s, ret);
     }
-    show_silence(s, ret);
+    bool streams = s->link != NULL && core->state == SECONDARY_STREAM_WALS;
+    ret->lag_ms = behind_ms(&s->behind, streams, &s->status.position, repl_now_ms());
     ret->bootstraps = core->bootstraps;
     ret->repairs = core->repairs;
     /* The list of errors is by address; show those that would be dialled now. */

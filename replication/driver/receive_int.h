@@ -35,7 +35,7 @@ struct repl_secondary {
     struct repl_driver *driver;
     enum repl_kind kind;
     bool calls_only, freed;
-    int64_t began_ns; /* wall time at which this began to look for the primary */
+    struct behind behind;
     unsigned refs; /* the owner, host functions under way, the queued task */
     char set_id[REPL_ID_SIZE];
     struct node_tls *tls;

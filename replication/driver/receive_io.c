@@ -128,6 +128,7 @@ void receive_drop_link(struct repl_secondary *s)
         s->heartbeat = NULL;
     }
     s->link = NULL;
+    behind_lost(&s->behind);
     repair_drop(s);
     rpc_client_free(s->client);
     s->client = NULL;
@@ -498,10 +499,10 @@ static void note_heartbeat(struct repl_secondary *s, const Coffer__Repl__Heartbe
     learn(s, theirs->n_addresses, theirs->addresses, theirs->n_peers, theirs->peers);
     if (repl_position_decode(message_slice(theirs->position), &remote, NULL) == CF_OK) {
         status->remote = remote;
+        behind_heard(&s->behind, theirs->lag_ms, &remote, &status->position, repl_now_ms());
     }
     status->lag_entries = theirs->lag_entries;
     status->lag_bytes = theirs->lag_bytes;
-    status->lag_ms = theirs->lag_ms;
     status->primary.canary_age_ms = (int64_t)(theirs->lag_ms & INT64_MAX);
 }
 

@@ -538,6 +538,7 @@ static void on_timer(void *arg)
             repl_peer_drop(peer, "this node may not serve a stream now");
         }
         peer->core.entry_bytes = places.entry_bytes;
+        peer->core.silent_ms = places.silent_ms;
         repl_ship_tick(peer);
     }
     if (primary->close_next[0] != '\0') {

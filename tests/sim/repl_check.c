@@ -205,8 +205,33 @@ void check_lag(struct world *w, struct node *node, enum repl_kind kind, unsigned
                      (unsigned long long)age_ms, (unsigned long long)lag.ms);
         }
     }
-    if (lag.entries == 0 && lag.ms != 0) {
+    if (lag.entries == 0 && lag.ms != 0 && lag.ms != peer->core.silent_ms) {
         sim_fail(&w->engine, "P-37 lag", "%u lacks nothing, for %llu ms", c->n, (unsigned long long)lag.ms);
+    }
+}
+
+/* What a secondary says that a promotion would lose is not younger than what it would lose. (What one knows that has not
+ * heard its primary in this life is told as such.) */
+void check_behind(struct world *w, const struct cluster *c)
+{
+    enum { TOLERANCE_MS = 2600 }; /* two heartbeats, of a standby that hears its leader twice a second; links */
+    const struct state *state = cluster_state(c);
+    enum repl_kind kind = role_receives(state->role);
+    struct repl_position at = state_position(state, kind);
+    if (!c->receiving || at.index == 0 || c->behind.whole_ms == 0) {
+        return;
+    }
+    const struct cluster *owner = owner_of(w, c, kind, &at);
+    struct repl_epoch current = repl_lineage_current(lineage_of(w, state_lineage(cluster_state(owner), kind)));
+    if (owner == c || at.index >= owner->last || !repl_epoch_equal(&current, &at.epoch)) {
+        return;
+    }
+    uint64_t now_ms = w->engine.now_us / 1000, age_ms = now_ms - owner->log[at.index + 1].at_us / 1000;
+    bool streams = c->conn != 0 && c->receiver.state == SECONDARY_STREAM_WALS;
+    uint64_t says_ms = behind_ms(&c->behind, streams, &at, now_ms);
+    if (says_ms + TOLERANCE_MS < age_ms) {
+        sim_fail(&w->engine, "P-37 loss", "%u would lose %llu ms, and says %llu", c->n, (unsigned long long)age_ms,
+                 (unsigned long long)says_ms);
     }
 }
 

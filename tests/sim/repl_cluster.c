@@ -278,6 +278,7 @@ void cluster_restart_receiver(struct world *w, struct cluster *c)
         (state->role == AS_PERFORMANCE || state->role == AS_MIRROR)) {
         struct secondary_event ev = {.type = SECONDARY_EV_ENABLED};
         secondary_init(&c->receiver, sim_below(&w->engine, UINT64_MAX));
+        behind_init(&c->behind, w->engine.now_us / 1000);
         c->receiving = true;
         c->progress_at_us = w->engine.now_us;
         links_feed_secondary(w, c, &ev);

@@ -97,6 +97,7 @@ void links_down(struct world *w, unsigned id, uint64_t conn)
     if (c->receiving && c->conn == conn) {
         struct secondary_event ev = {.type = SECONDARY_EV_LOST};
         c->conn = 0;
+        behind_lost(&c->behind);
         links_feed_secondary(w, c, &ev);
     }
     serve_lost(w, node, conn);
@@ -280,6 +281,7 @@ static void perform(struct world *w, struct cluster *c, const struct secondary_u
                {SECONDARY_STAGE_PAGE, OP_PAGE},
                {SECONDARY_STAGE_SWITCH, OP_SWITCH}};
     if ((update->requests & SECONDARY_CLOSE_LINK) != 0) {
+        behind_lost(&c->behind);
         close_link(w, c);
     }
     if ((update->requests & SECONDARY_SET_TIMER) != 0) {
@@ -344,6 +346,13 @@ static void on_answer(struct world *w, struct cluster *c, struct message *m)
     links_feed_secondary(w, c, &ev);
 }
 
+static void on_heartbeat(struct world *w, struct cluster *c, const struct message *m)
+{
+    const struct state *state = cluster_state(c);
+    struct repl_position ours = state_position(state, role_receives(state->role));
+    behind_heard(&c->behind, m->lag_ms, &m->position, &ours, w->engine.now_us / 1000);
+}
+
 static void to_secondary(struct world *w, struct cluster *c, struct message *m)
 {
     uint8_t cursor[8];
@@ -359,6 +368,7 @@ static void to_secondary(struct world *w, struct cluster *c, struct message *m)
         repair_answered(w, c, m);
         return;
     case MSG_HEARTBEAT:
+        on_heartbeat(w, c, m);
         return;
     case MSG_BATCH:
         ev.type = SECONDARY_EV_BATCH;

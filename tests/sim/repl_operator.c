@@ -191,6 +191,7 @@ static void promote(struct world *w, struct cluster *c, bool is_planned)
 {
     struct effects effects = {0};
     uint8_t id[16];
+    check_behind(w, c);
     quiesce(w, c);
     const struct state *state = cluster_state(c);
     struct repl_position at = state->line_position;

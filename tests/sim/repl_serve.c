@@ -490,12 +490,11 @@ void serve_message(struct world *w, struct node *node, struct message *m)
     }
 }
 
-static void heartbeat(struct world *w, struct node *node, struct peer *peer)
+static void heartbeat(struct world *w, struct node *node, enum repl_kind kind, struct peer *peer)
 {
     struct message *m = message_new(cluster_of(w, node), MSG_HEARTBEAT);
     m->lag_ms = primary_lag(&peer->core, w->engine.now_us / 1000).ms;
-    m->seq = w->engine.now_us;
-    m->cursor = node->applied; /* for the observer */
+    m->position = node_position(w, node, kind, node->applied);
     links_send(w, m, peer->conn);
 }
 
@@ -518,6 +517,11 @@ static void move_one(struct world *w, struct node *node, enum repl_kind kind)
     }
 }
 
+static uint64_t silent_ms(struct world *w, const struct node *node)
+{
+    return cluster_of(w, node)->leader == (int)node->n ? 0 : w->engine.now_us / 1000 - node->contact_ms;
+}
+
 void serve_tick(struct world *w, struct node *node)
 {
     for (unsigned k = 0; k < KINDS && node->up; k++) {
@@ -526,6 +530,7 @@ void serve_tick(struct world *w, struct node *node)
             struct peer *peer = &node->peers[k][p];
             struct primary_event ev = {.type = PRIMARY_EV_TICK};
             struct primary_update update;
+            peer->core.silent_ms = silent_ms(w, node);
             if (peer->conn != 0 && !may) {
                 drop_peer(w, peer);
             }
@@ -534,7 +539,7 @@ void serve_tick(struct world *w, struct node *node)
             }
             cf_ignore(step(w, node, peer, &ev, &update, NULL), "a tick can't fail");
             if (update.heartbeat) {
-                heartbeat(w, node, peer);
+                heartbeat(w, node, k, peer);
             }
             check_lag(w, node, k, p);
         }

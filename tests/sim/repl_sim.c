@@ -86,6 +86,9 @@ static const char *const mutant_names[] = {
     [REPL_MUTANT_HOLDING_FREED] = "holding-freed",
     [REPL_MUTANT_LAG_OF_SENT] = "lag-of-sent",
     [REPL_MUTANT_LAG_YOUNG] = "lag-young",
+    [REPL_MUTANT_LAG_OF_NEWCOMER] = "lag-of-newcomer",
+    [REPL_MUTANT_LAG_SILENT] = "lag-silent",
+    [REPL_MUTANT_LAG_BLIND] = "lag-blind",
     [REPL_MUTANT_CREDIT_IGNORED] = "credit-ignored",
     [REPL_MUTANT_FILTER_LATE] = "filter-late",
     [REPL_MUTANT_FILTER_STAYS] = "filter-stays",
@@ -331,6 +334,7 @@ static void on_world(struct world *w, const struct sim_event *ev)
 
 static void on_report(struct world *w, struct cluster *c, const struct sim_event *ev)
 {
+    check_behind(w, c);
     operator_floor(w, c);
     check_progress(w, c);
     again(w, ev, 300000);

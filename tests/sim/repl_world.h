@@ -25,6 +25,7 @@
 
 #include "node/base/memory.h"
 #include "node/core/once.h"
+#include "replication/core/behind.h"
 #include "replication/core/floor.h"
 #include "replication/core/place.h"
 #include "replication/core/primary.h"
@@ -228,6 +229,7 @@ struct cluster {
     uint64_t commit_at_us;
     bool receiving;
     struct secondary receiver;
+    struct behind behind;
     struct repl_position tail; /* of what was appended */
     uint64_t conn;
     unsigned rotation, redirect;
@@ -470,6 +472,7 @@ void check_ack(struct world *w, struct cluster *c, enum repl_kind kind,
                const struct repl_position *acked);
 void check_fenced(struct world *w, struct cluster *c, enum repl_kind kind, unsigned lineage, bool rogue);
 void check_lag(struct world *w, struct node *node, enum repl_kind kind, unsigned peer);
+void check_behind(struct world *w, const struct cluster *c);
 void check_bounds(struct world *w, struct node *node);
 void check_returns(struct world *w, struct cluster *c, enum repl_kind kind, unsigned peer);
 void check_resync(struct world *w, struct node *node, enum repl_kind kind, unsigned peer,

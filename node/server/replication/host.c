@@ -245,7 +245,9 @@ static void host_places(void *ctx, enum repl_kind kind, struct repl_places *ret)
     replication->contact_us = ret->is_active
                                   ? loop_now_us()
                                   : cf_max(replication->contact_us, status->leader_heard_us);
-    bool in_contact = loop_now_us() - replication->contact_us < CONTACT_US;
+    uint64_t silent_us = loop_now_us() - replication->contact_us;
+    bool in_contact = silent_us < CONTACT_US;
+    ret->silent_ms = ret->is_active ? 0 : silent_us / 1000;
     ret->may_serve = !atomic_load(&node->is_sealed) && replication->sides[kind].is_primary &&
                      replication->role != ROLE_FENCED && in_contact;
     struct cluster_peer leader;

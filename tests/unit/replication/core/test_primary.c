@@ -233,6 +233,24 @@ START_TEST(lag_in_time)
 END_TEST
 
 /* Also of what was on its way when the connection went, and before anything was sent at all. */
+/* A standby that does not hear its leader does not know what it lacks, nor, later, how old that is. */
+START_TEST(lag_of_a_node_that_was_cut_off)
+{
+    stream(1, 1);
+    p.silent_ms = PRIMARY_HEARTBEAT_MS; /* as long as that: any busy moment */
+    ck_assert_uint_eq(primary_lag(&p, 9000).ms, 0);
+    p.silent_ms = 4000;
+    ck_assert_uint_eq(primary_lag(&p, 9000).ms, 4000);
+    now_ms = 10000;
+    ck_ok(advance(5)); /* its leader is back, with all that it did */
+    p.silent_ms = 0;
+    ck_assert_uint_eq(primary_lag(&p, 10000).ms, 4000);
+    ck_ok(read(5, 10));
+    ck_ok(ack(1, 5));
+    ck_assert_uint_eq(primary_lag(&p, 10000).ms, 0);
+}
+END_TEST
+
 START_TEST(lag_in_bytes)
 {
     stream(40, 50);
@@ -271,4 +289,4 @@ END_TEST
 TEST_MAIN("replication/core/primary", reads_sends_and_rests, credit_holds_it_back,
           filtered_positions_travel, acknowledgements_must_be_of_what_was_sent,
           bootstraps_who_cannot_stream, a_compacted_log_ends_the_stream,
-          newer_epochs_fence_when_proved, lag_in_time, lag_in_bytes, floor_survives_a_lost_connection)
+          newer_epochs_fence_when_proved, lag_in_time, lag_of_a_node_that_was_cut_off, lag_in_bytes, floor_survives_a_lost_connection)
