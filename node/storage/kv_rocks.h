@@ -1,4 +1,4 @@
-/* node/storage/kv_rocks.h: what the two files of the RocksDB backend share. */
+/* node/storage/kv_rocks.h: what the files of the RocksDB backend share. */
 #ifndef COFFER_STORAGE_KV_ROCKS_H
 #define COFFER_STORAGE_KV_ROCKS_H
 
@@ -51,5 +51,11 @@ cf_status rocks_loader_add(struct kv_file_loader *loader, struct cf_slice key, s
 cf_status rocks_loader_end(struct kv_file_loader *loader, struct cf_error *err);
 /* At the open: files that a crash left behind. */
 void rocks_loader_clean(const char *path);
+
+/* kv_rocks_manifest.c: before the open of the store at `store`: takes off what a power cut left half-written at the end
+ * of the manifest. CF_IO when the file can't be cut; everything else is left for RocksDB to judge. */
+CF_CHECKED cf_status rocks_manifest_mend(const char *store, struct cf_error *err);
+/* How much of a manifest stays: all of it, unless its end is torn. Pure. */
+size_t rocks_manifest_whole(const uint8_t *bytes, size_t size);
 
 #endif

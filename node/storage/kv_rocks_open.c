@@ -236,6 +236,7 @@ cf_status kv_open(const char *path, const struct kv_options *options, struct kv 
     }
     CF_TRY(make_options(rocks_kv, options != NULL ? options : &defaults, err));
     rocks_loader_clean(path);
+    CF_TRY(rocks_manifest_mend(path, err));
     CF_TRY(open_database(rocks_kv, state == KV_DIR_NEW, err));
     if (state == KV_DIR_NEW) {
         CF_TRY(kv_dir_ready(path, err));
