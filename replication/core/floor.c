@@ -35,7 +35,7 @@ struct floor_answer floor_decide(const struct floor_question *q)
             answer.overdue++;
         } else if (row == NULL) {
             answer.unknown++;
-        } else if (!connected && row->needs < q->capped) {
+        } else if (!connected && row->needs < q->capped && !REPL_MUTATED(REPL_MUTANT_FLOOR_OF_CUT_OFF)) {
             answer.cut_off++; /* it will repair, from whatever moment then is */
         } else if (row->needs < answer.floor ||
                    (answer.floor != UINT64_MAX && REPL_MUTATED(REPL_MUTANT_FLOOR_OF_LAST))) {

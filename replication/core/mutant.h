@@ -24,6 +24,7 @@ enum repl_mutant {
     REPL_MUTANT_FLOOR_FORGETS,          /* a new active node keeps nothing for whom it has not heard of */
     REPL_MUTANT_FLOOR_OF_LAST,          /* the floor is that of the one who is furthest */
     REPL_MUTANT_FLOOR_ENDLESS,          /* who is away is waited for for ever */
+    REPL_MUTANT_FLOOR_OF_CUT_OFF,       /* who needs what the cap has taken is waited for */
     REPL_MUTANT_HOLDING_FREED,          /* what a copy will continue from is not kept */
     REPL_MUTANT_LAG_OF_SENT,            /* what was sent counts as there */
     REPL_MUTANT_LAG_YOUNG,              /* the age of the newest missing entry, not of the oldest */

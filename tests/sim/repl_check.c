@@ -239,7 +239,7 @@ void check_behind(struct world *w, const struct cluster *c)
 void check_floor(struct world *w, struct cluster *c, uint64_t floor)
 {
     uint64_t now_ms = w->engine.now_us / 1000, grace_ms = w->options.hold_ms + 4000;
-    bool is_away = true;
+    bool is_away = true, is_here = false;
     for (unsigned i = 0; i < NODES; i++) {
         for (unsigned k = 0; k < KINDS; k++) {
             for (unsigned p = 0; p < CLUSTERS; p++) {
@@ -247,8 +247,13 @@ void check_floor(struct world *w, struct cluster *c, uint64_t floor)
                     c->hello_ms[k][p] = now_ms;
                 }
                 is_away = is_away && c->hello_ms[k][p] + grace_ms < now_ms;
+                is_here |= c->hello_ms[k][p] + 4000 > now_ms;
             }
         }
+    }
+    if (!is_here && floor < cluster_leader(c)->capped && floor != c->inherited) {
+        sim_fail(&w->engine, "P-45 floor", "%u keeps its log from %llu on, and %llu has left it", c->n,
+                 (unsigned long long)floor, (unsigned long long)cluster_leader(c)->capped);
     }
     if (!is_away) {
         return;
@@ -303,6 +308,23 @@ void check_returns(struct world *w, struct cluster *c, enum repl_kind kind, unsi
     }
 }
 
+/* What the active node was told of it had left the log, so that nothing is held for it. It may stand further than that
+ * by what was on its way, or by what a standby served that could not tell: at the edge of the cap, where it would be lost
+ * with the next entries. */
+static bool is_given_up(const struct cluster *c, enum repl_kind kind, unsigned from)
+{
+    uint64_t capped = 0;
+    bool is_below = false;
+    for (unsigned i = 0; i < NODES; i++) {
+        capped = cf_max(capped, c->nodes[i].capped);
+    }
+    for (unsigned i = 0; i < NODES; i++) {
+        const struct row *row = &c->rows[i][kind][from];
+        is_below |= row->known && row->needs != 0 && row->needs < capped;
+    }
+    return is_below;
+}
+
 /* A position that is in this epoch's log is gone only when more was kept than is promised, or nobody who has it can
  * be asked. */
 void check_resync(struct world *w, struct node *node, enum repl_kind kind, unsigned from,
@@ -325,7 +347,7 @@ void check_resync(struct world *w, struct node *node, enum repl_kind kind, unsig
         is_kept |= holds || other->base <= at;
         can_be_asked |= holds && other->up && !other->cut_off && c->steady_since_us + 300000 < w->engine.now_us;
     }
-    if (!is_ours || !was_here || !within || is_barred(c, kind, at)) {
+    if (!is_ours || !was_here || !within || is_given_up(c, kind, from) || is_barred(c, kind, at)) {
         return;
     }
     if (can_be_asked) {

@@ -200,7 +200,8 @@ bool node_in_contact(const struct world *w, const struct node *node)
 void node_compact(struct world *w, struct node *node)
 {
     const struct options *o = &w->options;
-    uint64_t to = node->floor < node->applied ? node->floor : node->applied;
+    uint64_t kept = cf_min(o->trailing, node->applied); /* whether anybody needs it or not */
+    uint64_t to = cf_min(node->floor, node->applied - kept);
     if (!node->up) {
         return;
     }
@@ -211,7 +212,7 @@ void node_compact(struct world *w, struct node *node)
         sim_reached(&w->engine, MARK_FLOOR_HELD);
     }
     if (node->applied > node->base + o->cap) {
-        node->base = node->applied - o->cap;
+        node->base = node->capped = node->applied - o->cap;
         sim_reached(&w->engine, MARK_CAP);
     }
     check_bounds(w, node);
@@ -413,6 +414,7 @@ static void apply(struct world *w, struct cluster *c, struct proposed *op)
         break;
     case OP_ADOPT:
         set_lineage(entry, kind, op->lineage);
+        operator_hurry(w, c);
         break;
     case OP_BEGIN:
         c->stage.count = 0;

@@ -102,6 +102,7 @@ static uint64_t floor_of(struct world *w, struct cluster *c, enum repl_kind kind
     uint64_t now_ms = w->engine.now_us / 1000;
     struct floor_question q = {.registered = registered,
                                .rows = rows,
+                               .capped = cluster_leader(c)->capped,
                                .inherited = c->inherited,
                                .now_ms = now_ms,
                                .since_ms = c->active_since_ms,
@@ -229,10 +230,9 @@ static bool may_be_promoted(const struct world *w, const struct cluster *c)
            state->line_position.index != 0 && w->truth_count + 2 < EPOCHS_MAX;
 }
 
-void operator_promote(struct world *w)
+void operator_promote(struct world *w, struct cluster *c)
 {
-    unsigned n = (unsigned)sim_below(&w->engine, CLUSTERS), active = 0;
-    struct cluster *c = &w->clusters[n];
+    unsigned active = 0;
     if (w->promotions >= w->options.promotions || !may_be_promoted(w, c)) {
         return;
     }
@@ -250,6 +250,22 @@ void operator_promote(struct world *w)
     w->promotions++;
     w->drill.disturbed |= c->line == 0;
     promote(w, c, false);
+}
+
+/* It has adopted the epoch of its line's new primary, and nothing else yet: its set does not know of that promotion. Whoever
+ * promotes it now raises a set that branched from the one before; and a little later, one whose log has positions of two
+ * others. Of a stream of its own: other runs stay as they were. */
+void operator_hurry(struct world *w, struct cluster *c)
+{
+    struct cf_prng own;
+    sim_stream_seed(&w->engine, &own, 7, c->n, c->last);
+    struct cf_prng *before = sim_draw_from(&w->engine, &own);
+    bool may = !w->healing && w->promotions < w->options.promotions && c->line == 0;
+    uint64_t within_us = sim_chance(&w->engine, 500) ? 3000 : 6000000;
+    if (may && sim_chance(&w->engine, 600)) {
+        sim_schedule(&w->engine, w->engine.now_us + sim_between(&w->engine, 0, within_us), EV_PROMOTE, c->n, 1, 0, NULL);
+    }
+    sim_draw_from(&w->engine, before);
 }
 
 /* ---- planned failover: closed, shipped, demoted, promoted, attached ---- */

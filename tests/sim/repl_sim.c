@@ -83,6 +83,7 @@ static const char *const mutant_names[] = {
     [REPL_MUTANT_FLOOR_FORGETS] = "floor-forgets",
     [REPL_MUTANT_FLOOR_OF_LAST] = "floor-of-last",
     [REPL_MUTANT_FLOOR_ENDLESS] = "floor-endless",
+    [REPL_MUTANT_FLOOR_OF_CUT_OFF] = "floor-of-cut-off",
     [REPL_MUTANT_HOLDING_FREED] = "holding-freed",
     [REPL_MUTANT_LAG_OF_SENT] = "lag-of-sent",
     [REPL_MUTANT_LAG_YOUNG] = "lag-young",
@@ -142,6 +143,18 @@ static void draw(struct world *w)
     o->call_us = 1000 * sim_option_maybe(e, "call_ms", 20, 500);
     o->lost_answer_permille = sim_option_maybe(e, "lost_answer_permille", 20, 400);
     o->safety_us = 1000000 * sim_option(e, "safety_s", 3, 10);
+    struct cf_prng own; /* a later option: what is drawn above stays as it was */
+    sim_stream_seed(e, &own, 8, 0, 0);
+    struct cf_prng *before = sim_draw_from(e, &own);
+    o->trailing = sim_option_maybe(e, "trailing", 20, 400);
+    if (sim_option(e, "relay", 0, 7) == 0) { /* three take turns, and their logs keep what came from before */
+        o->topology |= 10;
+        o->promotions = cf_max(o->promotions, 4);
+        o->trailing = o->cap = 400;
+        o->crash = o->cut = o->leader_change = 0;
+        o->safety_us = 10000000;
+    }
+    sim_draw_from(e, before);
 }
 
 static unsigned first_epoch(struct world *w, struct cluster *c, enum repl_kind kind)
@@ -312,8 +325,10 @@ static void on_world(struct world *w, const struct sim_event *ev)
         again(w, ev, w->options.nemesis_us);
         break;
     case EV_PROMOTE:
-        operator_promote(w);
-        again(w, ev, 700000);
+        operator_promote(w, &w->clusters[ev->a != 0 ? ev->node : sim_below(&w->engine, CLUSTERS)]);
+        if (ev->a == 0) {
+            again(w, ev, 700000);
+        }
         break;
     case EV_FILTER:
         if (w->options.filter_us != 0) {

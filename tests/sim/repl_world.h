@@ -64,7 +64,7 @@ enum event_kind {
     EV_REJOIN,   /* node is reached by its cluster again */
     EV_UP,       /* node */
     EV_ELECT,    /* node: cluster; a: incarnation */
-    EV_PROMOTE,
+    EV_PROMOTE, /* a: 1: node's cluster, once; else any, again and again */
     EV_DRILL,
     EV_OPERATOR, /* demotes fenced primaries, attaches who follows nobody */
     EV_CLAIM,
@@ -186,6 +186,7 @@ struct node {
     unsigned cluster, n, id; /* id: cluster * NODES + n */
     bool up, cut_off;        /* from its own cluster */
     uint64_t applied, base;  /* its log begins behind base */
+    uint64_t capped;         /* the cap took it up to there */
     uint64_t floor;          /* as the active node's heartbeats said */
     uint64_t contact_ms, fit_since_ms;
     uint64_t *reached_us; /* when it applied which index */
@@ -295,7 +296,7 @@ struct options {
     uint64_t write_us, commit_us, apply_us, delay_us, nemesis_us, crash, cut, leader_change, cut_off,
         drop_permille, fail_permille, compact_ms, promotions, drills, page_records, batch_entries,
         expire_permille, rogue_permille, repair_permille, repair_records, safety_us, hold_ms, cap,
-        filter_us, mounts_permille, call_us, lost_answer_permille, topology;
+        filter_us, trailing, mounts_permille, call_us, lost_answer_permille, topology;
 };
 
 enum mark {
@@ -455,7 +456,8 @@ void calls_advanced(struct world *w, struct cluster *c);
 void calls_check(struct world *w);
 
 /* ---- repl_operator.c */
-void operator_promote(struct world *w);
+void operator_promote(struct world *w, struct cluster *c);
+void operator_hurry(struct world *w, struct cluster *c);
 void operator_drill(struct world *w);
 void operator_look(struct world *w);
 void operator_claims(struct world *w);
