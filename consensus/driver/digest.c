@@ -11,6 +11,9 @@
  * the scan: what a comparison costs then grows with what changed, not with what there is, and a node
  * whose apply went another way is found within a round however large the state. Only a scan meets
  * bytes that changed on the disk, so such an applier has to read everything now and then itself.
+ *
+ * An index is summed once. In an idle cluster the index moves all the same: the leader's clock is an entry
+ * (node/server/tick.c). A user of this driver without one would not see what changed since the last write.
  */
 #include <inttypes.h>
 
