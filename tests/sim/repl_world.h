@@ -18,7 +18,9 @@
  *   repl_calls.c     writes that a performance secondary forwards
  *   repl_operator.c  promotions, drills, claims, floors: who decides from above
  *   repl_check.c     the truth (what was committed where) and the invariants
- *   repl_sim.c       seeds, faults, the command
+ *   repl_start.c     options, the clusters at first, faults
+ *   repl_run.c       one seed: events, and everything heals
+ *   repl_sim.c       the command
  */
 #ifndef COFFER_SIM_REPL_WORLD_H
 #define COFFER_SIM_REPL_WORLD_H
@@ -483,5 +485,14 @@ void check_progress(struct world *w, struct cluster *c);
 void check_promotion(struct world *w, struct cluster *c, bool is_planned);
 void check_floor(struct world *w, struct cluster *c, uint64_t floor);
 bool check_converged(struct world *w, bool must);
+
+/* ---- repl_start.c */
+void run_draw(struct world *w);
+void run_found(struct world *w);
+void run_nemesis(struct world *w);
+void run_rejoin(struct world *w, struct node *node);
+
+/* ---- repl_run.c: returns the hash of its trace */
+uint64_t run_seed(uint64_t seed, const struct sim_override *overrides, bool trace, uint64_t *reached, bool print);
 
 #endif
