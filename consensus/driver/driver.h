@@ -141,6 +141,7 @@ struct raft_driver_status {
     uint64_t term, leader, commit, applied, flushed, last_index, last_term, first_index;
     char leader_address[RAFT_ADDRESS_MAX];
     uint64_t leader_heard_us; /* loop_now_us() of the last contact with the leader; 0: never */
+    uint64_t contact_us;      /* loop_now_us() when this node led or heard its leader last; never: since its start */
     uint64_t floor;           /* of replication, as known here */
     bool disk_full;             /* proposals are refused that don't free room */
     uint64_t disk_left, disk_total;

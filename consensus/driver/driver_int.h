@@ -275,6 +275,7 @@ struct raft_driver {
     struct raft_applied flushed_now; /* result of the job */
     struct purge purge;              /* loop */
     struct age ages[AGES_MAX];       /* loop: of the end of the log, a tick each, the latest last */
+    uint64_t contact_us; /* raft_driver_status.contact_us */
     size_t age_count;
     struct mark *marks;              /* loop */
     size_t mark_count, mark_capacity;

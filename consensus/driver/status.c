@@ -155,6 +155,8 @@ void status_publish(struct raft_driver *driver)
 {
     struct raft_status core;
     raft_status(driver->raft, &core);
+    uint64_t contact_us = core.soft.role == RAFT_LEADER || driver->contact_us == 0 ? loop_now_us() : core.leader_heard_us;
+    driver->contact_us = cf_max(driver->contact_us, contact_us);
     struct raft_driver_status status = {
         .id = driver->identity.node_id,
         .role = core.soft.role,
@@ -171,6 +173,7 @@ void status_publish(struct raft_driver *driver)
         .last_term = core.last_term,
         .first_index = atomic_load(&driver->first_index),
         .leader_heard_us = core.leader_heard_us,
+        .contact_us = driver->contact_us,
         .floor = retention_floor(driver),
         .disk_full = driver->space != SPACE_ENOUGH,
         .disk_left = driver->space_left,

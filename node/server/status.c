@@ -63,6 +63,7 @@ void seal_handle_status(struct node *node, struct http_exchange *x)
 enum health {
     HEALTH_ACTIVE,
     HEALTH_STANDBY,
+    HEALTH_CUT_OFF,
     HEALTH_PERFORMANCE_STANDBY,
     HEALTH_DR_SECONDARY,
     HEALTH_SEALED,
@@ -77,6 +78,7 @@ static const struct {
 } healths[HEALTH_COUNT] = {
     [HEALTH_ACTIVE] = {200, "activecode"},
     [HEALTH_STANDBY] = {429, "standbycode"},
+    [HEALTH_CUT_OFF] = {474, "haunhealthycode"},
     [HEALTH_PERFORMANCE_STANDBY] = {473, "performancestandbycode"},
     [HEALTH_DR_SECONDARY] = {472, "drsecondarycode"},
     [HEALTH_SEALED] = {503, "sealedcode"},
@@ -88,6 +90,19 @@ static bool is_active(struct node *node)
 {
     struct raft_driver *driver = atomic_load(&node->driver_shared);
     return driver != NULL && raft_driver_is_leader(driver);
+}
+
+/* A standby that has not heard its leader for longer than an election takes: it can neither read nor forward. */
+#define CUT_OFF_US ((uint64_t)5 * 1000000)
+static bool is_cut_off(struct node *node)
+{
+    struct raft_driver *driver = atomic_load(&node->driver_shared);
+    struct raft_driver_status status;
+    if (driver == NULL) {
+        return false;
+    }
+    raft_driver_status(driver, &status);
+    return loop_now_us() > status.contact_us + CUT_OFF_US;
 }
 
 static enum health health_of(struct node *node, bool *dr)
@@ -112,7 +127,7 @@ static enum health health_of(struct node *node, bool *dr)
     if (shut) {
         return HEALTH_SEALED; /* must get no traffic */
     }
-    return is_active(node) ? HEALTH_ACTIVE : HEALTH_STANDBY;
+    return is_active(node) ? HEALTH_ACTIVE : is_cut_off(node) ? HEALTH_CUT_OFF : HEALTH_STANDBY;
 }
 
 /* 0: not given; -1: no number. */

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
-from cluster import SLOW, World, arguments, binary  # noqa: E402
+from cluster import SLOW, World, arguments, binary, wait_for  # noqa: E402
 
 
 def bench(cluster, flag, seconds):
@@ -64,6 +64,23 @@ def planned(t, cluster, name, flag, trials):
                 true(cluster.active() is not old, "the old leader leads")
 
 
+def alone(t, cluster):
+    with t.check("a standby that hears no leader says so to load balancers, and serves again when it does"):
+        last = cluster.standbys()[0]
+        equal(last.health(), 429)
+        gone = [node for node in cluster.nodes if node is not last]
+        for node in gone:
+            node.kill()
+        wait_for("health 474", lambda: last.health() == 474, 20 * SLOW)
+        equal(last.ask("GET", "sys/health?haunhealthycode=299", token="")[0], 299)
+        equal(last.ask("GET", "sys/health?standbyok=true", token="")[0], 474)
+        code, body = last.ask("GET", "sys/health", token="")[:2]
+        equal([code, body["sealed"], body["standby"]], [474, False, True])
+        for node in gone:
+            come_back(cluster, node)
+        wait_for("a healthy answer", lambda: last.health() in (200, 429), 20 * SLOW)
+
+
 def main():
     opts = arguments(__doc__)
     t = Checks()
@@ -78,6 +95,8 @@ def main():
                 planned(t, cluster, "failover_stepdown", "-step-down", trials)
             if opts.only in "sigterm":
                 planned(t, cluster, "failover_sigterm", "-terminate", trials)
+            if opts.only in "alone":
+                alone(t, cluster)
     sys.exit(t.finish())
 
 
