@@ -44,6 +44,8 @@ struct core_host {
      * (outside.h). NULL: nothing is asked. */
     cf_status (*fetch)(void *context, const struct outside_ask *ask, int timeout_ms, struct cf_buf *to,
                        struct cf_error *err);
+    /* What the ages of those answers are measured by. NULL: cf_host_clock(). */
+    const struct cf_clock *clock;
     /* May a mount move from one path, below one namespace, to the other? NULL: it may. */
     cf_status (*check_move)(struct request *rq, const struct namespace *from_ns, struct cf_slice from,
                             const struct namespace *to_ns, struct cf_slice to, struct cf_error *err);

@@ -68,6 +68,11 @@ void outside_free(struct outside *outside)
     cf_free(outside);
 }
 
+static uint64_t now_us(const struct core *core)
+{
+    return cf_monotonic_us(core->host.clock != NULL ? core->host.clock : cf_host_clock());
+}
+
 /* ---- entries; locked ---- */
 
 static void add_key(struct cf_buf *key, const struct outside_ask *ask)
@@ -108,7 +113,7 @@ static void make_room(struct outside *outside, size_t bytes)
     }
 }
 
-static void take_answer(struct outside *outside, struct cf_slice key, const struct cf_buf *answer)
+static void take_answer(struct outside *outside, struct cf_slice key, const struct cf_buf *answer, uint64_t now)
 {
     struct entry *entry = find(outside, key);
     if (entry != NULL) {
@@ -116,13 +121,13 @@ static void take_answer(struct outside *outside, struct cf_slice key, const stru
     }
     make_room(outside, answer->size);
     entry = &outside->entries[outside->count++];
-    *entry = (struct entry){.has_answer = true, .used = ++outside->uses, .fetched_us = cf_monotonic_us(cf_host_clock())};
+    *entry = (struct entry){.has_answer = true, .used = ++outside->uses, .fetched_us = now};
     cf_buf_add_slice(&entry->key, key);
     cf_buf_add_slice(&entry->answer, cf_buf_slice(answer));
     outside->bytes += answer->size;
 }
 
-static void take_failure(struct outside *outside, struct cf_slice key, const struct cf_error *err)
+static void take_failure(struct outside *outside, struct cf_slice key, const struct cf_error *err, uint64_t now)
 {
     struct entry *entry = find(outside, key);
     if (entry == NULL) {
@@ -131,7 +136,7 @@ static void take_failure(struct outside *outside, struct cf_slice key, const str
         *entry = (struct entry){.used = ++outside->uses};
         cf_buf_add_slice(&entry->key, key);
     }
-    entry->failed_us = cf_monotonic_us(cf_host_clock());
+    entry->failed_us = now;
     (void)snprintf(entry->why, sizeof(entry->why), "%.199s", err->message);
 }
 
@@ -149,11 +154,14 @@ static void ask_now(void *arg)
         core->host.fetch != NULL
             ? core->host.fetch(core->host.context, question->ask, OUTSIDE_TIMEOUT_MS, &answer, &err)
             : cf_fail(&err, CF_UNAVAILABLE, "this node asks no other servers");
+    if (status == CF_OK && question->ask->check != NULL) {
+        status = question->ask->check(cf_buf_slice(&answer), &err);
+    }
     pthread_mutex_lock(&core->outside->lock);
     if (status == CF_OK) {
-        take_answer(core->outside, cf_buf_slice(&key), &answer);
+        take_answer(core->outside, cf_buf_slice(&key), &answer, now_us(core));
     } else {
-        take_failure(core->outside, cf_buf_slice(&key), &err);
+        take_failure(core->outside, cf_buf_slice(&key), &err, now_us(core));
     }
     pthread_mutex_unlock(&core->outside->lock);
     void (*done)(void *) = question->done;
@@ -192,7 +200,7 @@ cf_status outside_get(struct request *rq, const struct outside_ask *ask, uint64_
                       struct cf_error *err)
 {
     struct outside *outside = rq->core->outside;
-    uint64_t now = cf_monotonic_us(cf_host_clock());
+    uint64_t now = now_us(rq->core);
     cf_status status = CF_BUSY;
     CF_BUF(key) = {0};
     add_key(&key, ask);

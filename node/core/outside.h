@@ -22,6 +22,9 @@ struct outside_ask {
     struct cf_slice body;       /* empty: GET */
     const char *content_type;   /* of the body */
     size_t answer_max;
+    /* Whether it is an answer at all, on the thread that asked. What is refused (CF_INVALID) is a failure, and an earlier
+     * answer stays. NULL: any is. */
+    cf_status (*check)(struct cf_slice answer, struct cf_error *err);
 };
 
 /* The answer, in the arena, when it is no older than max_age_us or was fetched for this very request. CF_BUSY: not known,

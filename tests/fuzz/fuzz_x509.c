@@ -40,8 +40,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                   "either is right");
     }
     cf_ignore(x509_crl_read(input, arena, &crl, NULL) != CF_OK, "either is right");
-    struct x509_ocsp word;
-    cf_ignore(x509_ocsp_read(input, input, input, input, 1800000000, &word, NULL) != CF_OK, "either is right");
     x509_ocsp_servers(input, arena, servers, X509_OCSP_SERVERS_MAX, &count);
     FUZZ_CHECK(count <= X509_OCSP_SERVERS_MAX);
     return 0;

@@ -1,6 +1,10 @@
 /* tests/unit/node/auth/test_cert.c: logins with client certificates: trust, names, revocation, renewals. */
+#include <stdatomic.h>
+
 #include "auth_help.h"
 #include "cert_data.h"
+#include "node/base/host.h"
+#include "node/core/outside.h"
 #include "node/crypto/x509_client.h"
 
 static struct arena *arena;
@@ -180,6 +184,124 @@ START_TEST(revocation)
 }
 END_TEST
 
+/* ---- a list at a URL, with a clock of the test's own ---- */
+
+#define HOUR_S ((int64_t)3600)
+
+static struct {
+    _Atomic uint64_t now_us;
+    _Atomic unsigned asked;
+    _Atomic bool is_down;
+    struct cf_slice list; /* changed between calls alone: those who fetch have come back by then */
+} web;
+
+static uint64_t web_monotonic(void *context)
+{
+    (void)context;
+    return atomic_load(&web.now_us);
+}
+
+static int64_t web_wall(void *context)
+{
+    (void)context;
+    return (int64_t)atomic_load(&web.now_us) * 1000;
+}
+
+static const struct cf_clock web_clock = {NULL, web_monotonic, web_wall};
+
+static cf_status web_fetch(void *context, const struct outside_ask *ask, int timeout_ms, struct cf_buf *to,
+                           struct cf_error *err)
+{
+    (void)context;
+    (void)timeout_ms;
+    atomic_fetch_add(&web.asked, 1);
+    if (atomic_load(&web.is_down) || !cf_slice_is(ask->url, "http://lists/ca")) {
+        return cf_fail(err, CF_UNAVAILABLE, "nobody is there");
+    }
+    cf_buf_add_slice(to, web.list);
+    return CF_OK;
+}
+
+/* Both clocks: the store's, by which the list in the record ages, and the node's, by which answers do. */
+static void pass(struct fixture *f, int64_t seconds)
+{
+    atomic_fetch_add(&web.now_us, (uint64_t)seconds * 1000000);
+    fixture_advance(f, seconds);
+}
+
+static struct fixture *with_web(void)
+{
+    struct core_host host = {.fetch = web_fetch, .clock = &web_clock};
+    arena = arena_new(16384);
+    atomic_store(&web.now_us, (uint64_t)1000 * 1000000);
+    atomic_store(&web.asked, 0);
+    atomic_store(&web.is_down, false);
+    web.list = pem(PEM_OTHER_CRL);
+    struct fixture *f = fixture_new_with(&host);
+    ck_call(204, f, "POST", "sys/auth/ce", "{\"type\":\"cert\"}");
+    ck_call(204, f, "POST", "auth/ce/certs/r", arena_printf(arena, "{\"certificate\":\"%s\"}", PEM_CA));
+    ck_call(204, f, "POST", "auth/ce/crls/web", "{\"url\":\"http://lists/ca\"}");
+    ck_assert_uint_eq(atomic_load(&web.asked), 1);
+    return f;
+}
+
+/* What is newly on the list counts an hour after the list was fetched, and no list is fetched more often. */
+START_TEST(lists_are_fetched_each_hour)
+{
+    struct fixture *f = with_web();
+    web.list = pem(PEM_CA_CRL);
+    pass(f, HOUR_S - 60);
+    ck_assert_int_eq(login(f, PEM_SECOND), 200);
+    ck_assert_uint_eq(atomic_load(&web.asked), 1);
+    for (unsigned hour = 0; hour < 3; hour++) {
+        pass(f, HOUR_S + 1);
+        for (unsigned again = 0; again < 3; again++) {
+            ck_assert_int_eq(login(f, PEM_SECOND), 400);
+            ck_error(f, "revoked");
+            ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+            ck_assert_uint_eq(atomic_load(&web.asked), 2 + hour);
+        }
+    }
+    web.list = pem(PEM_OTHER_CRL); /* taken off it again */
+    ck_assert_int_eq(login(f, PEM_SECOND), 400);
+    pass(f, HOUR_S + 1);
+    ck_assert_int_eq(login(f, PEM_SECOND), 200);
+    ck_assert_uint_eq(atomic_load(&web.asked), 5);
+    done(f);
+}
+END_TEST
+
+/* The server of the list is away, or hands out something else: the last list counts, also past its hour. */
+START_TEST(the_last_list_counts)
+{
+    struct fixture *f = with_web();
+    web.list = pem(PEM_CA_CRL);
+    pass(f, HOUR_S + 1);
+    ck_assert_int_eq(login(f, PEM_SECOND), 400);
+    ck_assert_uint_eq(atomic_load(&web.asked), 2);
+    atomic_store(&web.is_down, true);
+    pass(f, HOUR_S + 1);
+    for (unsigned again = 0; again < 3; again++) {
+        ck_assert_int_eq(login(f, PEM_SECOND), 400);
+        ck_error(f, "revoked");
+        ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+        ck_assert_uint_eq(atomic_load(&web.asked), 3); /* a server that is away holds up one login in five seconds */
+    }
+    atomic_store(&web.is_down, false);
+    web.list = CF_SLICE("<html>please log in</html>");
+    pass(f, 6);
+    ck_assert_int_eq(login(f, PEM_SECOND), 400);
+    ck_error(f, "revoked");
+    ck_assert_int_eq(login(f, PEM_CLIENT), 200);
+    ck_assert_uint_eq(atomic_load(&web.asked), 4);
+    web.list = pem(PEM_OTHER_CRL);
+    pass(f, 6);
+    ck_assert_int_eq(login(f, PEM_SECOND), 200);
+    ck_assert_uint_eq(atomic_load(&web.asked), 5);
+    done(f);
+}
+END_TEST
+
 START_TEST(renewals_are_bound)
 {
     struct fixture *f = with_role("r", PEM_CA, ",\"token_ttl\":\"1h\"");
@@ -205,4 +327,4 @@ START_TEST(renewals_are_bound)
 END_TEST
 
 TEST_MAIN("node/auth/cert", a_ca, a_pinned_certificate, constraints, metadata_of_extensions,
-          revocation, renewals_are_bound)
+          revocation, lists_are_fetched_each_hour, the_last_list_counts, renewals_are_bound)
