@@ -205,6 +205,28 @@ CF_CHECKED cf_status kv_loader_end(struct kv_loader *loader, struct cf_error *er
 void kv_loader_free(struct kv_loader *loader);
 CF_DEFINE_OWNED(kv_loader);
 
+/* ---- runs ---------------------------------------------------------------------------------- */
+
+/* A sorted file beside the store, which a family takes over later, as it is. It means the same to every store that
+ * keeps files: its bytes may be sent. One thread a run; any number of runs. */
+struct kv_run;
+bool kv_has_runs(const struct kv *kv); /* false in memory */
+/* Makes the file. CF_UNSUPPORTED without files; failures of the disk. */
+CF_CHECKED cf_status kv_run_new(struct kv *kv, const char *path, struct kv_run **ret,
+                                struct cf_error *err);
+/* In rising order of keys; the value is the parts, one after the other. CF_CORRUPT as kv_loader_add. */
+CF_CHECKED cf_status kv_run_add(struct kv_run *run, struct cf_slice key,
+                                const struct cf_slice *parts, size_t count, struct cf_error *err);
+/* The file is whole and synced (its folder is not). At least one record was added. */
+CF_CHECKED cf_status kv_run_end(struct kv_run *run, struct cf_error *err);
+/* Without an end the file goes, too. NULL is fine. */
+void kv_run_free(struct kv_run *run);
+CF_DEFINE_OWNED(kv_run);
+/* The records of all these runs are in the family, durably and at once; of a key in several the last one counts. The
+ * files stay where they are, and share their space with the store's for as long as that keeps them. */
+CF_CHECKED cf_status kv_take_runs(struct kv_family *family, const char *const *paths, size_t count,
+                                  struct cf_error *err);
+
 /* ---- care ---------------------------------------------------------------------------------- */
 
 /* Writes what the family has in memory to files, synced; blocks. */

@@ -14,8 +14,18 @@
 #include "node/storage/kv.h"
 
 struct kv_file_loader;
+struct kv_file_run;
 
 struct kv_ops {
+    /* All five or none: then there are no runs. */
+    cf_status (*run_new)(struct kv *kv, const char *path, struct kv_file_run **ret,
+                         struct cf_error *err);
+    cf_status (*run_add)(struct kv_file_run *run, struct cf_slice key, struct cf_slice value,
+                         struct cf_error *err);
+    cf_status (*run_end)(struct kv_file_run *run, struct cf_error *err);
+    void (*run_free)(struct kv_file_run *run);
+    cf_status (*take_runs)(struct kv_family *family, const char *const *paths, size_t count,
+                           struct cf_error *err);
     /* All four or none: kv_load.c does it with batches then. free also after end. */
     struct kv_file_loader *(*file_loader_new)(struct kv_family *family);
     void (*file_loader_free)(struct kv_file_loader *loader);

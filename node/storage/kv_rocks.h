@@ -49,6 +49,14 @@ void rocks_loader_free(struct kv_file_loader *loader);
 cf_status rocks_loader_add(struct kv_file_loader *loader, struct cf_slice key, struct cf_slice value,
                            struct cf_error *err);
 cf_status rocks_loader_end(struct kv_file_loader *loader, struct cf_error *err);
+cf_status rocks_run_new(struct kv *kv, const char *path, struct kv_file_run **ret,
+                        struct cf_error *err);
+cf_status rocks_run_add(struct kv_file_run *run, struct cf_slice key, struct cf_slice value,
+                        struct cf_error *err);
+cf_status rocks_run_end(struct kv_file_run *run, struct cf_error *err);
+void rocks_run_free(struct kv_file_run *run);
+cf_status rocks_take_runs(struct kv_family *family, const char *const *paths, size_t count,
+                          struct cf_error *err);
 /* At the open: files that a crash left behind. */
 void rocks_loader_clean(const char *path);
 

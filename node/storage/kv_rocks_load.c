@@ -1,6 +1,7 @@
 /* node/storage/kv_rocks_load.c: sorted records become files of the family, without WAL, memtables and
  * compactions: each byte is written once. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -42,12 +43,16 @@ void rocks_loader_free(struct kv_file_loader *loader)
     cf_free(loader);
 }
 
-static cf_status begin_file(struct kv_file_loader *loader, struct cf_error *err)
+static void name_file(const struct rocks_kv *kv, char path[PATH_MAX])
 {
     static atomic_uint number;
+    (void)snprintf(path, PATH_MAX, "%s/" PREFIX "%u", kv->path, atomic_fetch_add(&number, 1));
+}
+
+static cf_status begin_file(struct kv_file_loader *loader, struct cf_error *err)
+{
     char *error = NULL;
-    (void)snprintf(loader->path, sizeof(loader->path), "%s/" PREFIX "%u", loader->kv->path,
-                   atomic_fetch_add(&number, 1));
+    name_file(loader->kv, loader->path);
     rocksdb_sstfilewriter_open(loader->writer, loader->path, &error);
     CF_TRY(rocks_status(error, "open a file to load", err));
     loader->is_open = true;
@@ -55,20 +60,28 @@ static cf_status begin_file(struct kv_file_loader *loader, struct cf_error *err)
     return CF_OK;
 }
 
-/* Syncs it and makes it part of the family: it moves, nothing is copied. */
+/* They move, nothing is copied. */
+static cf_status ingest(struct kv_family *family, const char *const *paths, size_t count,
+                        struct cf_error *err)
+{
+    char *error = NULL;
+    rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
+    rocksdb_ingestexternalfileoptions_set_snapshot_consistency(options, 0);
+    rocksdb_ingest_external_file_cf(rocks(family->kv)->db, rocks_handle(family), paths, count,
+                                    options, &error);
+    rocksdb_ingestexternalfileoptions_destroy(options);
+    return rocks_status(error, "take loaded files", err);
+}
+
+/* Syncs it and makes it part of the family. */
 static cf_status end_file(struct kv_file_loader *loader, struct cf_error *err)
 {
     const char *paths[] = {loader->path};
     char *error = NULL;
     rocksdb_sstfilewriter_finish(loader->writer, &error);
     CF_TRY(rocks_status(error, "finish a file to load", err));
-    rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
-    rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
-    rocksdb_ingestexternalfileoptions_set_snapshot_consistency(options, 0);
-    rocksdb_ingest_external_file_cf(loader->kv->db, loader->family->handle, paths, 1, options,
-                                    &error);
-    rocksdb_ingestexternalfileoptions_destroy(options);
-    CF_TRY(rocks_status(error, "take a loaded file", err));
+    CF_TRY(ingest(&loader->family->base, paths, 1, err));
     loader->is_open = false;
     return CF_OK;
 }
@@ -105,4 +118,88 @@ void rocks_loader_clean(const char *path)
     if (folder != NULL) {
         (void)closedir(folder);
     }
+}
+
+/* ---- runs ---- */
+
+struct kv_file_run {
+    rocksdb_envoptions_t *env;
+    rocksdb_sstfilewriter_t *writer;
+    bool is_whole;
+    char path[PATH_MAX];
+};
+
+void rocks_run_free(struct kv_file_run *run)
+{
+    rocksdb_sstfilewriter_destroy(run->writer);
+    rocksdb_envoptions_destroy(run->env);
+    if (!run->is_whole) {
+        (void)unlink(run->path);
+    }
+    cf_free(run);
+}
+
+cf_status rocks_run_new(struct kv *kv, const char *path, struct kv_file_run **ret,
+                        struct cf_error *err)
+{
+    struct kv_file_run *run = cf_new(struct kv_file_run);
+    char *error = NULL;
+    run->env = rocksdb_envoptions_create();
+    run->writer = rocksdb_sstfilewriter_create(run->env, rocks(kv)->options);
+    (void)snprintf(run->path, sizeof(run->path), "%s", path);
+    rocksdb_sstfilewriter_open(run->writer, run->path, &error);
+    cf_status status = rocks_status(error, "open a run", err);
+    if (status != CF_OK) {
+        rocks_run_free(run);
+        return status;
+    }
+    *ret = run;
+    return CF_OK;
+}
+
+cf_status rocks_run_add(struct kv_file_run *run, struct cf_slice key, struct cf_slice value,
+                        struct cf_error *err)
+{
+    char *error = NULL;
+    rocksdb_sstfilewriter_put(run->writer, (const char *)key.data, key.size,
+                              value.data != NULL ? (const char *)value.data : "", value.size,
+                              &error);
+    return rocks_status(error, "write a run", err);
+}
+
+cf_status rocks_run_end(struct kv_file_run *run, struct cf_error *err)
+{
+    char *error = NULL;
+    rocksdb_sstfilewriter_finish(run->writer, &error);
+    CF_TRY(rocks_status(error, "finish a run", err));
+    run->is_whole = true;
+    return CF_OK;
+}
+
+/* Under second names, which RocksDB takes: the runs stay. */
+cf_status rocks_take_runs(struct kv_family *family, const char *const *paths, size_t count,
+                          struct cf_error *err)
+{
+    char(*names)[PATH_MAX] = cf_array(count, sizeof(*names));
+    const char **moving = cf_array(count, sizeof(*moving));
+    cf_status status = CF_OK;
+    size_t linked = 0;
+    for (; linked < count && status == CF_OK; linked++) {
+        name_file(rocks(family->kv), names[linked]);
+        moving[linked] = names[linked];
+        if (link(paths[linked], names[linked]) != 0) {
+            status = cf_fail(err, CF_IO, "storage input/output error");
+            cf_error_detail(err, "No second name for the run %s: %s.", paths[linked],
+                            strerror(errno));
+        }
+    }
+    if (status == CF_OK) {
+        status = ingest(family, moving, count, err);
+    }
+    for (size_t i = 0; i < linked; i++) {
+        (void)unlink(names[i]); /* gone, if it was taken */
+    }
+    cf_free(moving);
+    cf_free(names);
+    return status;
 }
