@@ -3,7 +3,7 @@
  * The bootstrap of a secondary: a snapshot of the primary, page by page, into a stage of our own
  * that becomes the state in one step. While one page is being committed here, the next one is on
  * its way. A lost connection keeps the stage: the same snapshot goes on at the cursor behind the
- * last page that was staged; another snapshot begins anew, because pages of two of them together
+ * last page that was staged, also when another node of ours receives by then; another snapshot begins anew, because pages of two of them together
  * are a state that the primary never had.
  */
 #include <assert.h>
@@ -15,6 +15,7 @@ static void forget(struct secondary *s)
     s->snapshot_id = 0;
     s->stage_begun = s->stage_whole = false;
     s->staged_keys = s->staged_bytes = 0;
+    s->unsaved = 0;
     cf_buf_reset(&s->cursor);
 }
 
@@ -22,6 +23,38 @@ static void set(struct cf_buf *to, struct cf_slice from)
 {
     cf_buf_reset(to);
     cf_buf_add_slice(to, from);
+}
+
+void secondary_resume(struct secondary *s, const struct secondary_stage *stage)
+{
+    assert(s->state == SECONDARY_IDLE);
+    bool sound = stage->snapshot_id != 0 && stage->position.index != 0 &&
+                 (stage->is_whole || stage->cursor.size > 0) &&
+                 stage->cursor.size <= SECONDARY_CURSOR_MAX;
+    if (!sound) {
+        return;
+    }
+    s->snapshot_id = stage->snapshot_id;
+    s->snapshot_position = stage->position;
+    s->total_keys = stage->total_keys;
+    s->total_bytes = stage->total_bytes;
+    s->staged_keys = stage->staged_keys;
+    s->staged_bytes = stage->staged_bytes;
+    s->stage_begun = true;
+    s->stage_whole = stage->is_whole;
+    set(&s->cursor, stage->cursor);
+}
+
+struct secondary_stage secondary_stage_of(const struct secondary *s)
+{
+    return (struct secondary_stage){.snapshot_id = s->stage_begun ? s->snapshot_id : 0,
+                                    .position = s->snapshot_position,
+                                    .total_keys = s->total_keys,
+                                    .total_bytes = s->total_bytes,
+                                    .staged_keys = s->staged_keys,
+                                    .staged_bytes = s->staged_bytes,
+                                    .is_whole = s->stage_whole,
+                                    .cursor = cf_buf_slice(&s->cursor)};
 }
 
 void secondary_stage_start(struct secondary *s, struct secondary_update *out)
@@ -158,6 +191,10 @@ cf_status secondary_stage_staged(struct secondary *s, const struct secondary_eve
     if (ev->status != CF_OK) {
         secondary_reconnect(s, ev->now_ms, out);
         return cf_fail(err, ev->status, "a snapshot could not be staged here");
+    }
+    if (!switching && !beginning && (++s->unsaved >= SECONDARY_SAVE_PAGES || s->stage_whole)) {
+        s->unsaved = 0;
+        out->requests |= SECONDARY_SAVE_STAGE;
     }
     if (switching) {
         s->bootstraps++;

@@ -25,6 +25,7 @@
 #include "replication/core/fence.h"
 #include "replication/core/lineage.h"
 #include "replication/core/position.h"
+#include "replication/core/secondary.h"
 
 struct repl_driver;
 struct repl_primary;
@@ -74,6 +75,13 @@ struct repl_snapshot {
     struct repl_position position; /* what the pages together are a state of */
     uint64_t keys, bytes;          /* estimates */
     uint64_t keyring_version;
+};
+
+/* A copy under way, as it is kept for the next receiver. */
+struct repl_stage {
+    struct secondary_stage is; /* is.cursor: in `cursor` */
+    struct cf_buf cursor;
+    char address[REPL_ADDRESS_SIZE]; /* of the node that has the snapshot */
 };
 
 /* Who of our cluster may serve a secondary. Addresses are of cluster ports. */
@@ -178,6 +186,10 @@ struct repl_host {
     /* A newer, proved lineage that includes our position: keep it with its proof. */
     void (*adopt)(void *ctx, enum repl_kind kind, const struct repl_lineage *lineage,
                   struct cf_slice proof, repl_done_fn done, void *arg);
+    /* Keeps what is known of the stage, durably, but need not be done at once; and what was kept of the
+     * present link's (`ret` is zeroed, its buffer initialised; false: nothing). */
+    void (*stage_save)(void *ctx, enum repl_kind kind, const struct repl_stage *stage);
+    bool (*stage_load)(void *ctx, enum repl_kind kind, struct repl_stage *ret);
     /* Empties the stage. */
     void (*stage_begin)(void *ctx, enum repl_kind kind, repl_done_fn done, void *arg);
     void (*stage_page)(void *ctx, enum repl_kind kind, struct cf_slice bytes, repl_done_fn done,

@@ -262,6 +262,20 @@ static cf_status check_addresses(const struct repl_address_list *list, struct cf
     return CF_OK;
 }
 
+static void load_stage(struct repl_secondary *s)
+{
+    const struct repl_host *host = &s->driver->host;
+    struct repl_stage stage = {.cursor.max = SECONDARY_CURSOR_MAX};
+    if (host->stage_load(host->ctx, s->kind, &stage)) {
+        stage.is.cursor = cf_buf_slice(&stage.cursor);
+        secondary_resume(&s->core, &stage.is);
+        (void)snprintf(s->copy_address, sizeof(s->copy_address), "%s", stage.address);
+        cf_info("replication", "%s secondary: a copy is under way, %llu bytes are here",
+                repl_kind_name(s->kind), (unsigned long long)stage.is.staged_bytes);
+    }
+    cf_buf_done(&stage.cursor);
+}
+
 cf_status repl_secondary_new(struct repl_driver *driver, const struct repl_secondary_config *config,
                              struct repl_secondary **ret, struct cf_error *err)
 {
@@ -291,6 +305,7 @@ cf_status repl_secondary_new(struct repl_driver *driver, const struct repl_secon
     s->status.last_start_ns = repl_wall_ns(driver);
     driver->secondaries[config->kind] = s;
     if (!s->calls_only) {
+        load_stage(s);
         receive_push(s, receive_item_new(SECONDARY_EV_ENABLED));
     }
     *ret = s;

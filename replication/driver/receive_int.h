@@ -41,6 +41,7 @@ struct repl_secondary {
     struct node_tls *tls;
     struct repl_address_list configured, known, peers;
     char redirect[REPL_ADDRESS_SIZE];
+    char copy_address[REPL_ADDRESS_SIZE]; /* of the node whose snapshot is being copied */
     size_t rotation;
     struct secondary core;
     struct repl_channel channel;

@@ -144,7 +144,9 @@ static void dial(struct repl_secondary *s)
     config.down = on_down;
     config.failed = on_failed;
     config.ctx = s;
-    receive_dial_list(s, s->redirect, s->rotation, &list);
+    /* A copy goes on where its snapshot is. */
+    bool resumes = s->redirect[0] == '\0' && secondary_stage_of(&s->core).snapshot_id != 0;
+    receive_dial_list(s, resumes ? s->copy_address : s->redirect, s->rotation, &list);
     receive_slices(&list, slices);
     s->redirect[0] = '\0';
     s->answer_text[0] = '\0';
@@ -269,6 +271,7 @@ static void say_hello(struct repl_secondary *s)
     host->own_addresses(host->ctx, s->kind, &addresses);
     repl_texts_of(&addresses, &texts);
     s->status.position = s->hello_position;
+    hello.resume = secondary_stage_of(&s->core).snapshot_id;
     hello.features = REPL_FEATURES;
     hello.lineage = message_bytes(cf_buf_slice(&lineage));
     hello.position = repl_position_bytes(&s->hello_position, &room);
@@ -295,6 +298,10 @@ static void on_snapshot(void *arg, const struct rpc_result *result)
             message_unpack(coffer__repl__snapshot, result->response, arena, &snapshot, &item->err);
     }
     if (ev->status == CF_OK) {
+        struct cf_slice plain;
+        if (repl_address_plain(cf_slice_str(s->status.primary.cluster_address), &plain)) {
+            (void)snprintf(s->copy_address, sizeof(s->copy_address), "%.*s", CF_SHOW(plain));
+        }
         ev->snapshot_id = snapshot->id;
         ev->keys = snapshot->keys;
         ev->bytes = snapshot->size;
@@ -453,6 +460,14 @@ static void perform_in_raft(struct repl_secondary *s, const struct secondary_upd
     }
 }
 
+static void save_stage(struct repl_secondary *s)
+{
+    const struct repl_host *host = &s->driver->host;
+    struct repl_stage stage = {.is = secondary_stage_of(&s->core)};
+    (void)snprintf(stage.address, sizeof(stage.address), "%s", s->copy_address);
+    host->stage_save(host->ctx, s->kind, &stage);
+}
+
 void receive_perform(struct repl_secondary *s, const struct secondary_update *update)
 {
     const struct repl_host *host = &s->driver->host;
@@ -477,6 +492,9 @@ void receive_perform(struct repl_secondary *s, const struct secondary_update *up
     }
     if ((requests & SECONDARY_OPEN) != 0) {
         open_snapshot(s, update->snapshot_id);
+    }
+    if ((requests & SECONDARY_SAVE_STAGE) != 0) { /* before the switch, behind which there is no copy */
+        save_stage(s);
     }
     perform_in_raft(s, update);
     if ((requests & SECONDARY_REPAIR) != 0) {

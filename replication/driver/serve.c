@@ -345,6 +345,10 @@ static bool placed_here(struct repl_slot *slot, const struct repl_places *places
         memcpy(redirect, places->active, REPL_ADDRESS_SIZE);
         return places->is_active || redirect[0] == '\0';
     }
+    if (places->may_serve && hello->message->resume != 0 && peer != NULL &&
+        peer->snapshot == hello->message->resume) {
+        return true; /* no other node has it */
+    }
     switch (place_decide(&question, &standby)) {
     case PLACE_HERE:
         return true;

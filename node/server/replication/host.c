@@ -609,7 +609,9 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
         view_unref(view);
         return cf_fail(err, CF_BUSY, "no copy can be served now: try again");
     }
-    ret->id = ++replication->snapshot_next;
+    do { /* another node must not take it for one of its own */
+        cf_random_fill(core_random(), &ret->id, sizeof(ret->id));
+    } while (ret->id == 0);
     ret->keyring_version = keyring_count(view->keyring);
     uint8_t from[1] = {kind == REPL_DR ? CLASS_CLUSTER : CLASS_REPLICATED};
     uint8_t to[1] = {CLASS_REPLICATED + 1};

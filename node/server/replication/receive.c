@@ -281,6 +281,7 @@ static cf_status switch_effects(struct reader *reader, enum repl_kind kind, bool
     if (proof.size != 0) {
         txn_put(rq->txn, set_proof_key(repl_set_kind(kind)), proof);
     }
+    stage_forget(rq, kind);
     if (kind == REPL_PERFORMANCE && is_first) {
         /* Tokens are per cluster: the old ones are void with the old salt. */
         uint8_t salt[32];
@@ -591,6 +592,8 @@ void repl_receive_table(struct repl_host *host)
     host->last_position = receive_last_position;
     host->propose_batch = receive_propose_batch;
     host->adopt = receive_adopt;
+    host->stage_save = stage_save;
+    host->stage_load = stage_load;
     host->stage_begin = receive_stage_begin;
     host->stage_page = receive_stage_page;
     host->stage_switch = receive_stage_switch;

@@ -12,7 +12,7 @@
 #include "node/server/replication/set.h"
 #include "replication/driver/driver.h"
 
-#define REPL_SNAPSHOTS_MAX 8
+#define REPL_SNAPSHOTS_MAX 32
 
 /* What comparisons and repairs have found. */
 struct repair_status {
@@ -123,7 +123,6 @@ struct node_replication {
     struct repl_side sides[REPL_KIND_COUNT];
     struct repl_claimant *claimant;
     struct repl_open_snapshot snapshots[REPL_SNAPSHOTS_MAX];
-    uint64_t snapshot_next;
     enum cluster_role role;
     bool is_fencing;
     struct cf_list waiting; /* forwarded calls that wait for their position here */
@@ -183,6 +182,19 @@ void repl_calls_advanced(struct node_replication *replication);
 /* The last source position that is applied here. */
 bool repl_applied_position(struct node_replication *replication, enum repl_kind kind,
                            struct repl_position *ret);
+/* stage.c: the record of a copy under way, in the store. The table's stage_save and stage_load. */
+void stage_save(void *ctx, enum repl_kind kind, const struct repl_stage *stage);
+bool stage_load(void *ctx, enum repl_kind kind, struct repl_stage *ret);
+/* Beside the switch: there is none any more. */
+void stage_forget(struct request *rq, enum repl_kind kind);
+/* The record's bytes; pure. started_ns tells one link from the next. CF_CORRUPT. */
+struct stage_record {
+    int64_t started_ns;
+    uint32_t generation;
+};
+void stage_encode(const struct stage_record *record, const struct repl_stage *stage, struct cf_buf *to);
+CF_CHECKED cf_status stage_decode(struct cf_slice bytes, struct stage_record *record,
+                                  struct repl_stage *ret, struct cf_error *err);
 /* receive.c: the secondary's half of struct repl_host. */
 void repl_receive_table(struct repl_host *host);
 /* Proposes what a repair changes, with position, lineage and proof, as one entry. */

@@ -331,6 +331,49 @@ START_TEST(another_snapshot_begins_anew)
 }
 END_TEST
 
+/* What one receiver has saved, another one of the same cluster goes on with; nonsense begins anew. */
+START_TEST(a_copy_is_taken_over)
+{
+    struct secondary_stage stage = {.snapshot_id = 5,
+                                    .position = at(1, 90),
+                                    .staged_keys = 7,
+                                    .staged_bytes = 700,
+                                    .cursor = CF_SLICE("c7")};
+    set_up(); /* for the lineages */
+    secondary_done(&s);
+    secondary_init(&s, 7);
+    stage.cursor = CF_SLICE_EMPTY;
+    secondary_resume(&s, &stage);
+    ck_assert_uint_eq(secondary_stage_of(&s).snapshot_id, 0);
+    stage.cursor = CF_SLICE("c7");
+    secondary_resume(&s, &stage);
+    ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_ENABLED}));
+    ck_ok(answer(REPL_BOOTSTRAP, at(0, 0), false));
+    ck_assert(asks(SECONDARY_OPEN));
+    ck_assert_uint_eq(update.snapshot_id, 5);
+    struct secondary_event snapshot = {
+        .type = SECONDARY_EV_SNAPSHOT, .snapshot_id = 5, .position = at(1, 90)};
+    ck_ok(feed(snapshot));
+    ck_assert_uint_eq(update.requests, SECONDARY_FETCH_PAGE);
+    ck_slice(update.cursor, "c7");
+    ck_assert_uint_eq(secondary_stage_of(&s).staged_bytes, 700);
+    /* Each few pages it is saved again, and when it is whole. */
+    struct secondary_event staged = {.type = SECONDARY_EV_STAGED};
+    unsigned saves = 0;
+    for (int i = 0; i < 2 * SECONDARY_SAVE_PAGES + 1; i++) {
+        ck_ok(feed((struct secondary_event){.type = SECONDARY_EV_PAGE,
+                                            .cursor = CF_SLICE("c8"),
+                                            .bytes = 1,
+                                            .done = i == 2 * SECONDARY_SAVE_PAGES}));
+        ck_ok(feed(staged));
+        saves += asks(SECONDARY_SAVE_STAGE);
+    }
+    ck_assert_uint_eq(saves, 3);
+    ck_assert(secondary_stage_of(&s).is_whole && asks(SECONDARY_STAGE_SWITCH));
+    secondary_done(&s);
+}
+END_TEST
+
 START_TEST(lineage_of_the_answer_is_judged)
 {
     struct repl_epoch second = at(2, 1).epoch;
@@ -423,5 +466,6 @@ TEST_MAIN("replication/core/secondary", streams_and_acknowledges_what_is_committ
           refuses_gaps_and_repeats, proposals_are_bounded, hello_waits_for_proposals,
           backoff_grows_to_a_bound_with_jitter, bootstraps_by_pages, repairs_what_differs,
           a_copy_where_a_repair_is_none, a_repair_that_was_cut, another_snapshot_begins_anew,
+          a_copy_is_taken_over,
           lineage_of_the_answer_is_judged, keyring_goes_first, redirects_end,
           out_of_turn_and_closed)

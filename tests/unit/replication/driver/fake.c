@@ -324,6 +324,29 @@ static void h_adopt(void *ctx, enum repl_kind kind, const struct repl_lineage *l
     fake->adoptions++;
     done(arg, CF_OK, &fine);
 }
+static void h_stage_save(void *ctx, enum repl_kind kind, const struct repl_stage *stage)
+{
+    struct fake *fake = ctx;
+    (void)kind;
+    fake->kept = *stage;
+    fake->kept_size = stage->is.cursor.size;
+    memcpy(fake->kept_cursor, stage->is.cursor.data, fake->kept_size);
+    fake->saves++;
+}
+static bool h_stage_load(void *ctx, enum repl_kind kind, struct repl_stage *ret)
+{
+    struct fake *fake = ctx;
+    (void)kind;
+    if (fake->kept.is.snapshot_id == 0) {
+        return false;
+    }
+    /* Pages that came since go over those that are there: here they would stand there twice. */
+    fake->stage.size = (size_t)fake->kept.is.staged_bytes;
+    ret->is = fake->kept.is;
+    memcpy(ret->address, fake->kept.address, sizeof(ret->address));
+    cf_buf_add(&ret->cursor, fake->kept_cursor, fake->kept_size);
+    return true;
+}
 static void h_stage_begin(void *ctx, enum repl_kind kind, repl_done_fn done, void *arg)
 {
     struct fake *fake = ctx;
@@ -355,6 +378,8 @@ static void h_stage_switch(void *ctx, enum repl_kind kind, const struct repl_pos
     fake->position = *position;
     fake->lineage = *lineage;
     fake->switches++;
+    fake->last_kept = fake->kept;
+    fake->kept.is.snapshot_id = 0; /* there is no copy under way any more */
     done(arg, CF_OK, &fine);
 }
 static void h_install_keyring(void *ctx, enum repl_kind kind, struct cf_slice sealed,
@@ -479,6 +504,8 @@ static const struct repl_host table = {
     .last_position = h_last_position,
     .propose_batch = h_propose_batch,
     .adopt = h_adopt,
+    .stage_save = h_stage_save,
+    .stage_load = h_stage_load,
     .stage_begin = h_stage_begin,
     .stage_page = h_stage_page,
     .stage_switch = h_stage_switch,
@@ -497,6 +524,7 @@ struct fake *fake_new(bool founding)
     fake->rpc = rpc_new(&config);
     ck_ok(rpc_listen(fake->rpc, CF_SLICE("127.0.0.1:0"), &err_));
     snprintf(fake->own_address, sizeof(fake->own_address), "%s", rpc_listen_address(fake->rpc));
+    rpc_set_addresses(fake->rpc, fake->own_address, "https://api:8200");
     struct repl_driver_config driver = {.loop = fake_loop,
                                         .rpc = fake->rpc,
                                         .clock = cf_host_clock(),

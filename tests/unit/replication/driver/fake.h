@@ -27,6 +27,10 @@ struct fake {
     /* as secondary */
     struct repl_position position;
     struct cf_buf state, stage;
+    struct repl_stage kept, last_kept; /* of a copy under way */
+    uint8_t kept_cursor[64];
+    size_t kept_size;
+    unsigned saves;
     unsigned switches, stage_begins, adoptions, installs, proposals;
     bool fail_proposals;
     /* both */

@@ -317,6 +317,36 @@ START_TEST(revoking_cuts_at_once)
 }
 END_TEST
 
+static bool copied(const void *arg)
+{
+    (void)arg;
+    return s->switches == 0 && s->kept.is.snapshot_id != 0;
+}
+
+/* Another node of the secondary receives from now on: it goes on where the first one was. */
+START_TEST(a_copy_is_taken_over)
+{
+    set_up(REPL_DR);
+    append_many(p, 400);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(copied, NULL);
+    repl_secondary_free(s->secondary);
+    s->secondary = NULL;
+    uint64_t pages = p->pages;
+    ck_assert_uint_eq(s->stage_begins, 1);
+    append_many(p, 5);
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    ck_assert_uint_eq(s->stage_begins, 1);
+    ck_assert_uint_eq(s->switches, 1);
+    ck_assert_uint_eq(p->snapshots, 1);
+    ck_assert_uint_ge(pages, SECONDARY_SAVE_PAGES);
+    ck_assert_uint_lt(pages, p->pages);
+    ck_assert_str_eq(s->last_kept.address, p->own_address);
+    tear_down();
+}
+END_TEST
+
 static bool address_error(const void *arg)
 {
     struct repl_secondary_status status;
@@ -575,7 +605,7 @@ END_TEST
 TEST_MAIN("replication/driver/driver", bootstraps_and_streams, filtered_entries_move_the_position,
           resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve, a_standby_serves,
           repairs_when_compacted, compares_while_streaming,
-          revoking_cuts_at_once, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
+          revoking_cuts_at_once, a_copy_is_taken_over, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
           follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
           claims_need_a_proof, claims_reach_the_active_node, unproved_primary_is_not_followed,
           lists_of_addresses_are_bounded)
