@@ -76,7 +76,8 @@ struct applier {
     /* Applier: adds the effects of n entries, in order, to the batch. It must depend on nothing but
      * the state before and the entries: after a crash the tail is applied a second time. The driver
      * adds the applied index and commits without WAL. Keys must not begin with a zero byte. An
-     * error ends the process: committed entries can't be refused. */
+     * error ends the process: committed entries can't be refused. CF_UNAVAILABLE: the node is stopping, and what the
+     * entries need is not there: nothing is applied any more. */
     cf_status (*apply)(void *context, const struct raft_entry_view *entries, size_t n,
                        struct kv_batch *batch, struct cf_error *err);
 

@@ -82,6 +82,9 @@ static bool apply_some(struct raft_driver *driver, uint64_t target)
     for (size_t i = 0; i < count; i++) {
         raft_entry_unref(run[i]);
     }
+    if (status == CF_UNAVAILABLE) {
+        return false; /* the node is stopping; after the next start they are applied */
+    }
     if (status != CF_OK) {
         bool disk = status == CF_IO || status == CF_NO_SPACE;
         driver_fatal(driver, disk ? RAFT_EXIT_DISK : RAFT_EXIT_CORRUPT, &err);

@@ -226,14 +226,29 @@ static struct rpc_link *accepted_link(struct raft_rpc *transport, uint64_t id,
     return accepted.found;
 }
 
-static bool send_to(void *ctx, uint64_t id, enum raft_channel channel, struct cf_slice frame)
+static struct rpc_link *link_to(struct raft_rpc *transport, uint64_t id, enum rpc_traffic traffic)
 {
-    const struct peer *peer = find(ctx, id);
-    bool fast = channel == RAFT_CHANNEL_FAST;
-    enum rpc_traffic traffic = fast ? RPC_LATENCY : RPC_BULK;
+    const struct peer *peer = find(transport, id);
     struct rpc_link *link =
         peer != NULL && peer->client != NULL ? rpc_client_link(peer->client, traffic) : NULL;
-    link = link != NULL ? link : accepted_link(ctx, id, traffic);
+    return link != NULL ? link : accepted_link(transport, id, traffic);
+}
+
+cf_status raft_rpc_call(struct raft_rpc *transport, uint64_t peer, enum rpc_id id,
+                        struct cf_slice request, uint64_t deadline_us, rpc_done_fn fn, void *arg,
+                        struct rpc_pending **ret, struct cf_error *err)
+{
+    struct rpc_link *link = link_to(transport, peer, RPC_BULK);
+    if (link == NULL) {
+        return cf_fail(err, CF_UNAVAILABLE, "no connection to node %llx", (unsigned long long)peer);
+    }
+    return rpc_link_call(link, id, request, deadline_us, fn, arg, ret, err);
+}
+
+static bool send_to(void *ctx, uint64_t id, enum raft_channel channel, struct cf_slice frame)
+{
+    bool fast = channel == RAFT_CHANNEL_FAST;
+    struct rpc_link *link = link_to(ctx, id, fast ? RPC_LATENCY : RPC_BULK);
     if (link == NULL || (fast && rpc_link_queued(link) > FAST_QUEUE_MAX)) {
         return false;
     }

@@ -14,10 +14,9 @@
 #include "node/base/own.h"
 #include "node/base/slice.h"
 #include "node/base/status.h"
+#include "node/cluster/rpc.h"
 
-struct node_tls;
 struct raft_driver;
-struct rpc;
 struct raft_rpc;
 
 #define RAFT_NODE_TEXT_SIZE 17
@@ -37,6 +36,11 @@ CF_DEFINE_OWNED(raft_rpc);
 /* A renewed certificate: used for new connections. */
 CF_CHECKED cf_status raft_rpc_set_tls(struct raft_rpc *transport, const struct node_tls *tls,
                                       struct cf_error *err);
+/* A request of another part of the node to this member, over the bulk connection: as rpc_link_call. CF_UNAVAILABLE
+ * while there is none. */
+CF_CHECKED cf_status raft_rpc_call(struct raft_rpc *transport, uint64_t peer, enum rpc_id id,
+                                   struct cf_slice request, uint64_t deadline_us, rpc_done_fn fn,
+                                   void *arg, struct rpc_pending **ret, struct cf_error *err);
 /* Is there a quick connection to this peer? */
 bool raft_rpc_is_connected(const struct raft_rpc *transport, uint64_t peer);
 /* Dials this peer now instead of after its back-off (it has just called us). */

@@ -13,6 +13,7 @@ enum {
     LEVEL_FIRST = 1,
     LEVEL_REQUEST_RECORDS = 2, /* ids of forwarded requests and their records in the state: without them a leader runs
                                   again what had run (node/core/once.h) */
+    LEVEL_RUNS = LEVEL_REQUEST_RECORDS, /* came with it: a switch names runs, files beside the log (node/core/command.h) */
     LEVEL_NEWEST = LEVEL_REQUEST_RECORDS,
 };
 

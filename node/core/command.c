@@ -93,6 +93,9 @@ static unsigned ops_level(const struct op *ops, size_t count)
 static unsigned level_of(const struct command *command)
 {
     unsigned level = ops_level(command->ops, command->op_count);
+    if (command->run_count != 0 && level < LEVEL_RUNS) {
+        level = LEVEL_RUNS;
+    }
     for (size_t i = 0; i < command->entry_count && level < LEVEL_NEWEST; i++) {
         unsigned needed = ops_level(command->entries[i].ops, command->entries[i].op_count);
         level = needed > level ? needed : level;
@@ -137,7 +140,14 @@ cf_status command_encode(struct cf_buf *to, const struct command *command, struc
         message.classes = command->switch_classes;
         message.n_own = command->op_count;
         message.own = ops.pointers;
+        ProtobufCBinaryData *runs = cf_array(command->run_count + 1, sizeof(*runs));
+        for (size_t i = 0; i < command->run_count; i++) {
+            runs[i] = message_bytes(command->runs[i]);
+        }
+        message.n_runs = command->run_count;
+        message.runs = runs;
         message_pack(&message.base, to);
+        cf_free(runs);
         break;
     }
     case COMMAND_TICK:
@@ -197,6 +207,21 @@ static cf_status decode_shipped(const Coffer__Log__Shipped *message, struct aren
     ret->entry_count = message->n_entries;
     ret->op_count = message->n_own;
     return unpack_ops(arena, message->own, message->n_own, &ret->ops, err);
+}
+
+static cf_status unpack_runs(struct arena *arena, const Coffer__Log__Switch *change,
+                             struct command *ret, struct cf_error *err)
+{
+    struct cf_slice *runs = arena_alloc_raw(arena, (change->n_runs + 1) * sizeof(*runs));
+    for (size_t i = 0; i < change->n_runs; i++) {
+        runs[i] = message_slice(change->runs[i]);
+        if (runs[i].size != COMMAND_RUN_NAME_SIZE) {
+            return cf_fail(err, CF_CORRUPT, "log entry names a run by no hash");
+        }
+    }
+    ret->runs = runs;
+    ret->run_count = change->n_runs;
+    return CF_OK;
 }
 
 static const ProtobufCMessageDescriptor *descriptor_of(enum command_id id)
@@ -265,6 +290,7 @@ cf_status command_decode(struct cf_slice payload, struct arena *arena, struct co
         ret->stage_generation = change->generation;
         ret->switch_classes = change->classes;
         ret->op_count = change->n_own;
+        CF_TRY(unpack_runs(arena, change, ret, err));
         return unpack_ops(arena, change->own, change->n_own, &ret->ops, err);
     }
     case COMMAND_TICK:

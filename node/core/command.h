@@ -17,6 +17,7 @@
 #include "node/core/key.h"
 
 #define COMMAND_HEADER_SIZE ((size_t)10)
+#define COMMAND_RUN_NAME_SIZE ((size_t)32)
 #define TRANSACTION_BYTES_MAX ((size_t)8 << 20)
 
 enum command_id {
@@ -52,6 +53,10 @@ struct command {
     size_t entry_count;
     uint32_t stage_generation; /* STAGE, SWITCH */
     uint32_t switch_classes;   /* SWITCH: bit class_number() */
+    /* SWITCH: names (SHA-256) of the runs that hold the generation; whoever applies it has taken them over before
+     * (node/server/replication/runs.h). */
+    const struct cf_slice *runs;
+    size_t run_count;
 };
 
 /* Appends a whole payload with stamp 0. CF_TOO_LARGE above TRANSACTION_BYTES_MAX for WRITE, or past the

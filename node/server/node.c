@@ -35,6 +35,7 @@
 #include "node/server/renewal.h"
 #include "node/server/replication.h"
 #include "node/server/replication/filter.h"
+#include "node/server/replication/runs.h"
 #include "node/server/replication/tree.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/auto.h"
@@ -426,6 +427,7 @@ static cf_status start(struct node *node, struct cf_error *err)
     node->ceremony = ceremony_new();
     node->rekey = rekey_new();
     node->tree = state_tree_new(node->core);
+    node->runs = runs_new(node);
     node->replication = node_replication_new(node);
     CF_TRY(cluster_new(node, &node->cluster, err));
     CF_TRY(cluster_open(node, err));
@@ -476,6 +478,7 @@ static void destroy(struct node *node)
         tls_server_free(node->tls[i]);
     }
     state_tree_free(node->tree);
+    runs_free(node->runs);
     core_free(node->core);
     node_audit_free(node);
     auto_seal_free(node->auto_seal);

@@ -47,6 +47,7 @@ struct node {
     struct rekey *rekey; /* rekey.h */
     struct node_replication *replication;
     struct state_tree *tree; /* replication/tree.h; any thread */
+    struct runs *runs; /* replication/runs.h; NULL: the storage keeps no files */
     struct node_audit *audit;    /* audit.h */
     struct init_operation *init; /* sys/init under way */
     struct ticker *_Atomic ticker; /* tick.h */

@@ -8,6 +8,7 @@
 #include "node/core/command.h"
 #include "node/server/cluster.h"
 #include "node/server/replication.h"
+#include "node/server/replication/runs.h"
 #include "node/server/replication/tree.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/snapshot.h"
@@ -151,11 +152,30 @@ static uint32_t level(void *context, struct cf_slice payload)
     return command_level(payload);
 }
 
+/* What a switch makes current has to be in the state before. */
+static cf_status take_runs(struct node *node, const struct raft_entry_view *entry,
+                           struct cf_error *err)
+{
+    CF_OWNED(arena) arena = arena_new(4096);
+    struct command command;
+    if (entry->payload.size < COMMAND_HEADER_SIZE || entry->payload.data[9] != COMMAND_SWITCH) {
+        return CF_OK;
+    }
+    CF_TRY(command_decode(entry->payload, arena, &command, err));
+    if (command.run_count == 0) {
+        return CF_OK;
+    }
+    return node->runs != NULL
+               ? runs_take(node->runs, &command, entry->index, err)
+               : cf_fail(err, CF_CORRUPT, "the log switches to files, and this storage keeps none");
+}
+
 static cf_status apply(void *context, const struct raft_entry_view *entries, size_t count,
                        struct kv_batch *batch, struct cf_error *err)
 {
     struct node *node = context;
     for (size_t i = 0; i < count; i++) {
+        CF_TRY(take_runs(node, &entries[i], err));
         CF_TRY(core_apply(node->core, entries[i].index, entries[i].payload, batch, err));
     }
     if (count != 0) {

@@ -111,12 +111,9 @@ enum {
     SECONDARY_PROPOSE = 1 << 13,    /* batches propose_first.. , propose_count of them */
     SECONDARY_ACK = 1 << 14,        /* ack_seq, position */
     SECONDARY_REPAIR = 1 << 15,     /* against snapshot_id, of `position`; one completion */
-    SECONDARY_SAVE_STAGE = 1 << 16, /* secondary_stage_of(): durably, for whoever receives next */
 };
-#define SECONDARY_SAVE_PAGES 8 /* staged since the last time */
 
-/* A copy under way: what of which snapshot is staged. Staging a page of it again changes nothing, so what
- * was saved may be older than the stage. */
+/* A copy under way: what of which snapshot is staged. */
 struct secondary_stage {
     uint64_t snapshot_id; /* 0: there is none */
     struct repl_position position;
@@ -157,7 +154,6 @@ struct secondary {
     uint64_t snapshot_id;
     struct repl_position snapshot_position;
     uint64_t total_keys, total_bytes, staged_keys, staged_bytes;
-    unsigned unsaved; /* pages */
     enum { STAGE_NONE, STAGE_BEGINNING, STAGE_PAGING, STAGE_SWITCHING } staging;
     bool stage_begun, stage_whole;  /* all pages are in */
     struct cf_buf cursor;           /* of the first page that is not staged */
@@ -178,10 +174,13 @@ struct secondary {
 /* seed: of the jitter. */
 void secondary_init(struct secondary *s, uint64_t seed);
 void secondary_done(struct secondary *s);
-/* Goes on with the stage that another receiver of this cluster has begun; before SECONDARY_EV_ENABLED. */
+/* Goes on with a stage that was kept, by this receiver or another one of this cluster; not while it streams or copies.
+ * Without effect where a stage is under way. */
 void secondary_resume(struct secondary *s, const struct secondary_stage *stage);
 /* The cursor is borrowed until the next step. */
 struct secondary_stage secondary_stage_of(const struct secondary *s);
+/* At SECONDARY_STAGE_PAGE: what it will be once that page is in. */
+struct secondary_stage secondary_stage_behind(const struct secondary *s);
 
 /* CF_CORRUPT: the peer broke the protocol (the update closes the connection). CF_INVALID: the event
  * has no place in this state; nothing happened. Other statuses are those of failed completions, or

@@ -3,8 +3,8 @@
  * The bootstrap of a secondary: a snapshot of the primary, page by page, into a stage of our own
  * that becomes the state in one step. While one page is being committed here, the next one is on
  * its way. A lost connection keeps the stage: the same snapshot goes on at the cursor behind the
- * last page that was staged, also when another node of ours receives by then; another snapshot begins anew, because pages of two of them together
- * are a state that the primary never had.
+ * last page that was staged, also when another node of ours receives by then; another snapshot begins anew, because pages of
+ * two of them together are a state that the primary never had.
  */
 #include <assert.h>
 
@@ -15,7 +15,6 @@ static void forget(struct secondary *s)
     s->snapshot_id = 0;
     s->stage_begun = s->stage_whole = false;
     s->staged_keys = s->staged_bytes = 0;
-    s->unsaved = 0;
     cf_buf_reset(&s->cursor);
 }
 
@@ -27,8 +26,9 @@ static void set(struct cf_buf *to, struct cf_slice from)
 
 void secondary_resume(struct secondary *s, const struct secondary_stage *stage)
 {
-    assert(s->state == SECONDARY_IDLE);
-    bool sound = stage->snapshot_id != 0 && stage->position.index != 0 &&
+    assert(s->state != SECONDARY_BOOTSTRAPPING && s->state != SECONDARY_STREAM_WALS);
+    bool sound = !s->stage_begun && s->staging == STAGE_NONE &&
+                 stage->snapshot_id != 0 && stage->position.index != 0 &&
                  (stage->is_whole || stage->cursor.size > 0) &&
                  stage->cursor.size <= SECONDARY_CURSOR_MAX;
     if (!sound) {
@@ -63,6 +63,17 @@ void secondary_stage_start(struct secondary *s, struct secondary_update *out)
     out->requests |= SECONDARY_OPEN;
     out->snapshot_id = s->stage_begun ? s->snapshot_id : 0;
     s->fetching = s->held = false;
+}
+
+struct secondary_stage secondary_stage_behind(const struct secondary *s)
+{
+    struct secondary_stage stage = secondary_stage_of(s);
+    assert(s->staging == STAGE_PAGING);
+    stage.staged_keys += s->page_keys;
+    stage.staged_bytes += s->page_bytes;
+    stage.is_whole = s->page_done;
+    stage.cursor = cf_buf_slice(&s->next);
+    return stage;
 }
 
 static void fetch(struct secondary *s, const struct cf_buf *cursor, struct secondary_update *out)
@@ -191,10 +202,6 @@ cf_status secondary_stage_staged(struct secondary *s, const struct secondary_eve
     if (ev->status != CF_OK) {
         secondary_reconnect(s, ev->now_ms, out);
         return cf_fail(err, ev->status, "a snapshot could not be staged here");
-    }
-    if (!switching && !beginning && (++s->unsaved >= SECONDARY_SAVE_PAGES || s->stage_whole)) {
-        s->unsaved = 0;
-        out->requests |= SECONDARY_SAVE_STAGE;
     }
     if (switching) {
         s->bootstraps++;

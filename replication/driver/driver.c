@@ -9,8 +9,7 @@ static struct repl_channel *channel_of(const struct rpc_link *link)
     return rpc_link_user(link);
 }
 
-/* The secondary whose stream this accepted link carries; NULL: it carries none (any more). */
-static struct repl_peer *streaming_peer(struct rpc_link *link)
+struct repl_peer *repl_streaming_peer(struct rpc_link *link)
 {
     struct repl_channel *channel = channel_of(link);
     struct repl_peer *peer =
@@ -72,7 +71,7 @@ static void on_call(void *ctx, struct rpc_link *link, struct cf_slice request,
 /* Requests that only make sense on a stream. */
 static struct repl_peer *stream_or_refuse(struct rpc_link *link, struct rpc_call *call)
 {
-    struct repl_peer *peer = streaming_peer(link);
+    struct repl_peer *peer = repl_streaming_peer(link);
     if (call != NULL && peer == NULL) {
         repl_refuse(call, CF_INVALID, "this connection carries no stream");
     }
@@ -112,7 +111,7 @@ static void on_repair(void *ctx, struct rpc_link *link, struct cf_slice request,
 static void on_start(void *ctx, struct rpc_link *link, struct cf_slice message,
                      struct rpc_call *call)
 {
-    struct repl_peer *peer = streaming_peer(link);
+    struct repl_peer *peer = repl_streaming_peer(link);
     (void)ctx;
     if (call != NULL) {
         repl_refuse(call, CF_INVALID, "that message is one-way");
@@ -123,7 +122,7 @@ static void on_start(void *ctx, struct rpc_link *link, struct cf_slice message,
 
 static void on_ack(void *ctx, struct rpc_link *link, struct cf_slice message, struct rpc_call *call)
 {
-    struct repl_peer *peer = streaming_peer(link);
+    struct repl_peer *peer = repl_streaming_peer(link);
     (void)ctx;
     if (call != NULL) {
         repl_refuse(call, CF_INVALID, "that message is one-way");

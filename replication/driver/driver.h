@@ -77,6 +77,23 @@ struct repl_snapshot {
     uint64_t keyring_version;
 };
 
+/* A page of a snapshot: what is asked for, and the answer. */
+struct repl_page_query {
+    uint64_t snapshot;
+    struct cf_slice cursor; /* empty: the first one */
+    struct cf_slice until;  /* it ends before this key; empty: no bound */
+    struct cf_slice hash;   /* SHA-256 of what the secondary has there of another snapshot; empty: nothing */
+    size_t max_bytes;
+};
+struct repl_page {
+    struct cf_buf data, next; /* data is empty if it is the same */
+    uint64_t keys, size;      /* size: of the data */
+    bool done, same;
+};
+/* page: borrowed for the call. */
+typedef void (*repl_page_fn)(void *arg, cf_status status, const struct repl_page *page,
+                             const struct cf_error *err);
+
 /* A copy under way, as it is kept for the next receiver. */
 struct repl_stage {
     struct secondary_stage is; /* is.cursor: in `cursor` */
@@ -150,12 +167,10 @@ struct repl_host {
                             struct repl_batch *ret, struct cf_error *err);
     cf_status (*snapshot_open)(void *ctx, enum repl_kind kind, const char *id,
                                struct repl_snapshot *ret, struct cf_error *err);
-    /* The page at `cursor` (empty: the first). page and next are initialised buffers. CF_NOT_FOUND:
-     * the snapshot is gone. */
-    cf_status (*snapshot_read)(void *ctx, enum repl_kind kind, uint64_t snapshot,
-                               struct cf_slice cursor, size_t max_bytes, struct cf_buf *page,
-                               struct cf_buf *next, uint64_t *keys, bool *done,
-                               struct cf_error *err);
+    /* fn comes once, on the loop, now or later, also after the driver's end. The query is borrowed for the call.
+     * CF_NOT_FOUND: the snapshot is gone. The same state gives the same bytes, whichever node reads it. */
+    void (*snapshot_read)(void *ctx, enum repl_kind kind, const struct repl_page_query *query,
+                          repl_page_fn fn, void *arg);
     void (*snapshot_close)(void *ctx, enum repl_kind kind, uint64_t snapshot);
     /* A question of a repair against that snapshot (coffer.repl.Repair, a whole message of at most
      * REPL_PAGE_BYTES_MAX), or, snapshot 0, of a comparison. Answer with repl_reply_*, now or later, exactly
@@ -186,14 +201,20 @@ struct repl_host {
     /* A newer, proved lineage that includes our position: keep it with its proof. */
     void (*adopt)(void *ctx, enum repl_kind kind, const struct repl_lineage *lineage,
                   struct cf_slice proof, repl_done_fn done, void *arg);
-    /* Keeps what is known of the stage, durably, but need not be done at once; and what was kept of the
-     * present link's (`ret` is zeroed, its buffer initialised; false: nothing). */
-    void (*stage_save)(void *ctx, enum repl_kind kind, const struct repl_stage *stage);
+    /* What was kept of a stage for the present link, by whichever node of ours received (`ret` is zeroed, its buffer
+     * initialised; false: nothing). */
     bool (*stage_load)(void *ctx, enum repl_kind kind, struct repl_stage *ret);
-    /* Empties the stage. */
+    /* A stage for another snapshot. The host may remember what it has of the one before: stage_known. */
     void (*stage_begin)(void *ctx, enum repl_kind kind, repl_done_fn done, void *arg);
-    void (*stage_page)(void *ctx, enum repl_kind kind, struct cf_slice bytes, repl_done_fn done,
-                       void *arg);
+    /* Of the page at `cursor`: what it was in an earlier stage (hash, SHA-256; false: unknown), and where the next page
+     * of that began (`until`, borrowed for the call of the loop; empty: nowhere). */
+    bool (*stage_known)(void *ctx, enum repl_kind kind, struct cf_slice cursor, uint8_t hash[32],
+                        struct cf_slice *until);
+    /* The page behind the last one; the bytes become the host's. `behind`: what the stage is with it, to be kept
+     * together with it. bytes empty and `same`: what stage_known told of. Done when the next one may come: that all of
+     * them are in, durably, is what stage_switch waits for, and a failure may be told by a later call. */
+    void (*stage_page)(void *ctx, enum repl_kind kind, struct cf_buf *bytes, bool same,
+                       const struct repl_stage *behind, repl_done_fn done, void *arg);
     /* The stage becomes the state, in one step, with position, lineage and proof. */
     void (*stage_switch)(void *ctx, enum repl_kind kind, const struct repl_position *position,
                          const struct repl_lineage *lineage, struct cf_slice proof,
@@ -349,6 +370,7 @@ struct repl_secondary_status {
     uint64_t lag_entries, lag_bytes, lag_ms;  /* as the primary sees them */
     bool bootstrapping;
     uint64_t bootstrap_keys, bootstrap_bytes, bootstrap_total_keys, bootstrap_total_bytes;
+    uint64_t copied_bytes; /* of pages that came, since it was started: what a copy that went on did not move again is not in it */
     uint64_t bootstrap_per_s;  /* bytes a second since this node takes the copy */
     uint64_t bootstrap_left_s; /* as long as it goes on like that; the total is an estimate */
     uint64_t bootstraps, repairs, reconnects, batches, bytes; /* since it was started */

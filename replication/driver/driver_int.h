@@ -53,6 +53,10 @@ struct repl_driver {
     struct repl_secondary *secondaries[REPL_KIND_COUNT];
 };
 
+struct repl_peer;
+/* driver.c: the secondary whose stream this accepted link carries; NULL: it carries none (any more). */
+struct repl_peer *repl_streaming_peer(struct rpc_link *link);
+
 /* One registered secondary, from its first hello on. */
 struct repl_peer {
     struct cf_list in_primary;

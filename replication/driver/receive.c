@@ -88,6 +88,7 @@ static void keep_data(struct repl_secondary *s, struct receive_item *item)
     } else if (item->ev.type == SECONDARY_EV_PAGE && item->ev.status == CF_OK) {
         struct receive_page *page = cf_new(struct receive_page);
         page->data = item->data;
+        page->same = item->same;
         item->data = (struct cf_buf){0};
         cf_list_add_tail(&s->pages, &page->in_pages);
         item->ev.cursor = cf_buf_slice(&item->next);
@@ -262,11 +263,11 @@ static cf_status check_addresses(const struct repl_address_list *list, struct cf
     return CF_OK;
 }
 
-static void load_stage(struct repl_secondary *s)
+void receive_load_stage(struct repl_secondary *s)
 {
     const struct repl_host *host = &s->driver->host;
     struct repl_stage stage = {.cursor.max = SECONDARY_CURSOR_MAX};
-    if (host->stage_load(host->ctx, s->kind, &stage)) {
+    if (secondary_stage_of(&s->core).snapshot_id == 0 && host->stage_load(host->ctx, s->kind, &stage)) {
         stage.is.cursor = cf_buf_slice(&stage.cursor);
         secondary_resume(&s->core, &stage.is);
         (void)snprintf(s->copy_address, sizeof(s->copy_address), "%s", stage.address);
@@ -305,7 +306,6 @@ cf_status repl_secondary_new(struct repl_driver *driver, const struct repl_secon
     s->status.last_start_ns = repl_wall_ns(driver);
     driver->secondaries[config->kind] = s;
     if (!s->calls_only) {
-        load_stage(s);
         receive_push(s, receive_item_new(SECONDARY_EV_ENABLED));
     }
     *ret = s;

@@ -15,6 +15,7 @@ struct receive_item {
     bool of_link;
     struct cf_buf data; /* BATCH, PAGE: bytes; KEYRING: sealed */
     struct cf_buf next; /* PAGE: the cursor */
+    bool same;          /* PAGE: what stage_known told of */
     uint64_t stamp_ns;
     struct cf_error err;
 };
@@ -27,6 +28,7 @@ struct receive_batch {
 struct receive_page {
     struct cf_list in_pages;
     struct cf_buf data;
+    bool same;
 };
 
 struct repl_caller;
@@ -73,6 +75,8 @@ void receive_push(struct repl_secondary *s, struct receive_item *item);
 struct receive_item *receive_item_new(enum secondary_event_type type);
 void receive_item_free(struct receive_item *item);
 void receive_unref(struct repl_secondary *s);
+/* Goes on with what was kept of a copy, if none is under way. */
+void receive_load_stage(struct repl_secondary *s);
 /* From the link: LOST, with a reason. */
 void receive_lost(struct repl_secondary *s, const struct cf_error *why);
 

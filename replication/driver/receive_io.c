@@ -145,6 +145,7 @@ static void dial(struct repl_secondary *s)
     config.failed = on_failed;
     config.ctx = s;
     /* A copy goes on where its snapshot is. */
+    receive_load_stage(s);
     bool resumes = s->redirect[0] == '\0' && secondary_stage_of(&s->core).snapshot_id != 0;
     receive_dial_list(s, resumes ? s->copy_address : s->redirect, s->rotation, &list);
     receive_slices(&list, slices);
@@ -328,7 +329,9 @@ static void on_page(void *arg, const struct rpc_result *result)
     if (ev->status == CF_OK) {
         cf_buf_add_slice(&item->data, message_slice(page->data));
         cf_buf_add_slice(&item->next, message_slice(page->next));
-        ev->bytes = page->data.len;
+        ev->bytes = cf_max(page->data.len, page->size);
+        item->same = page->same && page->data.len == 0;
+        s->status.copied_bytes += page->data.len;
         ev->keys = page->keys;
         ev->done = page->done;
     }
@@ -344,9 +347,16 @@ static void open_snapshot(struct repl_secondary *s, uint64_t resume)
 
 static void fetch_page(struct repl_secondary *s, uint64_t id, struct cf_slice cursor)
 {
+    const struct repl_host *host = &s->driver->host;
     Coffer__Repl__PageRequest request = COFFER__REPL__PAGE_REQUEST__INIT;
+    uint8_t hash[32];
+    struct cf_slice until = CF_SLICE_EMPTY;
     request.id = id;
     request.cursor = message_bytes(cursor);
+    if (host->stage_known(host->ctx, s->kind, cursor, hash, &until)) {
+        request.hash = message_bytes(cf_slice_of(hash, sizeof(hash)));
+    }
+    request.until = message_bytes(until);
     ask(s, RPC_REPL_PAGE, &request.base, on_page);
 }
 
@@ -426,8 +436,10 @@ static void stage_page(struct repl_secondary *s)
 {
     const struct repl_host *host = &s->driver->host;
     struct receive_page *page = cf_container(s->pages.next, struct receive_page, in_pages);
+    struct repl_stage behind = {.is = secondary_stage_behind(&s->core)};
+    (void)snprintf(behind.address, sizeof(behind.address), "%s", s->copy_address);
     cf_list_remove(&page->in_pages);
-    host->stage_page(host->ctx, s->kind, cf_buf_slice(&page->data), on_done,
+    host->stage_page(host->ctx, s->kind, &page->data, page->same, &behind, on_done,
                      op_new(s, SECONDARY_EV_STAGED));
     cf_buf_done(&page->data);
     cf_free(page);
@@ -460,14 +472,6 @@ static void perform_in_raft(struct repl_secondary *s, const struct secondary_upd
     }
 }
 
-static void save_stage(struct repl_secondary *s)
-{
-    const struct repl_host *host = &s->driver->host;
-    struct repl_stage stage = {.is = secondary_stage_of(&s->core)};
-    (void)snprintf(stage.address, sizeof(stage.address), "%s", s->copy_address);
-    host->stage_save(host->ctx, s->kind, &stage);
-}
-
 void receive_perform(struct repl_secondary *s, const struct secondary_update *update)
 {
     const struct repl_host *host = &s->driver->host;
@@ -492,9 +496,6 @@ void receive_perform(struct repl_secondary *s, const struct secondary_update *up
     }
     if ((requests & SECONDARY_OPEN) != 0) {
         open_snapshot(s, update->snapshot_id);
-    }
-    if ((requests & SECONDARY_SAVE_STAGE) != 0) { /* before the switch, behind which there is no copy */
-        save_stage(s);
     }
     perform_in_raft(s, update);
     if ((requests & SECONDARY_REPAIR) != 0) {

@@ -258,49 +258,69 @@ void repl_ship_snapshot(struct repl_peer *peer, struct cf_slice request, struct 
     repl_answer(call, &answer.base);
 }
 
-static cf_status read_page(struct repl_peer *peer, const Coffer__Repl__PageRequest *request,
-                           struct cf_buf *page, struct cf_buf *next, Coffer__Repl__Page *answer,
-                           struct cf_error *err)
+static cf_status query_page(struct repl_peer *peer, const Coffer__Repl__PageRequest *request,
+                            struct repl_page_query *ret, struct cf_error *err)
 {
-    struct repl_driver *driver = driver_of(peer);
-    bool done = false;
     if (peer->snapshot == 0 || request->id != peer->snapshot ||
         peer->core.state != PRIMARY_BOOTSTRAPPING) {
         return cf_fail(err, CF_NOT_FOUND, "that snapshot is gone");
     }
-    if (request->cursor.len > REPL_CURSOR_MAX) {
-        return cf_fail(err, CF_INVALID, "a cursor of %zu bytes", request->cursor.len);
+    if (request->cursor.len > REPL_CURSOR_MAX || request->until.len > REPL_CURSOR_MAX) {
+        return cf_fail(err, CF_INVALID, "a cursor of %zu bytes",
+                       cf_max(request->cursor.len, request->until.len));
     }
-    CF_TRY(driver->host.snapshot_read(driver->host.ctx, peer->primary->kind, peer->snapshot,
-                                      message_slice(request->cursor), driver->page_bytes, page,
-                                      next, &answer->keys, &done, err));
-    CF_TRY(cf_buf_check(page, err));
-    CF_TRY(cf_buf_check(next, err));
-    if (!done && next->size == 0) {
-        return cf_fail(err, CF_INTERNAL, "a snapshot that does not go on");
-    }
-    answer->done = done;
-    answer->data = message_bytes(cf_buf_slice(page));
-    answer->next = message_bytes(cf_buf_slice(next));
+    *ret = (struct repl_page_query){.snapshot = peer->snapshot,
+                                    .cursor = message_slice(request->cursor),
+                                    .until = message_slice(request->until),
+                                    .hash = message_slice(request->hash),
+                                    .max_bytes = driver_of(peer)->page_bytes};
     return CF_OK;
+}
+
+/* The link may be gone by now, and with it the peer. */
+static void on_page_read(void *arg, cf_status status, const struct repl_page *page,
+                         const struct cf_error *err)
+{
+    struct rpc_call *call = arg;
+    Coffer__Repl__Page answer = COFFER__REPL__PAGE__INIT;
+    struct cf_error why = {0};
+    struct rpc_link *link = rpc_call_link(call);
+    struct repl_peer *peer = link != NULL ? repl_streaming_peer(link) : NULL;
+    if (status == CF_OK && !page->done && page->next.size == 0) {
+        err = &why;
+        status = cf_fail(&why, CF_INTERNAL, "a snapshot that does not go on");
+    }
+    if (status != CF_OK) {
+        rpc_fail(call, err);
+        return;
+    }
+    if (peer != NULL) {
+        peer->snapshot_used_us = loop_now_us();
+        peer->bootstrap_bytes += page->size;
+    }
+    answer.keys = page->keys;
+    answer.size = page->size;
+    answer.same = page->same;
+    answer.done = page->done;
+    answer.data = message_bytes(cf_buf_slice(&page->data));
+    answer.next = message_bytes(cf_buf_slice(&page->next));
+    repl_answer(call, &answer.base);
 }
 
 void repl_ship_page(struct repl_peer *peer, struct cf_slice request, struct rpc_call *call)
 {
     CF_OWNED(arena) arena = arena_new(4096);
+    const struct repl_host *host = &driver_of(peer)->host;
     Coffer__Repl__PageRequest *wanted;
-    Coffer__Repl__Page answer = COFFER__REPL__PAGE__INIT;
-    CF_BUF(page) = {.max = REPL_PAGE_BYTES_MAX};
-    CF_BUF(next) = {.max = REPL_CURSOR_MAX};
+    struct repl_page_query query;
     struct cf_error err = {0};
     if (message_unpack(coffer__repl__page_request, request, arena, &wanted, &err) != CF_OK ||
-        read_page(peer, wanted, &page, &next, &answer, &err) != CF_OK) {
+        query_page(peer, wanted, &query, &err) != CF_OK) {
         rpc_fail(call, &err);
         return;
     }
     peer->snapshot_used_us = loop_now_us();
-    peer->bootstrap_bytes += page.size;
-    repl_answer(call, &answer.base);
+    host->snapshot_read(host->ctx, peer->primary->kind, &query, on_page_read, call);
 }
 
 /* ---- heartbeats ---- */

@@ -232,7 +232,7 @@ cf_status codec_repair(const struct op *repair, size_t count, const struct op *o
 
 /* ---- pages ---- */
 
-static const uint8_t page_classes[] = {CLASS_REPLICATED, CLASS_CLUSTER};
+static const uint8_t page_classes[] = {CLASS_CLUSTER, CLASS_REPLICATED}; /* as the store sorts them */
 
 struct paging {
     struct op *ops;
@@ -257,9 +257,9 @@ static void add_page_op(struct paging *paging, struct arena *arena, struct key k
     paging->bytes += key.name.size + value.size + 32;
 }
 
-/* One class from the stored key `from` on; false when the page is full before its end. */
+/* One class from the stored key `from` on, up to `until` (empty: its end). */
 static cf_status page_class(const struct view *view, uint8_t class, const struct filter *filter,
-                            struct cf_slice from, size_t max_bytes,
+                            struct cf_slice from, struct cf_slice until, size_t max_bytes,
                             struct paging *paging, struct arena *arena,
                             bool *is_full, struct cf_error *err)
 {
@@ -270,8 +270,8 @@ static cf_status page_class(const struct view *view, uint8_t class, const struct
     if (from.size != 0 && cf_slice_cmp(from, cf_slice_of(lower, 5)) < 0) {
         return cf_fail(err, CF_INVALID, "the cursor is of another generation of the data");
     }
-    struct kv_range range = {from.size != 0 ? from : cf_slice_of(lower, 5), cf_slice_of(upper, 5),
-                             true};
+    struct kv_range range = {from.size != 0 ? from : cf_slice_of(lower, 5),
+                             until.size != 0 ? until : cf_slice_of(upper, 5), true};
     CF_OWNED(kv_iterator) iterator =
         kv_iterator_new((struct kv_view){view->db, view->snapshot}, view->state, range);
     *is_full = false;
@@ -300,14 +300,16 @@ static cf_status page_class(const struct view *view, uint8_t class, const struct
 }
 
 cf_status codec_page(const struct view *view, enum repl_kind kind, const struct filter *filter,
-                     struct cf_slice cursor, size_t max_bytes,
+                     struct cf_slice cursor, struct cf_slice until, size_t max_bytes,
                      struct cf_buf *page, struct cf_buf *next, uint64_t *keys,
                      bool *done, struct cf_error *err)
 {
     CF_OWNED(arena) arena = arena_new(max_bytes / 4);
     struct paging paging = {0};
     *done = true;
-    if (cursor.size != 0 && !codec_ships(kind, cursor.data[0])) {
+    bool is_bound = until.size != 0;
+    if ((cursor.size != 0 && !codec_ships(kind, cursor.data[0])) ||
+        (is_bound && (!codec_ships(kind, until.data[0]) || cf_slice_cmp(cursor, until) >= 0))) {
         return cf_fail(err, CF_INVALID, "the cursor is of data that is not shipped");
     }
     for (size_t i = 0; i < sizeof(page_classes); i++) {
@@ -319,8 +321,15 @@ cf_status codec_page(const struct view *view, enum repl_kind kind, const struct 
         if (cursor.size != 0 && cursor.data[0] != class) {
             continue; /* that class is behind us */
         }
-        CF_TRY(page_class(view, class, filter, cursor, max_bytes, &paging, arena, &is_full, err));
+        bool ends_here = is_bound && until.data[0] == class;
+        CF_TRY(page_class(view, class, filter, cursor, ends_here ? until : CF_SLICE_EMPTY, max_bytes,
+                          &paging, arena, &is_full, err));
         cursor = CF_SLICE_EMPTY;
+        if (ends_here && !is_full) {
+            cf_buf_add_slice(next, until);
+            *done = false;
+            break;
+        }
         if (is_full) {
             /* The next page begins right behind the last key. */
             const struct op *last = &paging.ops[paging.count - 1];
@@ -339,17 +348,7 @@ cf_status codec_stage(enum repl_kind kind, struct cf_slice page, uint32_t genera
                       struct cf_buf *to, struct cf_error *err)
 {
     CF_OWNED(arena) arena = arena_new(64 * 1024);
-    struct command command;
-    CF_TRY(command_decode(page, arena, &command, err));
-    if (command.id != COMMAND_STAGE) {
-        return cf_fail(err, CF_CORRUPT, "the primary sent something that is no page");
-    }
-    CF_TRY(check_ops(kind, command.ops, command.op_count, err));
-    for (size_t i = 0; i < command.op_count; i++) {
-        if (command.ops[i].kind != OP_PUT) {
-            return cf_fail(err, CF_CORRUPT, "a page of the primary holds more than keys");
-        }
-    }
-    command.stage_generation = generation;
+    struct command command = {.id = COMMAND_STAGE, .stage_generation = generation};
+    CF_TRY(codec_records(kind, page, arena, &command.ops, &command.op_count, err));
     return command_encode(to, &command, err);
 }

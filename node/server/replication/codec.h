@@ -42,17 +42,19 @@ CF_CHECKED cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, c
 
 /* The page of a snapshot at `cursor` (empty: the first), of what the filter (NULL: none) lets through: a STAGE command
  * without its generation. A page
- * ends with the first key that reaches max_bytes: at least one, unless there is none left. CF_INVALID for
- * a cursor that no page gave. */
+ * ends with the first key that reaches max_bytes: at least one, unless there is none left; and before the stored key
+ * `until` (empty: no bound), where the next one begins then. CF_INVALID for a cursor that no page gave. The same
+ * state gives the same bytes. */
 CF_CHECKED cf_status codec_page(const struct view *view, enum repl_kind kind,
-                                const struct filter *filter, struct cf_slice cursor, size_t max_bytes,
+                                const struct filter *filter, struct cf_slice cursor,
+                                struct cf_slice until, size_t max_bytes,
                                 struct cf_buf *page, struct cf_buf *next,
                                 uint64_t *keys, bool *done, struct cf_error *err);
 /* A page as a log entry of that generation. */
 CF_CHECKED cf_status codec_stage(enum repl_kind kind, struct cf_slice page, uint32_t generation,
                                  struct cf_buf *to, struct cf_error *err);
 
-/* Records of a repair: puts of classes that the kind ships, encoded like a page; in the arena. CF_CORRUPT. */
+/* Records of a page or a repair: puts of classes that the kind ships, encoded like a page; in the arena. CF_CORRUPT. */
 CF_CHECKED cf_status codec_records(enum repl_kind kind, struct cf_slice bytes, struct arena *arena,
                                    const struct op **ret, size_t *ret_count, struct cf_error *err);
 /* What a repair changes, as one log entry: `repair` stands in a source entry of index 0, which is no position, so

@@ -617,21 +617,8 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
     uint8_t to[1] = {CLASS_REPLICATED + 1};
     ret->bytes = kv_approximate_size(view->state, cf_slice_of(from, 1), cf_slice_of(to, 1));
     *place = (struct repl_open_snapshot){ret->id, view, filter != NULL ? filter_ref(filter) : NULL,
-                                          NULL};
+                                          NULL, NULL};
     return CF_OK;
-}
-
-static cf_status host_snapshot_read(void *ctx, enum repl_kind kind, uint64_t id,
-                                    struct cf_slice cursor, size_t max_bytes, struct cf_buf *page,
-                                    struct cf_buf *next, uint64_t *keys, bool *done,
-                                    struct cf_error *err)
-{
-    struct node_replication *replication = ctx;
-    struct repl_open_snapshot *snapshot = id != 0 ? repl_find_snapshot(replication, id) : NULL;
-    if (snapshot == NULL || !repl_filter_stands(replication, snapshot->filter)) {
-        return cf_fail(err, CF_NOT_FOUND, "that copy is gone");
-    }
-    return codec_page(snapshot->view, kind, snapshot->filter, cursor, max_bytes, page, next, keys, done, err);
 }
 
 static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
@@ -640,6 +627,7 @@ static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
     struct repl_open_snapshot *snapshot = id != 0 ? repl_find_snapshot(replication, id) : NULL;
     (void)kind;
     if (snapshot != NULL) {
+        repl_pages_close(snapshot);
         repair_source_unref(snapshot->source);
         filter_unref(snapshot->filter);
         view_unref(snapshot->view);
@@ -650,6 +638,7 @@ static void host_snapshot_close(void *ctx, enum repl_kind kind, uint64_t id)
 void repl_snapshots_close(struct node_replication *replication)
 {
     for (size_t i = 0; i < REPL_SNAPSHOTS_MAX; i++) {
+        repl_pages_close(&replication->snapshots[i]);
         repair_source_unref(replication->snapshots[i].source);
         filter_unref(replication->snapshots[i].filter);
         view_unref(replication->snapshots[i].view);
@@ -702,7 +691,7 @@ struct repl_host repl_host_table(struct node_replication *replication)
         .position_known = host_position_known,
         .read_batch = host_read_batch,
         .snapshot_open = host_snapshot_open,
-        .snapshot_read = host_snapshot_read,
+        .snapshot_read = repl_read_page,
         .snapshot_close = host_snapshot_close,
         .serve_repair = repl_serve_repair,
         .keyring = host_keyring,

@@ -13,6 +13,7 @@
 #include "node/server/cluster.h"
 #include "node/server/replication/codec.h"
 #include "node/server/replication/repl_int.h"
+#include "node/server/replication/stage_record.h"
 #include "node/server/seal.h"
 
 #define LINE_KEY ((struct key){CLASS_OWN, NAMESPACE_ROOT, CF_SLICE(AREA_POSITION "line")})
@@ -225,6 +226,11 @@ static void receive_stage_begin(void *ctx, enum repl_kind kind, repl_done_fn don
 {
     struct node_replication *replication = ctx;
     struct repl_side *side = &replication->sides[kind];
+    if (copy_begin(replication, kind)) {
+        loop_post(replication->node->loop, posted_ok,
+                  shipped_new(replication, kind, "stage", done, arg));
+        return;
+    }
     struct view *view = core_view(replication->node->core);
     /* Never a generation that is current; what an interrupted copy has left goes with the switch. */
     do {
@@ -236,15 +242,19 @@ static void receive_stage_begin(void *ctx, enum repl_kind kind, repl_done_fn don
     loop_post(replication->node->loop, posted_ok, shipped_new(replication, kind, "stage", done, arg));
 }
 
-static void receive_stage_page(void *ctx, enum repl_kind kind, struct cf_slice bytes,
-                               repl_done_fn done, void *arg)
+static void receive_stage_page(void *ctx, enum repl_kind kind, struct cf_buf *bytes, bool same,
+                               const struct repl_stage *behind, repl_done_fn done, void *arg)
 {
     struct node_replication *replication = ctx;
     struct cf_error err = {0};
+    if (replication->sides[kind].stage != NULL) {
+        copy_page(replication, kind, bytes, same, behind, done, arg);
+        return;
+    }
     struct shipped *shipped = shipped_new(replication, kind, "page", done, arg);
     static struct window_claim nothing = {.view_index = UINT64_MAX, .ticket = UINT64_MAX};
     shipped->proposal.claim = &nothing; /* the stage is nobody's to read */
-    cf_status status = codec_stage(kind, bytes, replication->sides[kind].stage_generation,
+    cf_status status = codec_stage(kind, cf_buf_slice(bytes), replication->sides[kind].stage_generation,
                                    &shipped->proposal.payload, &err);
     if (status != CF_OK) {
         refuse(shipped, status, &err);
@@ -312,6 +322,9 @@ static cf_status build_switch(struct shipped *shipped, const struct repl_positio
     }
     if (status == CF_OK) {
         command.ops = own;
+        if (side->stage != NULL) {
+            command.runs = copy_run_names(side, shipped->arena, &command.run_count);
+        }
         command.switch_classes = 1u << class_number(CLASS_REPLICATED);
         if (shipped->kind == REPL_DR || is_first) {
             command.switch_classes |= 1u << class_number(CLASS_CLUSTER);
@@ -322,16 +335,28 @@ static cf_status build_switch(struct shipped *shipped, const struct repl_positio
     return status;
 }
 
-static void receive_stage_switch(void *ctx, enum repl_kind kind,
-                                 const struct repl_position *position,
-                                 const struct repl_lineage *lineage, struct cf_slice proof,
-                                 repl_done_fn done, void *arg)
+/* A switch that waits for the last pages to be in. */
+struct switching {
+    struct node_replication *replication;
+    enum repl_kind kind;
+    struct repl_position position;
+    struct repl_lineage lineage;
+    struct cf_buf proof;
+    repl_done_fn done;
+    void *arg;
+};
+
+static void propose_switch(struct switching *switching)
 {
-    struct node_replication *replication = ctx;
+    struct node_replication *replication = switching->replication;
+    enum repl_kind kind = switching->kind;
     struct cf_error err = {0};
-    struct shipped *shipped = shipped_new(replication, kind, "switched", done, arg);
+    struct shipped *shipped =
+        shipped_new(replication, kind, "switched", switching->done, switching->arg);
     replication->sides[kind].tail_known = false;
-    cf_status status = build_switch(shipped, position, lineage, proof, &err);
+    cf_status status = build_switch(shipped, &switching->position, &switching->lineage,
+                                    cf_buf_slice(&switching->proof), &err);
+    copy_drop(&replication->sides[kind]); /* whatever becomes of it, the store's record tells */
     if (status != CF_OK) {
         refuse(shipped, status, &err);
         return;
@@ -339,6 +364,40 @@ static void receive_stage_switch(void *ctx, enum repl_kind kind,
     cf_info("replication", "%s: the copy is complete, switching to it", repl_kind_name(kind));
     cf_step("switch");
     propose(shipped);
+}
+
+static void on_staged(void *arg, cf_status status, const struct cf_error *err)
+{
+    struct switching *switching = arg;
+    if (status == CF_OK) {
+        propose_switch(switching);
+    } else {
+        switching->done(switching->arg, status, err);
+    }
+    cf_buf_done(&switching->proof);
+    cf_free(switching);
+}
+
+static void receive_stage_switch(void *ctx, enum repl_kind kind,
+                                 const struct repl_position *position,
+                                 const struct repl_lineage *lineage, struct cf_slice proof,
+                                 repl_done_fn done, void *arg)
+{
+    static const struct cf_error fine;
+    struct node_replication *replication = ctx;
+    struct switching *switching = cf_new(struct switching);
+    switching->replication = replication;
+    switching->kind = kind;
+    switching->position = *position;
+    switching->lineage = *lineage;
+    cf_buf_add_slice(&switching->proof, proof);
+    switching->done = done;
+    switching->arg = arg;
+    if (replication->sides[kind].stage != NULL) {
+        copy_finish(replication, kind, on_staged, switching);
+    } else {
+        on_staged(switching, CF_OK, &fine);
+    }
 }
 
 /* ---- a repair ---- */
@@ -592,8 +651,8 @@ void repl_receive_table(struct repl_host *host)
     host->last_position = receive_last_position;
     host->propose_batch = receive_propose_batch;
     host->adopt = receive_adopt;
-    host->stage_save = stage_save;
-    host->stage_load = stage_load;
+    host->stage_load = copy_load;
+    host->stage_known = copy_known;
     host->stage_begin = receive_stage_begin;
     host->stage_page = receive_stage_page;
     host->stage_switch = receive_stage_switch;

@@ -77,6 +77,7 @@ struct repl_side {
     uint64_t appended_index;       /* the log index that it was given */
     bool is_broken;                /* one was refused: all behind it are, until the receiver begins anew */
     uint32_t stage_generation;
+    struct copy_stage *stage; /* stage.c; NULL: none, or by pages */
     /* the primary's registry, without the revoked: ids, each with its end */
     struct cf_buf registered;
     size_t registered_count;
@@ -102,6 +103,7 @@ struct repl_open_snapshot {
     struct view *view;
     struct filter *filter; /* NULL: of a DR secondary */
     struct repair_source *source; /* NULL: nobody compares with it yet */
+    struct page_job *ahead; /* pages.c: the page that is wanted next; NULL: none is read ahead */
 };
 
 struct merkle_clock;
@@ -182,19 +184,24 @@ void repl_calls_advanced(struct node_replication *replication);
 /* The last source position that is applied here. */
 bool repl_applied_position(struct node_replication *replication, enum repl_kind kind,
                            struct repl_position *ret);
-/* stage.c: the record of a copy under way, in the store. The table's stage_save and stage_load. */
-void stage_save(void *ctx, enum repl_kind kind, const struct repl_stage *stage);
-bool stage_load(void *ctx, enum repl_kind kind, struct repl_stage *ret);
-/* Beside the switch: there is none any more. */
-void stage_forget(struct request *rq, enum repl_kind kind);
-/* The record's bytes; pure. started_ns tells one link from the next. CF_CORRUPT. */
-struct stage_record {
-    int64_t started_ns;
-    uint32_t generation;
-};
-void stage_encode(const struct stage_record *record, const struct repl_stage *stage, struct cf_buf *to);
-CF_CHECKED cf_status stage_decode(struct cf_slice bytes, struct stage_record *record,
-                                  struct repl_stage *ret, struct cf_error *err);
+/* pages.c: the table's snapshot_read. */
+void repl_read_page(void *ctx, enum repl_kind kind, const struct repl_page_query *query,
+                    repl_page_fn fn, void *arg);
+void repl_pages_close(struct repl_open_snapshot *snapshot);
+/* stage.c: a copy under way, with runs. The table's functions, for a node that keeps files and a cluster whose nodes all
+ * know of runs; copy_begin is false where they don't. */
+bool copy_begin(struct node_replication *replication, enum repl_kind kind);
+bool copy_load(void *ctx, enum repl_kind kind, struct repl_stage *ret);
+bool copy_known(void *ctx, enum repl_kind kind, struct cf_slice cursor, uint8_t hash[32],
+                 struct cf_slice *until);
+void copy_page(struct node_replication *replication, enum repl_kind kind, struct cf_buf *bytes,
+                bool same, const struct repl_stage *behind, repl_done_fn done, void *arg);
+/* ready comes when all is in, durably, on a majority: then copy_run_names() are what to switch to. */
+void copy_finish(struct node_replication *replication, enum repl_kind kind, repl_done_fn ready,
+                  void *arg);
+const struct cf_slice *copy_run_names(struct repl_side *side, struct arena *arena, size_t *count);
+/* The receiver goes, or the switch was proposed: nothing more is done for it. What the store keeps stays. */
+void copy_drop(struct repl_side *side);
 /* receive.c: the secondary's half of struct repl_host. */
 void repl_receive_table(struct repl_host *host);
 /* Proposes what a repair changes, with position, lineage and proof, as one entry. */

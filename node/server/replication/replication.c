@@ -17,6 +17,10 @@
 #include "node/server/replication/merkle.h"
 #include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
+#include "node/server/replication/runs.h"
+
+/* One is a run of the stage on the other side: as few files as possible, but a primary's loop is held up by each. */
+#define PAGE_BYTES ((size_t)4 << 20)
 
 static void refresh(struct node_replication *replication);
 
@@ -63,9 +67,13 @@ void node_replication_start(struct node *node)
                                         .rpc = cluster_rpc(node),
                                         .clock = cf_host_clock(),
                                         .random = core_random(),
+                                        .page_bytes = PAGE_BYTES,
                                         .host = &host};
     replication->driver = repl_driver_new(&config);
     repl_report_start(replication);
+    if (node->runs != NULL) {
+        runs_serve(node->runs);
+    }
     merkle_start(replication);
     certificates_start(replication);
     repl_encryptions_start(replication);
@@ -81,6 +89,7 @@ static void stop_links(struct node_replication *replication)
         struct repl_side *side = &replication->sides[i];
         certificate_forget(&side->certificate);
         repl_secondary_free(side->secondary);
+        copy_drop(side);
         repl_primary_free(side->primary);
         side->secondary = NULL;
         side->primary = NULL;
@@ -94,6 +103,9 @@ void node_replication_stop(struct node *node)
     certificates_stop(replication);
     repl_encryptions_stop(replication);
     stop_links(replication);
+    if (node->runs != NULL) {
+        runs_stop(node->runs);
+    }
     repl_report_stop(replication);
     merkle_stop(replication);
     repl_driver_free(replication->driver);
@@ -355,6 +367,7 @@ static void refresh_secondary(struct node_replication *replication, enum repl_ki
         certificate_forget(&side->certificate);
         repl_encryptions_forget(replication);
         repl_secondary_free(side->secondary);
+        copy_drop(side);
         side->secondary = NULL;
     }
     if (side->secondary != NULL) {

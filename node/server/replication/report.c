@@ -10,6 +10,7 @@
 #include "node/base/memory.h"
 #include "node/server/cluster_int.h"
 #include "node/server/replication/repl_int.h"
+#include "node/server/replication/runs.h"
 #include "proto/message.h"
 #include "proto/repl.pb-c.h"
 #include "replication/core/floor.h"
@@ -473,6 +474,9 @@ static void on_timer(void *arg)
 {
     struct node_replication *replication = arg;
     loop_timer_set_in(replication->report_timer, REPORT_US);
+    if (replication->node->runs != NULL) {
+        runs_care(replication->node->runs);
+    }
     if (raft_of(replication) == NULL || atomic_load(&replication->node->is_sealed)) {
         return;
     }
