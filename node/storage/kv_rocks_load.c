@@ -60,13 +60,15 @@ static cf_status begin_file(struct kv_file_loader *loader, struct cf_error *err)
     return CF_OK;
 }
 
-/* They move, nothing is copied. */
+/* moves: into the family, nothing is copied. as_they_are: refused where a record of theirs meets one of the family, since RocksDB
+ * would write a number of its own into the file. */
 static cf_status ingest(struct kv_family *family, const char *const *paths, size_t count,
-                        struct cf_error *err)
+                        bool moves, bool as_they_are, struct cf_error *err)
 {
     char *error = NULL;
     rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
-    rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
+    rocksdb_ingestexternalfileoptions_set_move_files(options, moves);
+    rocksdb_ingestexternalfileoptions_set_allow_global_seqno(options, !as_they_are);
     rocksdb_ingestexternalfileoptions_set_snapshot_consistency(options, 0);
     rocksdb_ingest_external_file_cf(rocks(family->kv)->db, rocks_handle(family), paths, count,
                                     options, &error);
@@ -81,7 +83,7 @@ static cf_status end_file(struct kv_file_loader *loader, struct cf_error *err)
     char *error = NULL;
     rocksdb_sstfilewriter_finish(loader->writer, &error);
     CF_TRY(rocks_status(error, "finish a file to load", err));
-    CF_TRY(ingest(&loader->family->base, paths, 1, err));
+    CF_TRY(ingest(&loader->family->base, paths, 1, true, false, err));
     loader->is_open = false;
     return CF_OK;
 }
@@ -176,7 +178,8 @@ cf_status rocks_run_end(struct kv_file_run *run, struct cf_error *err)
     return CF_OK;
 }
 
-/* Under second names, which RocksDB takes: the runs stay. */
+/* Under second names, which RocksDB takes: the runs stay. What is there already (the same runs, after a crash; deletions of
+ * ranges by an earlier switch) makes it copies. */
 cf_status rocks_take_runs(struct kv_family *family, const char *const *paths, size_t count,
                           struct cf_error *err)
 {
@@ -194,12 +197,12 @@ cf_status rocks_take_runs(struct kv_family *family, const char *const *paths, si
         }
     }
     if (status == CF_OK) {
-        status = ingest(family, moving, count, err);
+        status = ingest(family, moving, count, true, true, err);
     }
     for (size_t i = 0; i < linked; i++) {
         (void)unlink(names[i]); /* gone, if it was taken */
     }
     cf_free(moving);
     cf_free(names);
-    return status;
+    return status == CF_OK ? CF_OK : ingest(family, paths, count, false, false, err);
 }

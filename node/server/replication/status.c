@@ -255,6 +255,7 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
     json_set_int(arena, object, "lag_bytes", (int64_t)status->lag_bytes);
     json_set_int(arena, object, "lag_ms", (int64_t)status->lag_ms);
     json_set_int(arena, object, "bootstraps", (int64_t)status->bootstraps);
+    json_set_int(arena, object, "copied_bytes", (int64_t)status->copied_bytes);
     merkle_add_secondary(side, status, arena, object);
     json_set_text(arena, object, "last_error", status->error);
     if (kind == REPL_PERFORMANCE) {

@@ -1,10 +1,15 @@
 /* tests/unit/node/server/test_stage.c: the record of a copy under way, as bytes. */
-#include "node/server/replication/repl_int.h"
+#include "node/server/replication/stage_record.h"
 #include "test.h"
 
 START_TEST(comes_back_as_it_was)
 {
-    struct stage_record record = {.started_ns = 1234567890123456789, .generation = 77}, back;
+    struct stage_record record = {.started_ns = 1234567890123456789,
+                                  .id = 0xfedcba9876543210,
+                                  .generation = 77,
+                                  .index = 12,
+                                  .pieces = 9},
+                        back;
     struct repl_stage stage = {.is = {.snapshot_id = 5,
                                       .position = {{3, {9}}, 4, 1000},
                                       .total_keys = 1,
@@ -19,7 +24,10 @@ START_TEST(comes_back_as_it_was)
     stage_encode(&record, &stage, &bytes);
     ck_ok(stage_decode(cf_buf_slice(&bytes), &back, &got, &err_));
     ck_assert_int_eq(back.started_ns, record.started_ns);
+    ck_assert_uint_eq(back.id, record.id);
     ck_assert_uint_eq(back.generation, 77);
+    ck_assert_uint_eq(back.index, 12);
+    ck_assert_uint_eq(back.pieces, 9);
     ck_assert_uint_eq(got.is.snapshot_id, 5);
     ck_assert(repl_position_equal(&got.is.position, &stage.is.position));
     ck_assert_uint_eq(got.is.total_keys, 1);
@@ -40,4 +48,31 @@ START_TEST(comes_back_as_it_was)
 }
 END_TEST
 
-TEST_MAIN("node/server/stage", comes_back_as_it_was)
+START_TEST(a_page_comes_back)
+{
+    struct stage_piece piece = {.has_run = true, .run = {1, 2}, .page = {3, 4}}, back = {0};
+    CF_BUF(bytes) = {0};
+    cf_buf_add_str(&piece.cursor, "from here");
+    cf_buf_add_str(&piece.next, "to here");
+    stage_piece_encode(&piece, 77, &bytes);
+    ck_ok(stage_piece_decode(cf_buf_slice(&bytes), 77, &back, &err_));
+    ck_assert(back.has_run);
+    ck_assert_mem_eq(back.run, piece.run, sizeof(back.run));
+    ck_assert_mem_eq(back.page, piece.page, sizeof(back.page));
+    ck_slice(cf_buf_slice(&back.cursor), "from here");
+    ck_slice(cf_buf_slice(&back.next), "to here");
+    /* Of another stage, of another version, cut. */
+    ck_status(stage_piece_decode(cf_buf_slice(&bytes), 78, &back, NULL), CF_CORRUPT);
+    for (size_t size = 0; size < bytes.size - piece.next.size; size++) {
+        ck_status(stage_piece_decode(cf_slice_of(bytes.data, size), 77, &back, NULL), CF_CORRUPT);
+    }
+    bytes.data[0]++;
+    ck_status(stage_piece_decode(cf_buf_slice(&bytes), 77, &back, NULL), CF_CORRUPT);
+    cf_buf_done(&piece.cursor);
+    cf_buf_done(&piece.next);
+    cf_buf_done(&back.cursor);
+    cf_buf_done(&back.next);
+}
+END_TEST
+
+TEST_MAIN("node/server/stage", comes_back_as_it_was, a_page_comes_back)

@@ -385,6 +385,61 @@ START_TEST(drops_files)
 }
 END_TEST
 
+/* Runs of one store go into another one: all or none, the last one counts, and the files stay. */
+START_TEST(runs)
+{
+    struct kv *kv = NULL;
+    struct kv_family *family = NULL;
+    char paths[3][256], key[16];
+    const char *all[3];
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    ck_ok(kv_family_create(kv, "state", &family, NULL));
+    ck_assert(kv_has_runs(kv));
+    put(kv, family, "k0000", "old");
+    put(kv, family, "other", "stays");
+    for (unsigned n = 0; n < 3; n++) {
+        CF_OWNED(kv_run) run = NULL;
+        struct cf_slice parts[2] = {text("v"), text(n == 0 ? "0" : n == 1 ? "1" : "2")};
+        snprintf(paths[n], sizeof(paths[n]), "%s/run-%u", test_dir, n);
+        all[n] = paths[n];
+        ck_ok(kv_run_new(kv, paths[n], &run, NULL));
+        for (unsigned i = 0; i < 200; i++) { /* each goes over half of the one before */
+            snprintf(key, sizeof(key), "k%04u", 100 * n + i);
+            ck_ok(kv_run_add(run, text(key), parts, 2, NULL));
+        }
+        ck_status(kv_run_add(run, text(key), parts, 2, NULL), CF_CORRUPT);
+        ck_ok(kv_run_end(run, NULL));
+    }
+    CF_OWNED(kv_run) broken = NULL; /* its file goes with it */
+    char path[256];
+    snprintf(path, sizeof(path), "%s/run-broken", test_dir);
+    ck_ok(kv_run_new(kv, path, &broken, NULL));
+    kv_run_free(broken);
+    broken = NULL;
+    ck_assert_int_ne(access(path, F_OK), 0);
+    const char *lacking[2] = {all[0], path};
+    ck_assert_int_ne((int)kv_take_runs(family, lacking, 2, NULL), CF_OK);
+    ck_assert_str_eq(got(kv_now(kv), family, "k0000"), "old");
+    for (int round = 0; round < 2; round++) { /* a second time changes nothing */
+        ck_ok(kv_take_runs(family, all, 3, NULL));
+        for (unsigned i = 0; i < 400; i++) {
+            snprintf(key, sizeof(key), "k%04u", i);
+            ck_assert_str_eq(got(kv_now(kv), family, key), i < 100 ? "v0" : i < 200 ? "v1" : "v2");
+        }
+        ck_assert_str_eq(got(kv_now(kv), family, "other"), "stays");
+        ck_assert_int_eq(access(paths[1], F_OK), 0);
+        kv_family_unref(family);
+        kv_close(kv);
+        ck_ok(reopen(&kv, NULL));
+        ck_ok(kv_family_open(kv, "state", &family, NULL));
+        ck_assert_str_eq(got(kv_now(kv), family, "k0399"), "v2"); /* durable */
+    }
+    kv_family_unref(family);
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
 TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race, load,
           reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
-          bad_directories, lost_wal, space_is_told, ballast, drops_files)
+          bad_directories, lost_wal, space_is_told, ballast, drops_files, runs)

@@ -227,24 +227,33 @@ static cf_status h_snapshot_open(void *ctx, enum repl_kind kind, const char *id,
     fake->open = true;
     return CF_OK;
 }
-static cf_status h_snapshot_read(void *ctx, enum repl_kind kind, uint64_t snapshot,
-                                 struct cf_slice cursor, size_t max_bytes, struct cf_buf *page,
-                                 struct cf_buf *next, uint64_t *keys, bool *done,
-                                 struct cf_error *err)
+static void h_snapshot_read(void *ctx, enum repl_kind kind, const struct repl_page_query *query,
+                            repl_page_fn fn, void *arg)
 {
     struct fake *fake = ctx;
+    struct repl_page page = {0};
+    struct cf_error err = {0};
     (void)kind;
-    if (!fake->open || snapshot != fake->snapshots) {
-        return cf_fail(err, CF_NOT_FOUND, "no such snapshot");
+    if (!fake->open || query->snapshot != fake->snapshots) {
+        fn(arg, cf_fail(&err, CF_NOT_FOUND, "no such snapshot"), &page, &err);
+        return;
     }
-    uint64_t at = cursor.size == 8 ? cf_get_u64(cursor.data) : 0;
+    uint64_t at = query->cursor.size == 8 ? cf_get_u64(query->cursor.data) : 0;
     struct cf_slice rest = cf_slice_from(cf_buf_slice(&fake->snapshot), (size_t)at);
-    cf_buf_add_slice(page, cf_slice_first(rest, max_bytes));
-    cf_buf_add_u64(next, at + page->size);
-    *keys = 1;
-    *done = page->size == rest.size;
+    cf_buf_add_slice(&page.data, cf_slice_first(rest, query->max_bytes));
+    cf_buf_add_u64(&page.next, at + page.data.size);
+    page.size = page.data.size;
+    page.keys = 1;
+    page.done = page.data.size == rest.size;
+    page.same = query->hash.size == 32 && query->hash.data[0] == (uint8_t)page.size;
+    if (page.same) {
+        cf_buf_reset(&page.data);
+    }
     fake->pages++;
-    return CF_OK;
+    fake->same += page.same;
+    fn(arg, CF_OK, &page, &err);
+    cf_buf_done(&page.data);
+    cf_buf_done(&page.next);
 }
 static void h_snapshot_close(void *ctx, enum repl_kind kind, uint64_t snapshot)
 {
@@ -324,15 +333,6 @@ static void h_adopt(void *ctx, enum repl_kind kind, const struct repl_lineage *l
     fake->adoptions++;
     done(arg, CF_OK, &fine);
 }
-static void h_stage_save(void *ctx, enum repl_kind kind, const struct repl_stage *stage)
-{
-    struct fake *fake = ctx;
-    (void)kind;
-    fake->kept = *stage;
-    fake->kept_size = stage->is.cursor.size;
-    memcpy(fake->kept_cursor, stage->is.cursor.data, fake->kept_size);
-    fake->saves++;
-}
 static bool h_stage_load(void *ctx, enum repl_kind kind, struct repl_stage *ret)
 {
     struct fake *fake = ctx;
@@ -340,8 +340,6 @@ static bool h_stage_load(void *ctx, enum repl_kind kind, struct repl_stage *ret)
     if (fake->kept.is.snapshot_id == 0) {
         return false;
     }
-    /* Pages that came since go over those that are there: here they would stand there twice. */
-    fake->stage.size = (size_t)fake->kept.is.staged_bytes;
     ret->is = fake->kept.is;
     memcpy(ret->address, fake->kept.address, sizeof(ret->address));
     cf_buf_add(&ret->cursor, fake->kept_cursor, fake->kept_size);
@@ -356,13 +354,26 @@ static void h_stage_begin(void *ctx, enum repl_kind kind, repl_done_fn done, voi
     cf_buf_reset(&fake->stage);
     done(arg, CF_OK, &fine);
 }
-static void h_stage_page(void *ctx, enum repl_kind kind, struct cf_slice bytes, repl_done_fn done,
-                         void *arg)
+/* As if the first page were there from an earlier snapshot: its "hash" begins with its size. */
+static bool h_stage_known(void *ctx, enum repl_kind kind, struct cf_slice cursor, uint8_t hash[32],
+                          struct cf_slice *until)
+{
+    struct fake *fake = ctx;
+    (void)kind;
+    *until = CF_SLICE_EMPTY;
+    hash[0] = (uint8_t)fake->known.size;
+    return cursor.size == 0 && fake->known.size != 0;
+}
+static void h_stage_page(void *ctx, enum repl_kind kind, struct cf_buf *bytes, bool same,
+                         const struct repl_stage *behind, repl_done_fn done, void *arg)
 {
     struct fake *fake = ctx;
     static const struct cf_error fine;
     (void)kind;
-    cf_buf_add_slice(&fake->stage, bytes);
+    cf_buf_add_slice(&fake->stage, same ? cf_buf_slice(&fake->known) : cf_buf_slice(bytes));
+    fake->kept = *behind;
+    fake->kept_size = behind->is.cursor.size;
+    memcpy(fake->kept_cursor, behind->is.cursor.data, fake->kept_size);
     done(arg, CF_OK, &fine);
 }
 static void h_stage_switch(void *ctx, enum repl_kind kind, const struct repl_position *position,
@@ -504,9 +515,9 @@ static const struct repl_host table = {
     .last_position = h_last_position,
     .propose_batch = h_propose_batch,
     .adopt = h_adopt,
-    .stage_save = h_stage_save,
     .stage_load = h_stage_load,
     .stage_begin = h_stage_begin,
+    .stage_known = h_stage_known,
     .stage_page = h_stage_page,
     .stage_switch = h_stage_switch,
     .install_keyring = h_install_keyring,

@@ -30,7 +30,8 @@ struct fake {
     struct repl_stage kept, last_kept; /* of a copy under way */
     uint8_t kept_cursor[64];
     size_t kept_size;
-    unsigned saves;
+    struct cf_buf known; /* the first page, of an earlier snapshot; empty: nothing */
+    unsigned same;       /* as primary: pages that were not sent, since the secondary had them */
     unsigned switches, stage_begins, adoptions, installs, proposals;
     bool fail_proposals;
     /* both */
