@@ -262,6 +262,10 @@ void cluster_write(struct world *w, struct cluster *c, struct effects *effects,
     }
     if (change != NULL) {
         change(w, c, &entry->state);
+        const struct state *before = &c->log[c->last - 1].state;
+        if (before->role != entry->state.role || before->attached != entry->state.attached) {
+            c->kept.snapshot = 0; /* it was for a link that is no more */
+        }
     }
     entry->begins_line = entry->state.line_lineage != c->log[c->last - 1].state.line_lineage;
     entry->begins_set = entry->state.set_lineage != c->log[c->last - 1].state.set_lineage;
@@ -269,6 +273,21 @@ void cluster_write(struct world *w, struct cluster *c, struct effects *effects,
 }
 
 /* ---- leaders ---- */
+
+/* A new leader goes on with the copy that the one before it has begun. */
+static void take_over(struct world *w, struct cluster *c)
+{
+    uint8_t cursor[8];
+    cf_put_u64(cursor, c->kept.cursor);
+    if (c->kept.snapshot != 0) {
+        struct secondary_stage stage = {.snapshot_id = c->kept.snapshot,
+                                        .position = c->kept.position,
+                                        .is_whole = c->kept.whole,
+                                        .cursor = cf_slice_of(cursor, sizeof(cursor))};
+        secondary_resume(&c->receiver, &stage);
+        sim_reached(&w->engine, MARK_TAKEN_OVER);
+    }
+}
 
 void cluster_restart_receiver(struct world *w, struct cluster *c)
 {
@@ -281,6 +300,7 @@ void cluster_restart_receiver(struct world *w, struct cluster *c)
         secondary_init(&c->receiver, sim_below(&w->engine, UINT64_MAX));
         behind_init(&c->behind, w->engine.now_us / 1000);
         c->receiving = true;
+        take_over(w, c);
         c->progress_at_us = w->engine.now_us;
         links_feed_secondary(w, c, &ev);
     }
@@ -418,15 +438,21 @@ static void apply(struct world *w, struct cluster *c, struct proposed *op)
         break;
     case OP_BEGIN:
         c->stage.count = 0;
+        c->kept.snapshot = 0;
         break;
     case OP_PAGE:
         effects_copy(&c->stage, &op->effects);
+        c->kept.snapshot = op->snapshot;
+        c->kept.position = op->to;
+        c->kept.cursor = op->cursor;
+        c->kept.whole = op->whole;
         break;
     case OP_SWITCH:
         entry->is_switch = true;
         state_drop(&entry->state, kind);
         effects_copy(&entry->effects, &c->stage);
         c->stage.count = 0;
+        c->kept.snapshot = 0;
         set_position(w, entry, kind, &op->to);
         set_lineage(entry, kind, op->lineage);
         entry->state.has_data = true;

@@ -204,6 +204,13 @@ static void propose(struct world *w, struct cluster *c, const struct secondary_u
         op.effects = held->effects;
         held_remove(c, held);
     }
+    if (type == OP_PAGE) {
+        struct secondary_stage behind = secondary_stage_behind(&c->receiver);
+        op.snapshot = behind.snapshot_id;
+        op.to = behind.position;
+        op.cursor = behind.cursor.size == 8 ? cf_get_u64(behind.cursor.data) : 0;
+        op.whole = behind.is_whole;
+    }
     op.lineage = c->answered;
     cluster_propose(w, c, &op);
 }

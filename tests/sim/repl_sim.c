@@ -24,6 +24,7 @@ static const char *const mark_names[] = {
     [MARK_BOOTSTRAPPED] = "bootstrapped",
     [MARK_RESUMED] = "bootstrap-resumed",
     [MARK_RESTARTED] = "bootstrap-restarted",
+    [MARK_TAKEN_OVER] = "bootstrap-taken-over",
     [MARK_PROMOTED] = "promoted",
     [MARK_FENCED] = "fenced",
     [MARK_DIVERGED] = "diverged",

@@ -153,6 +153,8 @@ struct proposed {
     struct repl_position to;
     struct effects effects;
     unsigned lineage;
+    uint64_t snapshot, cursor; /* of a page: whose, and where the next one begins */
+    bool whole;
 };
 
 struct snapshot {
@@ -221,6 +223,11 @@ struct cluster {
     uint64_t active_since_ms, inherited;
     struct row rows[NODES][KINDS][CLUSTERS];
     struct effects stage;
+    struct { /* beside the stage: how far it is, for the next receiver */
+        uint64_t snapshot, cursor;
+        struct repl_position position;
+        bool whole;
+    } kept;
     /* by secondary: known to the active node at first, and connected at its last look; acknowledged last; a hello */
     uint64_t settled_ms[KINDS][CLUSTERS], seen_ms[KINDS][CLUSTERS], streamed_ms[KINDS][CLUSTERS],
         hello_ms[KINDS][CLUSTERS];
@@ -306,6 +313,7 @@ enum mark {
     MARK_BOOTSTRAPPED,
     MARK_RESUMED,
     MARK_RESTARTED,
+    MARK_TAKEN_OVER,
     MARK_PROMOTED,
     MARK_FENCED,
     MARK_DIVERGED,
