@@ -3,63 +3,20 @@
  *   page -> worker: a run (runs.h) -> all other nodes -> a majority has synced it -> its name in the log
  *
  * Several pages are on their way at once, bounded in bytes; names enter the log in the order of the pages, together with the
- * record of how far the copy is. Whoever receives next goes on from there. A name remembers its page, too: where the primary
- * has to open another snapshot (its node is gone), pages that did not change since are not moved again. */
-#include <stdio.h>
-
-#include "consensus/driver/driver.h"
-#include "node/base/level.h"
+ * record of how far the copy is. Whoever receives next goes on from there (stage_load.c). */
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/base/step.h"
-#include "node/core/system.h"
-#include "node/crypto/hash.h"
-#include "node/server/replication/codec.h"
-#include "node/server/replication/repl_int.h"
-#include "node/server/replication/runs.h"
-#include "node/server/replication/stage_record.h"
+#include "node/server/replication/stage_int.h"
 
 #define IN_FLIGHT_MAX ((size_t)16 << 20) /* bytes of pages that a majority does not have yet */
 #define NAMES_AT_ONCE ((size_t)256)
 #define SETTLE_US ((uint64_t)5 * 1000000) /* the switch waits so long for nodes beyond the majority */
 #define TICK_US ((uint64_t)200 * 1000)
 
-struct piece {
-    struct stage_piece is;
-    struct repl_stage behind; /* until it is named */
-    size_t size;              /* of its page, while it counts as in flight */
-    bool is_made, is_safe;
-    unsigned have, needed, asked;
-};
-
-struct copy_stage {
-    unsigned refs;
-    bool is_over;
-    struct node_replication *replication;
-    enum repl_kind kind;
-    struct stage_record record; /* as the next naming writes it */
-    struct piece **pieces;
-    size_t count, room, named;
-    struct piece **old; /* of the snapshot before this one, by cursor */
-    size_t old_count, old_room;
-    struct cf_buf next; /* where the next page begins */
-    size_t in_flight, pushes;
-    bool is_naming, is_fetching;
-    cf_status status;
-    struct cf_error err;
-    repl_done_fn taken; /* the last page's */
-    void *taken_arg;
-    repl_done_fn ready;
-    void *ready_arg;
-    uint64_t ready_us;
-    struct loop_timer *timer;
-};
-
-static void pump(struct copy_stage *stage);
-
 /* ---- life ---- */
 
-static void piece_free(struct piece *piece)
+void piece_free(struct piece *piece)
 {
     cf_buf_done(&piece->is.cursor);
     cf_buf_done(&piece->is.next);
@@ -67,7 +24,7 @@ static void piece_free(struct piece *piece)
     cf_free(piece);
 }
 
-static void add(struct piece ***list, size_t *count, size_t *room, struct piece *piece)
+void stage_add(struct piece ***list, size_t *count, size_t *room, struct piece *piece)
 {
     if (*count == *room) {
         *room = cf_max(2 * *room, 64);
@@ -76,7 +33,7 @@ static void add(struct piece ***list, size_t *count, size_t *room, struct piece 
     (*list)[(*count)++] = piece;
 }
 
-static void unref(struct copy_stage *stage)
+void stage_unref(struct copy_stage *stage)
 {
     if (--stage->refs > 0) {
         return;
@@ -97,10 +54,10 @@ static void on_tick(void *arg)
 {
     struct copy_stage *stage = arg;
     loop_timer_set_in(stage->timer, TICK_US);
-    pump(stage);
+    stage_pump(stage);
 }
 
-static struct copy_stage *stage_new(struct node_replication *replication, enum repl_kind kind)
+struct copy_stage *stage_new(struct node_replication *replication, enum repl_kind kind)
 {
     struct copy_stage *stage = cf_new(struct copy_stage);
     stage->refs = 1;
@@ -111,8 +68,7 @@ static struct copy_stage *stage_new(struct node_replication *replication, enum r
     return stage;
 }
 
-/* Everybody who waits hears it. */
-static void fail(struct copy_stage *stage, cf_status status, const struct cf_error *err)
+void stage_fail(struct copy_stage *stage, cf_status status, const struct cf_error *err)
 {
     repl_done_fn taken = stage->taken, ready = stage->ready;
     if (stage->status == CF_OK) {
@@ -137,8 +93,8 @@ void copy_drop(struct repl_side *side)
         stage->is_over = true;
         loop_timer_free(stage->timer);
         stage->timer = NULL;
-        fail(stage, cf_fail(&err, CF_UNAVAILABLE, "this node does not receive any more"), &err);
-        unref(stage);
+        stage_fail(stage, cf_fail(&err, CF_UNAVAILABLE, "this node does not receive any more"), &err);
+        stage_unref(stage);
     }
 }
 
@@ -191,12 +147,12 @@ static void named(void *arg)
     stage->is_naming = false;
     cf_step("page");
     if (!stage->is_over && naming->status != CF_OK) {
-        fail(stage, naming->status, &naming->err);
+        stage_fail(stage, naming->status, &naming->err);
     } else if (!stage->is_over) {
         stage->named = naming->first + naming->count;
-        pump(stage);
+        stage_pump(stage);
     }
-    unref(stage);
+    stage_unref(stage);
     cf_buf_done(&naming->record);
     cf_buf_done(&naming->pieces);
     cf_free(naming);
@@ -248,7 +204,7 @@ static void name_some(struct copy_stage *stage)
     system_submit(stage->replication->node->core, &work);
 }
 
-static void pump(struct copy_stage *stage)
+void stage_pump(struct copy_stage *stage)
 {
     static const struct cf_error fine;
     if (stage->is_over || stage->status != CF_OK) {
@@ -268,392 +224,17 @@ static void pump(struct copy_stage *stage)
     }
 }
 
-/* ---- a run goes to the other nodes ---- */
-
-struct sent {
-    struct copy_stage *stage;
-    struct piece *piece;
-    bool is_voter;
-};
-
-static void judge(struct copy_stage *stage, struct piece *piece)
-{
-    struct cf_error err = {0};
-    if (!piece->is_safe && piece->have >= piece->needed) {
-        piece->is_safe = true;
-        stage->in_flight -= piece->size;
-    } else if (!piece->is_safe && piece->have + piece->asked < piece->needed) {
-        fail(stage, cf_fail(&err, CF_UNAVAILABLE, "no majority of this cluster takes the copy"), &err);
-    }
-    pump(stage);
-}
-
-static void on_sent(void *arg, cf_status status, const struct cf_error *err)
-{
-    struct sent *sent = arg;
-    struct copy_stage *stage = sent->stage;
-    stage->pushes--;
-    sent->piece->asked -= sent->is_voter;
-    sent->piece->have += sent->is_voter && status == CF_OK;
-    if (!stage->is_over) {
-        if (status != CF_OK) {
-            cf_debug("replication", "a node did not take a run of the copy: %s", err->message);
-        }
-        judge(stage, sent->piece);
-    }
-    unref(stage);
-    cf_free(sent);
-}
-
-static void push(struct copy_stage *stage, struct piece *piece, struct cf_slice message)
-{
-    struct node *node = stage->replication->node;
-    struct raft_driver_status *status = cf_new(struct raft_driver_status);
-    unsigned voters = 0;
-    raft_driver_status(node->driver, status);
-    for (size_t i = 0; i < status->peer_count; i++) {
-        const struct raft_peer_info *peer = &status->peers[i];
-        bool is_voter = (peer->role & RAFT_VOTER) != 0;
-        voters += is_voter;
-        if (peer->id == status->id) {
-            piece->have += is_voter;
-            continue;
-        }
-        struct sent *sent = cf_new(struct sent);
-        *sent = (struct sent){stage, piece, is_voter};
-        stage->refs++;
-        stage->pushes++;
-        piece->asked += is_voter;
-        runs_push(node->runs, peer->id, message, on_sent, sent);
-    }
-    piece->needed = voters / 2 + 1;
-    cf_free(status);
-}
-
-/* ---- a page becomes a run ---- */
-
-struct making {
-    struct copy_stage *stage;
-    struct piece *piece;
-    struct runs *runs;
-    struct loop *loop;
-    enum repl_kind kind;
-    uint32_t generation;
-    uint64_t index, term;
-    struct cf_buf page, message;
-    struct stage_piece made;
-    cf_status status;
-    struct cf_error err;
-};
-
-static void made(void *arg)
-{
-    struct making *making = arg;
-    struct copy_stage *stage = making->stage;
-    struct piece *piece = making->piece;
-    if (!stage->is_over && making->status != CF_OK) {
-        cf_err("replication", "%s: a page of the copy: %s %s", repl_kind_name(stage->kind),
-               making->err.message, making->err.detail);
-        fail(stage, making->status, &making->err);
-    } else if (!stage->is_over) {
-        piece->is.has_run = making->made.has_run;
-        memcpy(piece->is.run, making->made.run, sizeof(piece->is.run));
-        memcpy(piece->is.page, making->made.page, sizeof(piece->is.page));
-        if (piece->is.has_run) {
-            push(stage, piece, cf_buf_slice(&making->message));
-        }
-        judge(stage, piece);
-    }
-    unref(stage);
-    cf_buf_done(&making->page);
-    cf_buf_done(&making->message);
-    cf_free(making);
-}
-
-static cf_status make_run(struct making *making, struct cf_error *err)
-{
-    CF_OWNED(arena) arena = arena_new(65536);
-    CF_BUF(bytes) = {.max = RUN_BYTES_MAX};
-    const struct op *ops;
-    size_t count;
-    struct cf_slice page = cf_buf_slice(&making->page);
-    hash_sha256(page, making->made.page);
-    CF_TRY(codec_records(making->kind, page, arena, &ops, &count, err));
-    making->made.has_run = count != 0;
-    if (count == 0) {
-        return CF_OK;
-    }
-    CF_TRY(runs_make(making->runs, making->generation, making->index, ops, count, making->made.run,
-                     &bytes, err));
-    runs_message(making->term, making->generation,
-                 cf_slice_of(making->made.run, sizeof(making->made.run)), cf_buf_slice(&bytes),
-                 &making->message);
-    return CF_OK;
-}
-
-static void make(void *arg)
-{
-    struct making *making = arg;
-    making->status = make_run(making, &making->err);
-    loop_post(making->loop, made, making);
-}
-
-static void start_making(struct copy_stage *stage, struct piece *piece, struct cf_buf *page)
-{
-    struct node *node = stage->replication->node;
-    struct making *making = cf_new(struct making);
-    stage->refs++;
-    making->stage = stage;
-    making->piece = piece;
-    making->runs = node->runs;
-    making->loop = node->loop;
-    making->kind = stage->kind;
-    making->generation = stage->record.generation;
-    making->index = stage->record.index;
-    making->term = raft_driver_term(node->driver);
-    making->page = *page;
-    *page = (struct cf_buf){0};
-    core_work(node->core, make, making);
-}
-
-/* ---- what an earlier snapshot has left ---- */
-
-/* The first of the old ones at the cursor or behind it; NULL: none. */
-static const struct piece *old_at(const struct copy_stage *stage, struct cf_slice cursor)
-{
-    size_t low = 0, high = stage->old_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (cf_slice_cmp(cf_buf_slice(&stage->old[middle]->is.cursor), cursor) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < stage->old_count ? stage->old[low] : NULL;
-}
-
-static bool is_here(const struct copy_stage *stage, const struct stage_piece *piece)
-{
-    return !piece->has_run || runs_has(stage->replication->node->runs, stage->record.generation,
-                                       cf_slice_of(piece->run, sizeof(piece->run)));
-}
-
-bool copy_known(void *ctx, enum repl_kind kind, struct cf_slice cursor, uint8_t hash[32],
-                 struct cf_slice *until)
-{
-    struct node_replication *replication = ctx;
-    const struct copy_stage *stage = replication->sides[kind].stage;
-    const struct piece *old = stage != NULL ? old_at(stage, cursor) : NULL;
-    *until = CF_SLICE_EMPTY;
-    if (old == NULL) {
-        return false;
-    }
-    if (!cf_slice_eq(cf_buf_slice(&old->is.cursor), cursor)) {
-        *until = cf_buf_slice(&old->is.cursor);
-        return false;
-    }
-    *until = cf_buf_slice(&old->is.next);
-    memcpy(hash, old->is.page, sizeof(old->is.page));
-    return is_here(stage, &old->is);
-}
-
-static void keep_old(struct copy_stage *stage, const struct stage_piece *from)
-{
-    struct piece *piece = cf_new(struct piece);
-    piece->is = *from;
-    piece->is.cursor = piece->is.next = (struct cf_buf){0};
-    cf_buf_add_slice(&piece->is.cursor, cf_buf_slice(&from->cursor));
-    cf_buf_add_slice(&piece->is.next, cf_buf_slice(&from->next));
-    add(&stage->old, &stage->old_count, &stage->old_room, piece);
-}
-
 /* ---- the table ---- */
-
-/* The store has a record of this link's: its pieces up to the record's are the stage, the others old. */
-static struct copy_stage *load(struct node_replication *replication, enum repl_kind kind,
-                          struct repl_stage *ret)
-{
-    struct reader reader;
-    struct set_link link;
-    struct cf_slice bytes;
-    struct stage_record record;
-    struct copy_stage *stage = NULL;
-    bool found = reader_begin(&reader, replication->node) &&
-                 set_read_bytes(&reader.rq, stage_key(kind), &bytes, NULL) == CF_OK &&
-                 stage_decode(bytes, &record, ret, NULL) == CF_OK &&
-                 set_read_link(&reader.rq, repl_set_kind(kind), &link, NULL) == CF_OK &&
-                 link.started_ns == record.started_ns &&
-                 record.generation != reader.rq.view->generation[class_number(CLASS_REPLICATED)] &&
-                 record.generation != reader.rq.view->generation[class_number(CLASS_CLUSTER)];
-    for (uint64_t n = 0; found; n++) {
-        struct stage_piece piece = {0};
-        stage = stage != NULL ? stage : stage_new(replication, kind);
-        stage->record = record;
-        if (set_read_bytes(&reader.rq, stage_piece_key(kind, n, reader.rq.arena), &bytes, NULL) !=
-                CF_OK ||
-            stage_piece_decode(bytes, record.generation, &piece, NULL) != CF_OK) {
-            break;
-        }
-        keep_old(stage, &piece);
-        cf_buf_done(&piece.cursor);
-        cf_buf_done(&piece.next);
-        if (n < record.pieces) {
-            struct piece *last = stage->old[--stage->old_count];
-            last->is_safe = true;
-            add(&stage->pieces, &stage->count, &stage->room, last);
-            stage->named = stage->count;
-        }
-    }
-    reader_end(&reader);
-    if (stage != NULL && stage->count == record.pieces) {
-        /* Of the old ones those count that the stage has not replaced yet. */
-        size_t kept = 0;
-        for (size_t i = 0; i < stage->old_count; i++) {
-            if (cf_slice_cmp(cf_buf_slice(&stage->old[i]->is.cursor), ret->is.cursor) >= 0) {
-                stage->old[kept++] = stage->old[i];
-            } else {
-                piece_free(stage->old[i]);
-            }
-        }
-        stage->old_count = kept;
-        cf_buf_add_slice(&stage->next, ret->is.cursor);
-        return stage;
-    }
-    if (stage != NULL) {
-        struct repl_side gone = {.stage = stage};
-        copy_drop(&gone);
-    }
-    return NULL;
-}
-
-static void fetched(void *arg, cf_status status, const struct cf_error *err)
-{
-    struct copy_stage *stage = arg;
-    stage->is_fetching = false;
-    if (!stage->is_over && status != CF_OK) {
-        fail(stage, status, err);
-    } else if (!stage->is_over) {
-        pump(stage);
-    }
-    unref(stage);
-}
-
-/* The other nodes have what this one lacks: it may have been away when that came. */
-static void complete(struct copy_stage *stage)
-{
-    CF_BUF(names) = {0};
-    for (size_t i = 0; i < stage->count; i++) {
-        if (!is_here(stage, &stage->pieces[i]->is)) {
-            cf_buf_add(&names, stage->pieces[i]->is.run, RUN_NAME_SIZE);
-        }
-    }
-    if (names.size != 0) {
-        cf_info("replication", "%zu runs of the copy that is under way are with other nodes",
-                names.size / RUN_NAME_SIZE);
-        stage->refs++;
-        stage->is_fetching = true;
-        runs_fetch(stage->replication->node->runs, stage->record.generation, cf_buf_slice(&names),
-                   fetched, stage);
-    }
-}
-
-static bool is_able(struct node_replication *replication)
-{
-    return replication->node->runs != NULL &&
-           raft_driver_level(replication->node->driver) >= LEVEL_RUNS;
-}
-
-bool copy_load(void *ctx, enum repl_kind kind, struct repl_stage *ret)
-{
-    struct node_replication *replication = ctx;
-    struct repl_side *side = &replication->sides[kind];
-    struct copy_stage *stage = is_able(replication) ? load(replication, kind, ret) : NULL;
-    if (stage == NULL) {
-        return false;
-    }
-    /* One that has lost runs for good is known by its failure: all of it is old then, what is here is used. */
-    bool is_lost = side->stage != NULL && side->stage->status == CF_NOT_FOUND;
-    copy_drop(side);
-    side->stage = stage;
-    side->stage_generation = stage->record.generation;
-    if (is_lost) {
-        return false;
-    }
-    complete(stage);
-    return true;
-}
-
-static bool begin_record(struct node_replication *replication, enum repl_kind kind,
-                         struct stage_record *ret)
-{
-    struct reader reader;
-    struct set_link link;
-    bool fine = reader_begin(&reader, replication->node) &&
-                set_read_link(&reader.rq, repl_set_kind(kind), &link, NULL) == CF_OK;
-    if (fine) {
-        *ret = (struct stage_record){.started_ns = link.started_ns, .index = reader.rq.view->index};
-        cf_random_fill(core_random(), &ret->id, sizeof(ret->id));
-        do {
-            cf_random_fill(core_random(), &ret->generation, sizeof(ret->generation));
-        } while (ret->generation == 0 || ret->generation == UINT32_MAX ||
-                 ret->generation == reader.rq.view->generation[class_number(CLASS_REPLICATED)] ||
-                 ret->generation == reader.rq.view->generation[class_number(CLASS_CLUSTER)]);
-    }
-    reader_end(&reader);
-    return fine;
-}
-
-bool copy_begin(struct node_replication *replication, enum repl_kind kind)
-{
-    struct repl_side *side = &replication->sides[kind];
-    struct repl_stage ignored = {.cursor.max = SECONDARY_CURSOR_MAX};
-    struct stage_record record;
-    if (!is_able(replication) || !begin_record(replication, kind, &record)) {
-        copy_drop(side);
-        return false;
-    }
-    struct copy_stage *before = side->stage;
-    side->stage = NULL;
-    if (before == NULL) {
-        before = load(replication, kind, &ignored);
-    }
-    struct copy_stage *stage = stage_new(replication, kind);
-    stage->record = record;
-    if (before != NULL && before->record.started_ns == record.started_ns) {
-        stage->record.generation = before->record.generation;
-        stage->record.index = before->record.index;
-        for (size_t i = 0; i < before->named; i++) {
-            keep_old(stage, &before->pieces[i]->is);
-        }
-        for (size_t i = 0; i < before->old_count; i++) {
-            if (before->named == 0 ||
-                cf_slice_cmp(cf_buf_slice(&before->old[i]->is.cursor),
-                             cf_buf_slice(&before->pieces[before->named - 1]->is.next)) >= 0) {
-                keep_old(stage, &before->old[i]->is);
-            }
-        }
-        cf_info("replication", "%s: another snapshot of the primary: of %zu pages that are here only "
-                               "those that differ are taken again",
-                repl_kind_name(kind), stage->old_count);
-    }
-    struct repl_side gone = {.stage = before};
-    copy_drop(&gone);
-    cf_buf_done(&ignored.cursor);
-    side->stage = stage;
-    side->stage_generation = stage->record.generation;
-    return true;
-}
 
 void copy_page(struct node_replication *replication, enum repl_kind kind, struct cf_buf *bytes,
                 bool same, const struct repl_stage *behind, repl_done_fn done, void *arg)
 {
     struct copy_stage *stage = replication->sides[kind].stage;
     struct cf_error err = {0};
-    const struct piece *old = same ? old_at(stage, cf_buf_slice(&stage->next)) : NULL;
+    const struct piece *old = same ? stage_old(stage, cf_buf_slice(&stage->next)) : NULL;
     if (stage->status == CF_OK && same &&
         (old == NULL || !cf_slice_eq(cf_buf_slice(&old->is.cursor), cf_buf_slice(&stage->next)))) {
-        fail(stage, cf_fail(&err, CF_CORRUPT, "the primary compared a page that nobody asked about"),
+        stage_fail(stage, cf_fail(&err, CF_CORRUPT, "the primary compared a page that nobody asked about"),
              &err);
     }
     if (stage->status != CF_OK) {
@@ -668,7 +249,7 @@ void copy_page(struct node_replication *replication, enum repl_kind kind, struct
     cf_buf_add_slice(&piece->behind.cursor, behind->is.cursor);
     cf_buf_reset(&stage->next);
     cf_buf_add_slice(&stage->next, behind->is.cursor);
-    add(&stage->pieces, &stage->count, &stage->room, piece);
+    stage_add(&stage->pieces, &stage->count, &stage->room, piece);
     stage->taken = done;
     stage->taken_arg = arg;
     if (old != NULL) {
@@ -676,13 +257,13 @@ void copy_page(struct node_replication *replication, enum repl_kind kind, struct
         memcpy(piece->is.run, old->is.run, sizeof(old->is.run));
         memcpy(piece->is.page, old->is.page, sizeof(old->is.page));
         piece->is_safe = true;
-        pump(stage);
+        stage_pump(stage);
         return;
     }
     piece->size = bytes->size;
     stage->in_flight += piece->size;
-    start_making(stage, piece, bytes);
-    pump(stage);
+    stage_make(stage, piece, bytes);
+    stage_pump(stage);
 }
 
 void copy_finish(struct node_replication *replication, enum repl_kind kind, repl_done_fn ready,
@@ -696,7 +277,7 @@ void copy_finish(struct node_replication *replication, enum repl_kind kind, repl
     stage->ready = ready;
     stage->ready_arg = arg;
     stage->ready_us = loop_now_us();
-    pump(stage);
+    stage_pump(stage);
 }
 
 const struct cf_slice *copy_run_names(struct repl_side *side, struct arena *arena, size_t *count)
