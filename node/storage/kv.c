@@ -461,6 +461,11 @@ cf_status kv_delete_bulk(struct kv_family *family, struct cf_slice from, struct 
     return kv_compact(family, from, to, err);
 }
 
+uint64_t kv_approximate_keys(struct kv_family *family, uint64_t *unflushed)
+{
+    return family->kv->ops->approximate_keys(family, unflushed);
+}
+
 uint64_t kv_approximate_size(struct kv_family *family, struct cf_slice from, struct cf_slice to)
 {
     return family->kv->ops->approximate_size(family, from, to);

@@ -261,6 +261,9 @@ CF_CHECKED cf_status kv_delete_bulk(struct kv_family *family, struct cf_slice fr
                                     struct cf_error *err);
 /* Bytes of files that [from, to) takes, roughly (RocksDB does not count memtables). */
 uint64_t kv_approximate_size(struct kv_family *family, struct cf_slice from, struct cf_slice to);
+/* Keys of the whole family, roughly: what was written twice or deleted may count until files meet. *unflushed: bytes that
+ * no file holds yet. */
+uint64_t kv_approximate_keys(struct kv_family *family, uint64_t *unflushed);
 
 struct kv_counters {
     uint64_t syncs;        /* that we asked for since the open: one for each KV_SYNC */

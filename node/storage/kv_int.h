@@ -76,6 +76,7 @@ struct kv_ops {
     cf_status (*be_queue)(struct kv_family *family, struct cf_error *err);
     cf_status (*drop_files)(struct kv_family *family, struct cf_slice from, struct cf_slice last,
                             struct cf_error *err);
+    uint64_t (*approximate_keys)(struct kv_family *family, uint64_t *unflushed);
     uint64_t (*approximate_size)(struct kv_family *family, struct cf_slice from,
                                  struct cf_slice to);
     uint64_t (*memory_bytes)(struct kv *kv);

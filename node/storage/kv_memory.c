@@ -420,6 +420,15 @@ static cf_status memory_drop_files(struct kv_family *family, struct cf_slice fro
     return kv_commit(family->kv, batch, KV_NO_WAL, err);
 }
 
+static uint64_t memory_approximate_keys(struct kv_family *family, uint64_t *unflushed)
+{
+    struct treap *root = tree(kv_now(family->kv), family);
+    uint64_t keys = root != NULL ? root->count : 0;
+    treap_unref(root);
+    *unflushed = 0;
+    return keys;
+}
+
 static uint64_t memory_approximate_size(struct kv_family *family, struct cf_slice from,
                                         struct cf_slice to)
 {
@@ -510,6 +519,7 @@ static const struct kv_ops memory_ops = {
     .allow_rewrites = memory_allow_rewrites,
     .be_queue = memory_be_queue,
     .drop_files = memory_drop_files,
+    .approximate_keys = memory_approximate_keys,
     .approximate_size = memory_approximate_size,
     .memory_bytes = memory_memory_bytes,
     .note = memory_note,

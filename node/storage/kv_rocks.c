@@ -360,6 +360,16 @@ static cf_status rocks_drop_files(struct kv_family *family, struct cf_slice from
     return rocks_status(error, "remove files", err);
 }
 
+static uint64_t rocks_approximate_keys(struct kv_family *family, uint64_t *unflushed)
+{
+    rocksdb_t *db = rocks(family->kv)->db;
+    uint64_t keys = 0, bytes = 0;
+    (void)rocksdb_property_int_cf(db, rocks_handle(family), "rocksdb.estimate-num-keys", &keys);
+    (void)rocksdb_property_int_cf(db, rocks_handle(family), "rocksdb.cur-size-all-mem-tables", &bytes);
+    *unflushed = bytes;
+    return keys;
+}
+
 static uint64_t rocks_approximate_size(struct kv_family *family, struct cf_slice from,
                                        struct cf_slice to)
 {
@@ -458,6 +468,7 @@ const struct kv_ops rocks_ops = {
     .allow_rewrites = rocks_allow_rewrites,
     .be_queue = rocks_be_queue,
     .drop_files = rocks_drop_files,
+    .approximate_keys = rocks_approximate_keys,
     .approximate_size = rocks_approximate_size,
     .memory_bytes = rocks_memory_bytes,
     .note = rocks_note,

@@ -71,6 +71,8 @@ static void count(struct treap *node)
     node->bytes = (uint64_t)node->item->key_size + node->item->value_size +
                   (node->left != NULL ? node->left->bytes : 0) +
                   (node->right != NULL ? node->right->bytes : 0);
+    node->count = 1 + (node->left != NULL ? node->left->count : 0) +
+                  (node->right != NULL ? node->right->count : 0);
 }
 
 static struct treap *node_new(struct treap_item *item)
@@ -97,6 +99,7 @@ static struct treap *own(struct treap *node)
     copy->right = treap_ref(node->right);
     copy->item = treap_item_ref(node->item);
     copy->bytes = node->bytes;
+    copy->count = node->count;
     treap_unref(node);
     return copy;
 }

@@ -29,7 +29,7 @@ struct treap {
     uint32_t priority;
     struct treap *left, *right;
     struct treap_item *item;
-    uint64_t bytes; /* of keys and values of the whole subtree */
+    uint64_t bytes, count; /* of keys and values of the whole subtree; of its nodes */
 };
 
 /* One reference, for the caller. */

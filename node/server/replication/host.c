@@ -596,6 +596,21 @@ struct repl_open_snapshot *repl_find_snapshot(struct node_replication *replicati
     return NULL;
 }
 
+/* How much a copy is, for its progress. What is not in files yet counts as spread over the classes as the files are; of what
+ * a filter leaves out nothing is known here. */
+static void estimate(const struct view *view, enum repl_kind kind, struct repl_snapshot *ret)
+{
+    uint8_t from[1] = {kind == REPL_DR ? CLASS_CLUSTER : CLASS_REPLICATED};
+    uint8_t to[1] = {CLASS_REPLICATED + 1};
+    uint64_t unflushed;
+    uint64_t keys = kv_approximate_keys(view->state, &unflushed);
+    uint64_t all = kv_approximate_size(view->state, CF_SLICE_EMPTY, CF_SLICE_EMPTY);
+    uint64_t bytes = kv_approximate_size(view->state, cf_slice_of(from, 1), cf_slice_of(to, 1));
+    double part = all != 0 ? (double)bytes / (double)all : 1;
+    ret->keys = (uint64_t)((double)keys * part);
+    ret->bytes = bytes + (uint64_t)((double)unflushed * part);
+}
+
 static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *id,
                                     struct repl_snapshot *ret, struct cf_error *err)
 {
@@ -613,9 +628,7 @@ static cf_status host_snapshot_open(void *ctx, enum repl_kind kind, const char *
         cf_random_fill(core_random(), &ret->id, sizeof(ret->id));
     } while (ret->id == 0);
     ret->keyring_version = keyring_count(view->keyring);
-    uint8_t from[1] = {kind == REPL_DR ? CLASS_CLUSTER : CLASS_REPLICATED};
-    uint8_t to[1] = {CLASS_REPLICATED + 1};
-    ret->bytes = kv_approximate_size(view->state, cf_slice_of(from, 1), cf_slice_of(to, 1));
+    estimate(view, kind, ret);
     *place = (struct repl_open_snapshot){ret->id, view, filter != NULL ? filter_ref(filter) : NULL,
                                           NULL, NULL};
     return CF_OK;

@@ -2,6 +2,7 @@
  * one is on its way. Main loop but for `read_page`. */
 #include "node/base/log.h"
 #include "node/base/memory.h"
+#include "node/base/step.h"
 #include "node/crypto/hash.h"
 #include "node/server/replication/codec.h"
 #include "node/server/replication/repl_int.h"
@@ -42,6 +43,7 @@ static void deliver(struct page_job *job)
 {
     job->fn(job->arg, job->status, &job->page, &job->err);
     job_free(job);
+    cf_step("page-sent");
 }
 
 static void was_read(void *arg)

@@ -1,6 +1,7 @@
 /* node/server/replication/runs_peer.c: runs of a copy from node to node. Main loop, and the applier where it waits. */
 #include <time.h>
 
+#include "consensus/driver/driver.h"
 #include "consensus/driver/rpc_transport.h"
 #include "node/base/log.h"
 #include "node/base/memory.h"
@@ -26,9 +27,27 @@ struct job {
     struct cf_error err;
 };
 
+/* Files that the log's switch names are gone from this node, and another one needs them: removed by hand, or by a damaged
+ * disk. The log must not lead anybody there any more; who comes then takes the state from the leader. */
+static void cut_log(const struct job *job)
+{
+    struct node *node = job->runs->node;
+    struct view *view = core_view(node->core);
+    bool is_current = view != NULL && (view->generation[class_number(CLASS_REPLICATED)] == job->generation ||
+                                       view->generation[class_number(CLASS_CLUSTER)] == job->generation);
+    if (is_current && node->driver != NULL) {
+        cf_warn("replication", "another node needs files of the last copy, and they are gone here: the log is cut");
+        raft_driver_purge(node->driver, view->index, kv_snapshot_number(view->snapshot));
+    }
+    view_unref(view);
+}
+
 static void served(void *arg)
 {
     struct job *job = arg;
+    if (job->is_read && job->status == CF_NOT_FOUND) {
+        cut_log(job);
+    }
     if (job->status != CF_OK) {
         rpc_fail(job->call, &job->err);
     } else if (job->is_read) {

@@ -18,6 +18,11 @@ static const struct source_entry some_entries[] = {
     {4, 1003, 0, some_ops, 0},
 };
 
+static const struct cf_slice some_runs[] = {
+    CF_SLICE("0123456789abcdef0123456789ABCDEF"),
+    CF_SLICE("fedcba9876543210FEDCBA98765432\0\0"),
+};
+
 static const struct command samples[] = {
     {.id = COMMAND_WRITE, .ops = some_ops, .op_count = 4},
     {.id = COMMAND_WRITE},
@@ -32,6 +37,13 @@ static const struct command samples[] = {
      .op_count = 2,
      .stage_generation = 0xffffffff,
      .switch_classes = 5},
+    {.id = COMMAND_SWITCH,
+     .ops = some_ops,
+     .op_count = 1,
+     .stage_generation = 7,
+     .switch_classes = 1,
+     .runs = some_runs,
+     .run_count = 2},
     {.id = COMMAND_TICK},
 };
 
@@ -49,11 +61,15 @@ static void ck_ops(const struct op *got, const struct op *want, size_t count)
 static void ck_same(const struct command *got, const struct command *want)
 {
     ck_assert_int_eq((int)got->id, (int)want->id);
-    ck_assert_uint_eq(got->feature_level, LEVEL_FIRST);
+    ck_assert_uint_eq(got->feature_level, want->run_count != 0 ? LEVEL_RUNS : LEVEL_FIRST);
     ck_assert_uint_eq(got->stage_generation, want->stage_generation);
     ck_assert_uint_eq(got->switch_classes, want->switch_classes);
     ck_assert_uint_eq(got->op_count, want->op_count);
     ck_ops(got->ops, want->ops, want->op_count);
+    ck_assert_uint_eq(got->run_count, want->run_count);
+    for (size_t i = 0; i < want->run_count; i++) {
+        ck_assert(cf_slice_eq(got->runs[i], want->runs[i]));
+    }
     ck_assert_uint_eq(got->entry_count, want->entry_count);
     for (size_t i = 0; i < want->entry_count; i++) {
         ck_assert_uint_eq(got->entries[i].term, want->entries[i].term);
@@ -80,6 +96,23 @@ START_TEST(round_trip)
         ck_ok(command_decode(cf_buf_slice(&payload), arena, &got, NULL));
         ck_same(&got, &samples[i]);
         ck_assert_int_eq(got.stamp_ns, -7);
+    }
+}
+END_TEST
+
+/* A run is named by its hash, and by nothing else. */
+START_TEST(odd_runs)
+{
+    static const size_t sizes[] = {0, 1, 31, 33, 64};
+    uint8_t name[64] = {1};
+    for (size_t i = 0; i < CF_LENGTH(sizes); i++) {
+        CF_OWNED(arena) arena = arena_new(4096);
+        CF_BUF(payload) = {0};
+        struct command got;
+        struct cf_slice run = cf_slice_of(name, sizes[i]);
+        struct command odd = {.id = COMMAND_SWITCH, .stage_generation = 7, .switch_classes = 1, .runs = &run, .run_count = 1};
+        ck_ok(command_encode(&payload, &odd, NULL));
+        ck_status(command_decode(cf_buf_slice(&payload), arena, &got, NULL), CF_CORRUPT);
     }
 }
 END_TEST
@@ -265,5 +298,5 @@ START_TEST(flipped_bits)
 }
 END_TEST
 
-TEST_MAIN("node/core/command", round_trip, pinned_form, truncations, level_by_content, hostile, long_names, too_large,
+TEST_MAIN("node/core/command", round_trip, odd_runs, pinned_form, truncations, level_by_content, hostile, long_names, too_large,
           flipped_bits)

@@ -37,6 +37,9 @@ START_TEST(many_keys)
         }
     }
     ck_assert_uint_eq(kv_approximate_size(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY), 200000 * 16);
+    uint64_t unflushed = 1;
+    ck_assert_uint_eq(kv_approximate_keys(family, &unflushed), 200000);
+    ck_assert_uint_eq(unflushed, 0);
     CF_OWNED(kv_iterator)
     it = kv_iterator_new((struct kv_view){kv, half}, family, (struct kv_range){0});
     uint64_t want = 0;
@@ -46,6 +49,7 @@ START_TEST(many_keys)
     ck_assert_uint_eq(want, 100000);
     ck_ok(kv_delete_bulk(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY, KV_NO_WAL, NULL));
     ck_assert_uint_eq(kv_approximate_size(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY), 0);
+    ck_assert_uint_eq(kv_approximate_keys(family, &unflushed), 0);
 }
 END_TEST
 

@@ -385,6 +385,29 @@ START_TEST(drops_files)
 }
 END_TEST
 
+/* Keys are counted wherever they are; what no file holds is told apart. */
+START_TEST(keys_are_told)
+{
+    struct kv *kv = NULL;
+    struct kv_family *family = NULL;
+    char key[16];
+    uint64_t unflushed = 0, none = 0;
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    ck_ok(kv_family_create(kv, "state", &family, NULL));
+    for (unsigned i = 0; i < 1000; i++) {
+        put(kv, family, file_key(key, i), "value");
+    }
+    ck_assert_uint_eq(kv_approximate_keys(family, &unflushed), 1000);
+    ck_assert_uint_gt(unflushed, 1000 * 5);
+    ck_ok(kv_flush(family, NULL));
+    ck_assert_uint_eq(kv_approximate_keys(family, &none), 1000);
+    ck_assert_uint_lt(none, unflushed);
+    kv_family_unref(family);
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
+
 /* Runs of one store go into another one: all or none, the last one counts, and the files stay. */
 START_TEST(runs)
 {
@@ -442,4 +465,4 @@ END_TEST
 
 TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race, load,
           reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
-          bad_directories, lost_wal, space_is_told, ballast, drops_files, runs)
+          bad_directories, lost_wal, space_is_told, ballast, drops_files, keys_are_told, runs)
