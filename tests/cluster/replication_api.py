@@ -370,6 +370,14 @@ def dry_moves(t, a, b, c, operation):
         answer = primary.call("DELETE", path + "?dry_run=true")["data"]
         equal((answer["dry_run"], answer["effects"]), (True, ["nothing that is there now comes or goes"]))
         equal(primary.ask("GET", path)[0], 404)
+        primary.write(path, {"mode": "deny", "paths": ["secret/"]})
+        for asked in True, "true":  # in the body, where nothing else of a deletion is read
+            answer = primary.call("DELETE", path, {"dry_run": asked})["data"]
+            equal((answer["dry_run"], primary.ask("GET", path)[0]), (True, 200), answer)
+        equal(primary.ask("DELETE", path, raw=b"{")[0], 400)
+        equal(primary.ask("GET", path)[0], 200)
+        primary.call("DELETE", path, {"dry_run": False})
+        equal(primary.ask("GET", path)[0], 404)
         refused(400, "no secondary", primary.write, P + "primary/paths-filter/nobody", {"dry_run": True})
 
 

@@ -19,10 +19,31 @@
 
 #define ADDRESSES_MAX 16 /* that are dialled: an operator waits for the answer */
 
+/* The body of a deletion is nobody's to read otherwise (node/http/api.c), but who asks for a dry run there must not get a real
+ * one. A body that can't be read may have asked for it. */
+static cf_status look_into_body(struct request *rq, bool *wanted, struct cf_error *err)
+{
+    struct json *given = rq->body;
+    if (rq->operation != OPERATION_DELETE || given != NULL || rq->raw_body.size == 0) {
+        return CF_OK;
+    }
+    bool is_asked = false;
+    cf_status status = json_parse(rq->arena, rq->raw_body, NULL, &rq->body, err);
+    if (status == CF_OK && json_is(rq->body, JSON_OBJECT) && json_get(rq->body, "dry_run") != NULL) {
+        status = request_bool(rq, "dry_run", false, &is_asked, err);
+    } else if (status != CF_OK) {
+        status = cf_fail(err, CF_INVALID, "the body of this request is no JSON: leave it out, or give dry_run there");
+    }
+    *wanted = *wanted || is_asked;
+    rq->body = given;
+    return status;
+}
+
 cf_status dry_run_begin(struct dry_run *dry, struct request *rq, struct cf_error *err)
 {
     *dry = (struct dry_run){.rq = rq};
     CF_TRY(request_bool(rq, "dry_run", false, &dry->wanted, err));
+    CF_TRY(look_into_body(rq, &dry->wanted, err));
     if (dry->wanted) {
         dry->effects = json_array_new(rq->arena);
         dry->checks = json_array_new(rq->arena);
