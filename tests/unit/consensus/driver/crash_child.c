@@ -53,10 +53,12 @@ START_TEST(dies)
     one = &c.nodes[0];
     strcpy(one->dir, arguments[1]);
     /* Tiny memtables: files are written and compacted all the time. */
-    ck_ok(kv_open(
+    struct cf_error err = {0};
+    cf_status opened = kv_open(
         one->dir,
         &(struct kv_options){.write_buffer_bytes = 64 << 10, .all_write_buffers_bytes = 128 << 10},
-        &one->kv, NULL));
+        &one->kv, &err);
+    ck_assert_msg(opened == CF_OK, "%s is kept: %s. %s", one->dir, err.message, err.detail);
     c.tune.flush_us = 1;
     c.tune.state_wal = arguments[4][0] == '1';
     c.tune.trailing_entries = 200;
