@@ -45,6 +45,7 @@ struct config_seal {
     enum seal_type type;
     bool disabled; /* the one that a change of the seal leads away from */
     const char *key_id, *key; /* static: current_key "file:///..." or the text itself */
+    const char *previous_id, *previous_key; /* static: both or neither; as key_id and key */
     /* transit: another server's engine of that name. token and paths may be "file:///..." or come from
      * VAULT_ADDR, VAULT_TOKEN. */
     const char *address, *token, *key_name, *mount_path, *ns;

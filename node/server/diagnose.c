@@ -16,7 +16,7 @@
 #include "node/cluster/tls.h"
 #include "node/crypto/x509.h"
 #include "node/server/diagnose_int.h"
-#include "node/server/seal.h"
+#include "node/server/static_seal.h"
 
 #define DAY_S ((int64_t)24 * 3600)
 #define YEAR_2024_S ((time_t)1704067200)
@@ -121,7 +121,7 @@ static void check_seal(struct diagnosis *d)
 {
     static const char scheme[] = "file://";
     struct cf_error err = {0};
-    struct secret *key = NULL;
+    struct secret *key = NULL, *previous = NULL;
     struct stat info;
     const struct config_seal *seal = config_auto_seal(d->config);
     const char *source = seal != NULL ? seal->key : NULL;
@@ -134,11 +134,12 @@ static void check_seal(struct diagnosis *d)
         diagnosis_add(d, "seal", VERDICT_OK, NULL, "shamir: people give shares after each start");
         return;
     }
-    if (seal_read_key(d->config, &key, &err) != CF_OK) {
+    if (static_seal_read(d->config, &key, &previous, &err) != CF_OK) {
         diagnosis_add(d, "seal", VERDICT_FAIL, NULL, "%s", err.message);
         return;
     }
     secret_free(key);
+    secret_free(previous);
     bool is_file = strncmp(source, scheme, sizeof(scheme) - 1) == 0;
     bool open = is_file && stat(source + sizeof(scheme) - 1, &info) == 0 &&
                 (info.st_mode & (S_IRWXG | S_IRWXO)) != 0;

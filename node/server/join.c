@@ -41,7 +41,7 @@ struct joining {
     bool is_non_voter;
     bool retries; /* goes on by itself after a failure */
     unsigned failures; /* in a row */
-    struct secret *unseal_key;
+    struct secret *unseal_key, *previous_key; /* previous: of a static seal, or NULL */
     /* sys/storage/raft/join waits for the first challenge: */
     struct http_exchange *x;
     /* the worker's results */
@@ -72,6 +72,7 @@ void join_free(struct joining *joining)
     loop_timer_free(joining->timer);
     secret_free(joining->tls_key);
     secret_free(joining->unseal_key);
+    secret_free(joining->previous_key);
     cf_buf_done(&joining->csr);
     cf_buf_done(&joining->cert);
     cf_buf_done(&joining->ca);
@@ -159,6 +160,10 @@ static cf_status prove(struct joining *joining, const struct outgoing_target *ta
                       cf_slice_str(own_address(node)), info.public_key_hash);
     cf_status status = seal_challenge_answer(secret_slice(joining->unseal_key), identity,
                                              cf_buf_slice(&bytes), answer, err);
+    if (status == CF_INVALID && joining->previous_key != NULL) { /* the key of a static seal is being replaced */
+        status = seal_challenge_answer(secret_slice(joining->previous_key), identity, cf_buf_slice(&bytes), answer,
+                                       err);
+    }
     if (status == CF_INVALID) {
         return cf_fail(err, CF_DENIED, "the unseal key is not this cluster's");
     }
@@ -400,6 +405,7 @@ static cf_status begin(struct node *node, struct cf_error *err)
     if (seal != NULL && seal->type == SEAL_STATIC) {
         pthread_mutex_lock(&node->seal_lock);
         joining->unseal_key = secret_copy(secret_slice(node->pending_key));
+        joining->previous_key = node->previous_key != NULL ? secret_copy(secret_slice(node->previous_key)) : NULL;
         pthread_mutex_unlock(&node->seal_lock);
     }
     set_joining(cluster, true);

@@ -39,6 +39,7 @@
 #include "node/server/replication/tree.h"
 #include "node/server/seal.h"
 #include "node/server/snapshot/auto.h"
+#include "node/server/static_seal.h"
 #include "node/server/status.h"
 #include "node/server/tick.h"
 #include "node/server/upkeep.h"
@@ -483,6 +484,8 @@ static void destroy(struct node *node)
     node_audit_free(node);
     auto_seal_free(node->auto_seal);
     migrate_free(node->migration);
+    static_seal_free(node->static_seal);
+    cf_buf_done(&node->refused_root);
     renewal_free(node->renewal); /* a worker may have had it */
     upkeep_free(node->upkeep);
     rekey_free(node->rekey);
@@ -491,6 +494,7 @@ static void destroy(struct node *node)
     secret_free(node->root_key);
     secret_free(node->unseal_key);
     secret_free(node->pending_key);
+    secret_free(node->previous_key);
     secret_free(node->migration_key);
     seal_progress_free(node->progress);
     pthread_mutex_destroy(&node->seal_lock);

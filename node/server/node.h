@@ -59,6 +59,8 @@ struct node {
     struct renewal *renewal;          /* renewal.h */
     struct auto_seal *auto_seal; /* auto_seal.h */
     struct migration *migration; /* migrate.h */
+    struct static_seal *static_seal; /* static_seal.h */
+    struct cf_buf refused_root; /* seal.c: the wrapped root key that the static key did not open */
     bool is_catching_up, is_caught_up; /* seal.c: before a key is called wrong */
     bool is_stopping;
     int exit_status;
@@ -79,6 +81,7 @@ struct node {
     pthread_mutex_t seal_lock;
     struct secret *root_key, *unseal_key; /* NULL while sealed */
     struct secret *pending_key;           /* combined, but the state has not arrived yet */
+    struct secret *previous_key;          /* static seal: the one that pending_key replaces; NULL: none */
     struct secret *migration_key;         /* shares of the old seal, combined; NULL: no change of it */
     struct seal_progress *progress;
 };

@@ -1,11 +1,6 @@
 /* node/server/seal.c: unsealing, sealing and the keys that this takes. */
 #include "node/server/seal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/format/encode.h"
@@ -14,10 +9,10 @@
 #include "node/server/cluster.h"
 #include "node/server/migrate.h"
 #include "node/server/monitor.h"
+#include "node/server/static_seal.h"
 #include "node/server/status.h"
 
 #define CATCH_UP_US ((uint64_t)5 * 1000 * 1000)
-#define KEY_FILE_MAX ((size_t)1024)
 
 /* ---- records ---- */
 
@@ -232,6 +227,51 @@ void seal_keep_key(struct node *node, struct secret *key)
 
 static void caught_up_waiting(void *arg, cf_status status);
 
+/* A static key that is being replaced: the state may still be under the one before. */
+static cf_status open_with_previous(struct node *node, struct cf_error *err)
+{
+    pthread_mutex_lock(&node->seal_lock);
+    CF_OWNED(secret) previous = node->previous_key != NULL ? secret_copy(secret_slice(node->previous_key)) : NULL;
+    pthread_mutex_unlock(&node->seal_lock);
+    return previous != NULL ? open_with(node, previous, err) : CF_INVALID;
+}
+
+/* A static key was refused by just this root key before. Another one may come: somebody replaces the key. */
+static bool was_refused(struct node *node)
+{
+    CF_OWNED(arena) arena = arena_new(512);
+    struct cf_slice wrapped;
+    return node->refused_root.size != 0 && read_record(node, SEAL_KEY_ROOT, arena, &wrapped, NULL) == CF_OK &&
+           cf_slice_eq(wrapped, cf_buf_slice(&node->refused_root));
+}
+
+static void note_refused(struct node *node)
+{
+    CF_OWNED(arena) arena = arena_new(512);
+    struct cf_slice wrapped;
+    cf_buf_reset(&node->refused_root);
+    if (read_record(node, SEAL_KEY_ROOT, arena, &wrapped, NULL) == CF_OK) {
+        cf_buf_add_slice(&node->refused_root, wrapped);
+    }
+}
+
+/* The newest state does not open. */
+static void refuse_key(struct node *node, const struct cf_error *err)
+{
+    const struct config_seal *seal = config_auto_seal(node->config);
+    struct seal_config config;
+    if (seal == NULL || seal->type != SEAL_STATIC || seal_config_of(node, &config, NULL) != CF_OK) {
+        cf_err("server", "the unseal key does not open this cluster: %s", err->message);
+        atomic_store(&node->wants_unseal, false);
+        return;
+    }
+    cf_err("server",
+           "the static key \"%s\"%s does not open this cluster, which is sealed with the key \"%s\": give that one as "
+           "current_key, or, while it is being replaced, as previous_key, and restart this node",
+           seal->key_id, seal->previous_key != NULL ? " (nor the previous one)" : "", config.key_id);
+    note_refused(node);
+}
+
 void seal_state_arrived(struct node *node)
 {
     struct cf_error err = {0};
@@ -250,13 +290,20 @@ void seal_state_arrived(struct node *node)
         }
         return;
     }
+    if (was_refused(node)) {
+        return;
+    }
     const struct config_seal *seal = config_auto_seal(node->config);
     cf_status status = open_with(node, key, &err);
+    if (status == CF_INVALID && open_with_previous(node, NULL) == CF_OK) {
+        status = CF_OK;
+    }
     if (status == CF_OK) {
         if (seal == NULL || seal->type != SEAL_STATIC) { /* a static key stays, for the next restart's sake alone */
             seal_keep_key(node, NULL);
         }
         atomic_store(&node->wants_unseal, false);
+        cf_buf_reset(&node->refused_root);
     } else if (status != CF_NOT_FOUND) {
         if (!node->is_caught_up) { /* the state that is here may be older than the key */
             if (!node->is_catching_up && !node->is_stopping) {
@@ -265,8 +312,7 @@ void seal_state_arrived(struct node *node)
             }
             return;
         }
-        cf_err("server", "the unseal key does not open this cluster: %s", err.message);
-        atomic_store(&node->wants_unseal, false);
+        refuse_key(node, &err);
     }
 }
 
@@ -326,62 +372,18 @@ void seal_now(struct node *node)
     monitors_end(node->monitors, false); /* who may follow the log is not known any more */
 }
 
-/* ---- static key ---- */
-
-static cf_status read_key_text(const char *source, struct cf_buf *to, struct cf_error *err)
-{
-    static const char scheme[] = "file://";
-    if (strncmp(source, scheme, sizeof(scheme) - 1) != 0) {
-        cf_buf_add_str(to, source);
-        return CF_OK;
-    }
-    const char *path = source + sizeof(scheme) - 1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return cf_fail(err, CF_INVALID, "cannot read seal key file \"%s\": %s", path,
-                       strerror(errno));
-    }
-    struct stat info;
-    if (fstat(fd, &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        cf_warn("server", "seal key file \"%s\" is open to others than its owner: chmod 0600 it",
-                path);
-    }
-    ssize_t got = 1;
-    while (got > 0 && cf_buf_reserve(to, 256)) {
-        got = read(fd, to->data + to->size, 256);
-        to->size += got > 0 ? (size_t)got : 0;
-    }
-    (void)close(fd);
-    return got == 0 ? CF_OK
-                    : cf_fail(err, CF_INVALID, "cannot read seal key file \"%s\"", path);
-}
-
-cf_status seal_read_key(const struct config *config, struct secret **ret, struct cf_error *err)
-{
-    struct cf_buf text;
-    const struct config_seal *seal = config_auto_seal(config);
-    *ret = NULL;
-    if (seal == NULL || seal->type != SEAL_STATIC) {
-        return CF_OK;
-    }
-    cf_buf_init_secret(&text, KEY_FILE_MAX + 256);
-    cf_status status = read_key_text(seal->key, &text, err);
-    if (status == CF_OK) {
-        status = seal_static_key(cf_buf_slice(&text), ret, err);
-        if (status != CF_OK) {
-            status = cf_error_prefix(err, status, "seal \"static\" current_key");
-        }
-    }
-    cf_buf_done(&text);
-    return status;
-}
+/* ---- configuration ---- */
 
 cf_status seal_configure(struct node *node, struct cf_error *err)
 {
-    struct secret *key = NULL;
-    CF_TRY(seal_read_key(node->config, &key, err));
+    struct secret *key = NULL, *previous = NULL;
+    CF_TRY(static_seal_read(node->config, &key, &previous, err));
     node->auto_seal = auto_seal_new(node);
+    node->static_seal = static_seal_new(node);
     seal_keep_key(node, key);
+    pthread_mutex_lock(&node->seal_lock);
+    node->previous_key = previous;
+    pthread_mutex_unlock(&node->seal_lock);
     atomic_store(&node->wants_unseal, config_auto_seal(node->config) != NULL);
     return CF_OK;
 }

@@ -25,10 +25,7 @@ void seal_handle_status(struct node *node, struct http_exchange *x);
 void seal_now(struct node *node);
 /* Main loop: state has moved on while an unseal key waits (also at the start with a static key). */
 void seal_state_arrived(struct node *node);
-/* The key of a configuration with a static seal, NULL with another. CF_INVALID with what is wrong with the file. Any thread. */
-CF_CHECKED cf_status seal_read_key(const struct config *config, struct secret **ret,
-                                   struct cf_error *err);
-/* Main loop, at the start: reads the key file of a static seal. CF_INVALID with what to do. */
+/* Main loop, at the start: reads the key files of a static seal. CF_INVALID with what to do. */
 CF_CHECKED cf_status seal_configure(struct node *node, struct cf_error *err);
 /* Main loop, once the state is open: a cluster with a static key can't open a node whose configuration
  * does not name it. CF_INVALID with what to add; CF_OK while there is no state to ask. */

@@ -12,7 +12,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, raises, true  # noqa: E402
-from cluster import SLOW, Refused, World, arguments, wait_for  # noqa: E402
+from cluster import SLOW, Node, Refused, World, arguments, wait_for  # noqa: E402
 
 
 class People:
@@ -384,6 +384,132 @@ def migration(t, world):
         other.stop()
 
 
+class StaticKeys:
+    """Key files of a static seal, by id, and stanzas that name them."""
+
+    def __init__(self, cluster):
+        self.dir = cluster.dir
+
+    def path(self, name):
+        return os.path.join(self.dir, name + ".key")
+
+    def make(self, name):
+        with open(os.open(self.path(name), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as f:
+            f.write(os.urandom(32))
+
+    def stanza(self, current, previous=None):
+        lines = ['seal "static" {', '  current_key_id = "%s"' % current,
+                 '  current_key = "file://%s"' % self.path(current)]
+        if previous:
+            lines += ['  previous_key_id = "%s"' % previous, '  previous_key = "file://%s"' % self.path(previous)]
+        return lines + ["}"]
+
+
+REPLACED = "the static seal has the key \"%s\" now"
+UNKNOWN_KEY = "does not open this cluster, which is sealed with the key"
+
+
+def restart(node, stanza):
+    node.cluster.extra = stanza
+    node.stop()
+    node.start()
+
+
+def static_rotation(t, world):
+    """The key of a static seal is replaced, one node after the other, and the old one opens nothing any more."""
+    cluster = world.cluster("static", nodes=3, seal="none")
+    keys = StaticKeys(cluster)
+    keys.make("k1")
+    keys.make("k2")
+    cluster.extra = keys.stanza("k1")
+    raft_up(cluster)
+    cluster.any().put_kv("kept", "yes")
+    both = keys.stanza("k2", "k1")
+    active = cluster.active()
+    first, second = cluster.standbys()
+    with t.check("a node with the new key alone waits, and its log says what to do"):
+        restart(first, keys.stanza("k2"))
+        wait_for("the refusal", lambda: UNKNOWN_KEY in first.log(), 40)
+        equal((first.health(), first.is_sealed()), (503, True))
+        equal(first.log().count(UNKNOWN_KEY), 1)
+    with t.check("with both keys a node opens, also one that joins"):
+        restart(second, both)
+        opens(second)
+        late = Node(cluster, "static9")
+        cluster.nodes.append(late)
+        late.start()
+        opens(late)
+        wait_for("the fourth voter", lambda: len(cluster.voters()) == 4, 60)
+        equal(any(REPLACED % "k2" in n.log() for n in cluster.nodes), False)  # who leads has the old configuration
+    with t.check("the first active node that has both wraps the root key anew, and who waited with the new key opens"):
+        cluster.caught_up(second)
+        cluster.caught_up(late)
+        active.stop()
+        wait_for("the entry", lambda: any(REPLACED % "k2" in n.log() for n in (second, late)), 60)
+        opens(first)
+        equal(sum(n.log().count(REPLACED % "k2") for n in cluster.nodes), 1)
+    with t.check("the old key alone opens nothing any more"):
+        cluster.extra = keys.stanza("k1")
+        active.start()  # by a state from before the entry, which its log then goes beyond
+        cluster.caught_up(active)
+        active.stop()
+        active.start()
+        wait_for("the refusal", lambda: UNKNOWN_KEY in active.log(), 60)
+        equal(active.is_sealed(), True)
+        restart(active, keys.stanza("k2"))
+        opens(active)
+    with t.check("without the old key all of it comes back after kill -9, with what was written"):
+        os.unlink(keys.path("k1"))
+        cluster.extra = keys.stanza("k2")
+        for node in cluster.nodes:
+            node.kill()
+        cluster.start()
+        for node in cluster.nodes:
+            opens(node)
+        equal(cluster.active().get_kv("kept"), "yes")
+    with t.check("the recovery shares are what they were"):
+        node = cluster.active()
+        started = node.call("PUT", "sys/generate-root/attempt", {})
+        for key in cluster.keys[:2]:
+            done = node.call("PUT", "sys/generate-root/update", {"key": key, "nonce": started["nonce"]})
+        equal(done["complete"], True)
+    world.end(cluster)
+
+
+def static_rotation_crash(t, world):
+    """kill -9 around the entry: a node with both keys always opens, and what it says in the end is what is stored."""
+    cluster = world.cluster("again", nodes=1, seal="none")
+    node, keys = cluster.nodes[0], StaticKeys(cluster)
+    keys.make("k0")
+    cluster.extra = keys.stanza("k0")
+    raft_up(cluster)
+    with t.check("kills around the change, eight new keys one after the other"):
+        node.put_kv("kept", "yes")
+        for i in range(1, 9):
+            keys.make("k%d" % i)
+            both = keys.stanza("k%d" % i, "k%d" % (i - 1))
+            cluster.extra = both
+            node.kill()
+            node.start()
+            opens(node)
+            if i % 2:
+                cluster.active()
+            node.kill()
+            restart_from = node.log().count(REPLACED % ("k%d" % i))
+            node.start()
+            opens(node)
+            cluster.active()
+            wait_for("key %d" % i, lambda n=i, was=restart_from: was or REPLACED % ("k%d" % n) in node.log(), 30)
+            os.unlink(keys.path("k%d" % (i - 1)))
+            cluster.extra = keys.stanza("k%d" % i)
+            node.kill()
+            node.start()
+            opens(node)
+            cluster.active()
+            equal(node.get_kv("kept"), "yes")
+    world.end(cluster)
+
+
 def migration_crash(t, world):
     """kill -9 at every step of a change: either seal opens the cluster again, and nothing is lost."""
     cluster = world.cluster("crash", nodes=1, seal="shamir").up(3, 2)
@@ -426,7 +552,7 @@ def migration_crash(t, world):
     world.end(cluster)
 
 
-SCENARIOS = (pgp, transit, migration, migration_crash)
+SCENARIOS = (pgp, transit, migration, static_rotation, static_rotation_crash, migration_crash)
 
 
 def main():

@@ -9,8 +9,8 @@
 static const struct known static_seal_keys[] = {
     {"current_key_id", config_read_text, IN_SEAL(key_id)},
     {"current_key", config_read_text, IN_SEAL(key)},
-    {"previous_key_id", NULL, 0},
-    {"previous_key", NULL, 0},
+    {"previous_key_id", config_read_text, IN_SEAL(previous_id)},
+    {"previous_key", config_read_text, IN_SEAL(previous_key)},
     {"disabled", config_read_bool, IN_SEAL(disabled)},
 };
 
@@ -51,6 +51,29 @@ static cf_status check_transit(struct reading *reading, const struct hcl_item *b
     if (strlen(seal->key_name) > SEAL_KEY_ID_MAX) {
         return cf_fail(reading->err, CF_INVALID, "%s:%u: key_name is longer than %zu bytes",
                        reading->file, block->line, SEAL_KEY_ID_MAX);
+    }
+    return CF_OK;
+}
+
+static cf_status check_static(struct reading *reading, const struct hcl_item *block, const struct config_seal *seal)
+{
+    if (seal->key == NULL || seal->key_id == NULL) {
+        return cf_fail(reading->err, CF_INVALID, "%s:%u: seal \"static\" needs current_key_id and current_key",
+                       reading->file, block->line);
+    }
+    if ((seal->previous_key == NULL) != (seal->previous_id == NULL)) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "%s:%u: previous_key_id and previous_key of seal \"static\" go together", reading->file,
+                       block->line);
+    }
+    if (seal->previous_id != NULL && strcmp(seal->previous_id, seal->key_id) == 0) {
+        return cf_fail(reading->err, CF_INVALID,
+                       "%s:%u: previous_key_id is current_key_id: a new key needs a new id, the same on all nodes",
+                       reading->file, block->line);
+    }
+    if (strlen(seal->key_id) > SEAL_KEY_ID_MAX) {
+        return cf_fail(reading->err, CF_INVALID, "%s:%u: current_key_id is longer than %zu bytes", reading->file,
+                       block->line, SEAL_KEY_ID_MAX);
     }
     return CF_OK;
 }
@@ -102,11 +125,7 @@ cf_status config_read_seal(struct reading *reading, const struct hcl_item *block
     } else {
         CF_TRY(config_read_object(reading, &block->value, static_seal_keys, CF_LENGTH(static_seal_keys),
                            seal));
-        if (seal->key == NULL || seal->key_id == NULL) {
-            return cf_fail(reading->err, CF_INVALID,
-                           "%s:%u: seal \"static\" needs current_key_id and current_key",
-                           reading->file, block->line);
-        }
+        CF_TRY(check_static(reading, block, seal));
     }
     return check_seals(reading, block);
 }

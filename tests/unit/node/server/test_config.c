@@ -142,6 +142,12 @@ START_TEST(seals)
     ck_ok(load(STORAGE LISTENER STATIC "disabled = \"true\" }\n" TRANSIT "}\n"));
     ck_assert_int_eq(config_auto_seal(config)->type, SEAL_TRANSIT);
     ck_assert_int_eq(config_old_seal(config)->type, SEAL_STATIC);
+    ck_ok(load(STORAGE LISTENER STATIC "previous_key_id = \"k0\" previous_key = \"file:///old\" }\n"));
+    ck_assert_str_eq(config_auto_seal(config)->previous_id, "k0");
+    ck_assert_str_eq(config_auto_seal(config)->previous_key, "file:///old");
+    ck_status(load(STORAGE LISTENER STATIC "previous_key_id = \"k0\" }\n"), CF_INVALID);
+    ck_status(load(STORAGE LISTENER STATIC "previous_key = \"file:///old\" }\n"), CF_INVALID);
+    ck_status(load(STORAGE LISTENER STATIC "previous_key_id = \"k1\" previous_key = \"file:///old\" }\n"), CF_INVALID);
     ck_status(load(STORAGE LISTENER STATIC "}\n" TRANSIT "}\n"), CF_INVALID);
     ck_status(load(STORAGE LISTENER TRANSIT "}\n" TRANSIT "disabled = true }\n"), CF_INVALID);
     ck_status(load(STORAGE LISTENER "seal \"transit\" { token = \"t\" }\n"), CF_INVALID);

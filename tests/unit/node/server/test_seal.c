@@ -5,6 +5,7 @@
 #include "node/base/memory.h"
 #include "node/format/encode.h"
 #include "node/server/cluster_int.h"
+#include "node/server/static_seal.h"
 #include "repl_world.h"
 
 static struct cluster *cluster;
@@ -200,5 +201,92 @@ START_TEST(key_that_waits)
 }
 END_TEST
 
+/* ---- a static key that replaces another ---- */
+
+static cf_status replace_key(struct request *rq, struct cf_error *err)
+{
+    return static_seal_write(rq, world_node, "k2", err);
+}
+
+static bool stored_opens(struct key key, const struct secret *with, const struct secret *expected)
+{
+    CF_OWNED(arena) records = arena_new(512);
+    CF_OWNED(secret) got = NULL;
+    struct cf_slice stored;
+    struct view *view = core_view(world_node->core);
+    ck_ok(view_get_raw(view, key, records, &stored, NULL));
+    view_unref(view);
+    return seal_unwrap_root(secret_slice(with), stored, &got, NULL) == CF_OK &&
+           secret_equal(got, secret_slice(expected));
+}
+
+START_TEST(a_new_static_key)
+{
+    struct seal_config got;
+    struct secret *key = NULL;
+    set_up(SEAL_STATIC);
+    ck_run(write_records);
+    CF_OWNED(secret) fresh = key_of(7);
+    world_node->root_key = secret_copy(secret_slice(root));
+    world_node->unseal_key = secret_copy(secret_slice(unseal));
+    world_node->pending_key = secret_copy(secret_slice(fresh));
+    ck_assert_int_eq(world_run(replace_key), 400); /* neither key opens it: nothing is written */
+    ck_assert(fixture_error_has(world, "\"k1\""));
+    world_node->previous_key = secret_copy(secret_slice(other));
+    ck_assert_int_eq(world_run(replace_key), 400);
+    ck_assert(stored_opens(SEAL_KEY_ROOT, unseal, root));
+    secret_free(world_node->previous_key);
+    world_node->previous_key = secret_copy(secret_slice(unseal));
+    uint64_t before = fixture_index(world);
+    ck_run(replace_key);
+    ck_assert_uint_eq(fixture_index(world), before + 1); /* one entry */
+    ck_ok(seal_config_of(world_node, &got, NULL));
+    ck_assert_str_eq(got.key_id, "k2");
+    ck_assert(got.generation == 4 && got.shape.shares == 5 && got.type == SEAL_STATIC);
+    ck_assert(stored_opens(SEAL_KEY_ROOT, fresh, root) && !stored_opens(SEAL_KEY_ROOT, unseal, root));
+    ck_assert(stored_opens(SEAL_KEY_UNSEAL, root, fresh));
+    ck_assert(stored_opens(SEAL_KEY_RECOVERY, other, root)); /* the people's shares are as they were */
+    ck_ok(seal_unseal_key(world_node, &key, NULL)); /* who was opened with the old one admits others with the new */
+    ck_assert(secret_equal(key, secret_slice(fresh)));
+    secret_free(key);
+    ck_run(replace_key);
+    ck_assert_uint_eq(fixture_index(world), before + 1); /* another node did it: no entry */
+    secret_free(world_node->previous_key);
+    world_node->previous_key = NULL;
+    tear_down();
+}
+END_TEST
+
+START_TEST(static_keys_of_a_configuration)
+{
+#define HEX_1 "0101010101010101010101010101010101010101010101010101010101010101"
+#define HEX_2 "0202020202020202020202020202020202020202020202020202020202020202"
+    struct config given = {.seal_count = 1};
+    struct config_seal *seal = &given.seals[0];
+    struct secret *current, *previous;
+    struct cf_error err = {0};
+    *seal = (struct config_seal){.type = SEAL_STATIC, .key_id = "k2", .key = HEX_2};
+    ck_ok(static_seal_read(&given, &current, &previous, NULL));
+    ck_assert(secret_slice(current).data[0] == 2 && previous == NULL);
+    secret_free(current);
+    seal->previous_id = "k1";
+    seal->previous_key = HEX_1;
+    ck_ok(static_seal_read(&given, &current, &previous, NULL));
+    ck_assert(secret_slice(current).data[0] == 2 && secret_slice(previous).data[0] == 1);
+    secret_free(current);
+    secret_free(previous);
+    seal->previous_key = "file:///nowhere/at/all";
+    ck_status(static_seal_read(&given, &current, &previous, &err), CF_INVALID);
+    ck_assert(strstr(err.message, "previous_key") != NULL && strstr(err.message, "/nowhere/at/all") != NULL);
+    ck_assert(current == NULL && previous == NULL);
+    seal->previous_key = "short";
+    ck_status(static_seal_read(&given, &current, &previous, &err), CF_INVALID);
+    ck_assert_ptr_null(strstr(err.message, "short"));
+    seal->type = SEAL_TRANSIT;
+    ck_ok(static_seal_read(&given, &current, &previous, NULL));
+    ck_assert(current == NULL && previous == NULL);
+}
+END_TEST
+
 TEST_MAIN("node/server/seal", configuration, damaged_configuration, authority,
-          keys_of_a_sealed_node, keyring_record, shares_as_text, key_that_waits)
+          keys_of_a_sealed_node, keyring_record, shares_as_text, key_that_waits, a_new_static_key, static_keys_of_a_configuration)
