@@ -4,7 +4,8 @@
  * acknowledged, and votes that it gave. Its log looks sound, so only others can tell (consensus.md 13.8): each node
  * remembers, of each member, the highest entry that it acknowledged and that is committed, and says so in every message
  * to it. Committed entries are never truncated: who lacks that one, or has another in its place, has lost it. It is
- * RECOVERING then: no vote, no candidacy, until a leader that knows of it gave everything back (README.md).
+ * RECOVERING and AMNESIAC then: no vote and no candidacy any more, under this id (README.md). Who knows of its loss by
+ * itself (damage that was found) has its term and vote, and is merely RECOVERING.
  *
  * Only a leader hears acknowledgements. It spreads what it remembers in its heartbeats, one member in each, so that the
  * memory survives it; a node that refuses a candidate for it says why in the same message.
@@ -77,6 +78,12 @@ void raft_amnesia_tell(struct raft *r, struct raft_msg *m)
     }
 }
 
+uint32_t raft_amnesia_condition(const struct raft *r)
+{
+    bool known = (r->condition & RAFT_RECOVERING) != 0; /* damage, which is mended */
+    return RAFT_RECOVERING | (known || r->options.amnesia_ends ? 0 : RAFT_AMNESIAC);
+}
+
 bool raft_amnesia_forgot(struct raft *r, const struct raft_msg *vote)
 {
     const struct raft_acked *acked = find(r, vote->from);
@@ -92,7 +99,7 @@ void raft_amnesia_hear(struct raft *r, const struct raft_msg *m)
     if (acked->index != 0 && lost && (r->condition & RAFT_RECOVERING) == 0 &&
         !MUTANT(MUTANT_COMMIT_BEYOND_CLAMPED)) {
         r->counters.amnesia++;
-        raft_set_condition(r, r->now_us, r->condition | RAFT_RECOVERING);
+        raft_set_condition(r, r->now_us, r->condition | raft_amnesia_condition(r));
         if (r->role != RAFT_LEADER) {
             r->role = RAFT_FOLLOWER;
             r->own_vote_waits = false;

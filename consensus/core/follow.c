@@ -126,7 +126,7 @@ static void note_recovery_target(struct raft *r, const struct raft_msg *m, uint6
 
 void raft_follow_maybe_recovered(struct raft *r)
 {
-    if ((r->condition & RAFT_RECOVERING) != 0 && r->recover_to != 0 &&
+    if ((r->condition & (RAFT_RECOVERING | RAFT_AMNESIAC)) == RAFT_RECOVERING && r->recover_to != 0 &&
         r->log.durable >= r->recover_to) {
         r->condition &= ~RAFT_RECOVERING;
         r->recover_to = 0;
@@ -190,7 +190,7 @@ void raft_follow_on_heartbeat(struct raft *r, const struct raft_msg *m)
             raft_set_commit(r, r->log.last);
             return;
         }
-        r->condition |= RAFT_RECOVERING;
+        r->condition |= raft_amnesia_condition(r);
         r->recover_to = 0;
     } else {
         raft_set_commit(r, m->commit);

@@ -344,7 +344,8 @@ void raft_set_condition(struct raft *r, uint64_t now_us, uint32_t condition)
     raft_advance_time(r, now_us);
     uint32_t before = r->condition;
     r->condition =
-        (condition & (RAFT_SEALED | RAFT_STALLED | RAFT_RECOVERING)) | (before & RAFT_RECOVERING);
+        (condition & (RAFT_SEALED | RAFT_STALLED | RAFT_RECOVERING | RAFT_AMNESIAC)) |
+        (before & (RAFT_RECOVERING | RAFT_AMNESIAC));
     if ((r->condition & ~before & RAFT_RECOVERING) != 0) {
         r->recover_to = 0;
     }

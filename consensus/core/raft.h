@@ -192,6 +192,10 @@ struct raft_base {
     4u /* log not trustworthy: neither votes nor campaigns. Set by the host at                     \
           start (e.g. last < commit hint), or by the core; the core ends it when                   \
           the log is whole again */
+#define RAFT_AMNESIAC                                                                              \
+    8u /* others know of acknowledged entries that are not here, so votes may be lost, too: RECOVERING \
+          for good; the node has to come back under a new id. Set by the core, and by the host at a \
+          start that remembers it (together with RECOVERING) */
 
 struct raft_options {
     uint64_t id;                        /* this node */
@@ -201,6 +205,7 @@ struct raft_options {
     bool preferred;                     /* draws its timeouts from the early part */
     bool use_priority;  /* someone is preferred: the others draw from the later part */
     bool lease_reads;   /* off by default; must be equal on all voters */
+    bool amnesia_ends;  /* simulator: RECOVERING is all that amnesia brings, as nobody gives new ids there */
     uint32_t condition; /* initial RAFT_SEALED etc. */
     /* Limits; 0 takes the default. */
     size_t append_bytes_max;      /* 1 MiB of entries a message; one larger entry may go alone */

@@ -335,6 +335,7 @@ void raft_amnesia_note(struct raft *r, uint64_t id, uint64_t index, uint64_t ter
 void raft_amnesia_note_peers(struct raft *r);                   /* leader */
 void raft_amnesia_tell(struct raft *r, struct raft_msg *m);     /* on its way out */
 void raft_amnesia_hear(struct raft *r, const struct raft_msg *m);
+uint32_t raft_amnesia_condition(const struct raft *r); /* of who learns now that it lost entries */
 /* The candidate has acknowledged more than it says that it has. */
 bool raft_amnesia_forgot(struct raft *r, const struct raft_msg *vote);
 

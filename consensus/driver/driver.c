@@ -371,6 +371,18 @@ static void load_superseded(struct raft_driver *driver)
     }
 }
 
+/* consensus.md 13.8: for good, under this id. `coffer operator raft recover` begins a new epoch, and ends it. */
+static void load_amnesia(struct raft_driver *driver)
+{
+    KV_VALUE(value) = {0};
+    if (raft_store_get_record(driver->store, RAFT_AMNESIAC_RECORD, &value, NULL) == CF_OK &&
+        value.bytes.size > 0) {
+        driver->options.condition |= RAFT_RECOVERING | RAFT_AMNESIAC;
+        cf_err("raft", "this node has lost what it had acknowledged: under this id it does not vote any more. "
+                       "Stop it, remove its data directory, and let it join again");
+    }
+}
+
 cf_status raft_driver_start(const struct raft_driver_options *options, struct raft_driver **ret,
                             struct cf_error *err)
 {
@@ -383,6 +395,7 @@ cf_status raft_driver_start(const struct raft_driver_options *options, struct ra
     driver->store = options->store;
     driver->applier = options->applier;
     load_superseded(driver);
+    load_amnesia(driver);
     driver->condition = driver->options.condition;
     raft_store_set_state_wal(driver->store, options->state_wal);
     driver->identity = raft_store_identity(options->store);

@@ -312,6 +312,7 @@ struct raft_driver {
     struct levels levels;
     atomic_uint_fast32_t level, state_level; /* in force; of what was applied */
     /* health.c; loop. */
+    uint32_t lost_condition; /* as others told of a loss */
     bool recovering, recovered_busy; /* recovering: the store says so */
     struct raft_job recovered_job;
     uint64_t corruptions, losses; /* as seen last */

@@ -219,14 +219,17 @@ cf_status driver_check_entries(struct raft_driver *driver, struct raft_entry *co
 static void lost_run(struct raft_job *job)
 {
     struct raft_driver *driver = cf_container(job, struct raft_driver, recovered_job);
-    cf_ignore(raft_store_set_recovering(driver->store, NULL), "others tell it again after a restart");
+    bool amnesiac = (driver->lost_condition & RAFT_AMNESIAC) != 0;
+    cf_ignore(amnesiac ? raft_store_put_record(driver->store, RAFT_AMNESIAC_RECORD, CF_SLICE("1"), NULL)
+                       : raft_store_set_recovering(driver->store, NULL),
+              "others tell it again after a restart");
 }
 
 static void lost_done(struct raft_job *job)
 {
     struct raft_driver *driver = cf_container(job, struct raft_driver, recovered_job);
     driver->recovered_busy = false;
-    driver->recovering = true;
+    driver->recovering |= (driver->lost_condition & RAFT_AMNESIAC) == 0;
 }
 
 /* A block that fails its checksum was told by whoever read it, and nothing was made of it. With
@@ -254,9 +257,10 @@ static void check_damage(struct raft_driver *driver)
     raft_counters(driver->raft, &counters);
     if (counters.amnesia + counters.commit_beyond_last != driver->losses && !driver->recovered_busy) {
         cf_err("raft", "this node's log lacks what it had acknowledged, as other nodes know: an older copy of "
-                       "its disk was put back, or the disk lost data. It does not vote until its leader has "
-                       "given back everything. Was it a copy? Then remove the data directory, and let the node "
-                       "join again");
+                       "its disk was put back, or the disk lost data. Under this id it does not vote any more, as "
+                       "it may have forgotten a vote, too: stop it, remove its data directory, and let it join "
+                       "again");
+        driver->lost_condition = status.soft.condition;
         driver->losses = counters.amnesia + counters.commit_beyond_last;
         driver->recovered_busy = true; /* so that it is known after a restart, too */
         driver->recovered_job = (struct raft_job){.run = lost_run, .done = lost_done};

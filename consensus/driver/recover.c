@@ -87,6 +87,7 @@ cf_status raft_recovery_write(struct raft_store *store, const struct raft_recove
                                                             .hard_state = &hard_state});
     store_add_identity(store, batch, &identity);
     store_add_record(store, batch, RAFT_SUPERSEDED_RECORD, CF_SLICE_EMPTY);
+    store_add_record(store, batch, RAFT_AMNESIAC_RECORD, CF_SLICE_EMPTY);
     uint8_t found[16];
     cf_put_u64(found, recovery->last_term);
     cf_put_u64(found + 8, recovery->last_index);

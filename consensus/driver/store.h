@@ -66,6 +66,7 @@ CF_CHECKED cf_status raft_store_join(struct raft_store *store, const struct raft
 /* A record of the driver's own: 8 bytes, the newer recovery epoch of the cluster that this node was
  * refused by. With it a node takes no part any more. */
 #define RAFT_SUPERSEDED_RECORD "superseded"
+#define RAFT_AMNESIAC_RECORD "amnesiac" /* not empty: others knew of acknowledged entries that were not here */
 
 /* Another: 16 bytes, term and index of the last entry that a recovery found (recover.h). */
 #define RAFT_RECOVERED_RECORD "recovered"

@@ -158,7 +158,7 @@ static size_t collect(struct node *node, struct arena *arena, struct metric *to)
          raft->corruptions + raft->crc_failures},
         {"coffer_raft_acknowledged_lost", "times that this node's log lacked what it had acknowledged", true,
          raft->counters.amnesia + raft->counters.commit_beyond_last},
-        {"coffer_raft_votes", "1 unless it has to get back what it lost", false,
+        {"coffer_raft_votes", "1 unless it has lost what it had acknowledged", false,
          (raft->condition & RAFT_RECOVERING) == 0},
         {"coffer_raft_digests", "sums of the state that were made", true, raft->digests},
         {"coffer_raft_digest_index", "index of the latest one", false, raft->digest_index},

@@ -91,7 +91,10 @@ static void add_alarms(struct request *rq, const struct raft_driver_status *stat
         {status->disk_full, "the data directory's disk is almost full: only deletes are taken"},
         {(status->condition & RAFT_STALLED) != 0 && !status->diverged,
          "the data directory's disk does not answer in time"},
-        {(status->condition & RAFT_RECOVERING) != 0,
+        {(status->condition & RAFT_AMNESIAC) != 0,
+         "this node lost what it had acknowledged and does not vote any more: stop it, remove its data directory, and "
+         "let it join again"},
+        {(status->condition & RAFT_RECOVERING) != 0 && (status->condition & RAFT_AMNESIAC) == 0,
          "this node lost data and fetches it from the leader; it does not vote"},
     };
     struct json *list = json_array_new(rq->arena);

@@ -119,6 +119,7 @@ static struct raft_options core_options(struct world *w, struct sim_node *n)
     options.use_priority = o->priority != 0;
     options.preferred = o->priority == n->id;
     options.lease_reads = o->lease != 0;
+    options.amnesia_ends = true; /* else the faults of a run would use up its nodes */
     options.condition = n->condition | (n->lost && !n->lost_silently ? RAFT_RECOVERING : 0);
     options.append_bytes_max = o->append_bytes;
     options.append_entries_max = 16;

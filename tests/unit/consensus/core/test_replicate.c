@@ -265,6 +265,7 @@ START_TEST(core_commit_beyond_last_recovering)
     }
     lost->hard.commit = 0;
     lost->applied = 0;
+    b->options.amnesia_ends = true;
     bench_start(b, 3);
     bench_drain(b, 3);
     b->hold_msgs = true;
@@ -337,7 +338,7 @@ START_TEST(core_amnesia_told_by_candidate)
     b->now_us += 3 * T_US;
     bench_timeout(b, 3);
     ck_assert(bench_deliver(b, 2, RAFT_MSG_PRE_VOTE));
-    ck_assert_uint_eq(bench_status(b, 2).soft.condition, RAFT_RECOVERING);
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, RAFT_RECOVERING | RAFT_AMNESIAC);
     ck_assert_uint_eq(bench_raft(b, 2)->counters.amnesia, 1);
     ck_assert(bench_deliver(b, 3, RAFT_MSG_PRE_VOTE_R));
     ck_assert_int_ne(bench_raft(b, 3)->role, RAFT_CANDIDATE);
@@ -361,17 +362,52 @@ START_TEST(core_amnesia_candidate_refused)
     bench_drain(b, 3);
     ck_assert_uint_eq(bench_raft(b, 3)->counters.votes_refused_condition, 1);
     ck_assert(bench_deliver(b, 2, RAFT_MSG_PRE_VOTE_R));
-    ck_assert_uint_eq(bench_status(b, 2).soft.condition, RAFT_RECOVERING);
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, RAFT_RECOVERING | RAFT_AMNESIAC);
     bench_timeout(b, 2);
     ck_assert_int_eq(bench_raft(b, 2)->role, RAFT_FOLLOWER);
     bench_free(b);
 }
 END_TEST
 
-/* A leader gives everything back, and an entry of its term that is committed after it knew ends it. */
+/* 13.8: a leader gives everything back, but no vote comes back with it: also after a restart it neither votes nor
+ * campaigns, so that the two that are left elect nobody without the third. */
+START_TEST(core_amnesia_is_final)
+{
+    const uint32_t for_good = RAFT_RECOVERING | RAFT_AMNESIAC;
+    struct bench *b = two_know();
+    restore_image(b, 2, 2, (struct raft_hard_state){.term = 1});
+    bench_run(b, 8 * T_US);
+    for (uint64_t id = 1; id <= 3; id++) {
+        cf_ignore(bench_propose(b, id, "more", NULL), "one of them leads");
+    }
+    bench_run(b, T_US);
+    ck_assert_uint_eq(bench_status(b, 2).last_index, bench_status(b, 1).last_index);
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, for_good);
+    bench_stop(b, 2, 0);
+    b->options.condition = for_good; /* the host remembers */
+    bench_start(b, 2);
+    b->options.condition = 0;
+    bench_run(b, 8 * T_US);
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, for_good);
+    raft_set_condition(bench_raft(b, 2), b->now_us, RAFT_SEALED);
+    ck_assert_uint_eq(bench_status(b, 2).soft.condition, for_good | RAFT_SEALED);
+    bench_isolate(b, 1);
+    bench_run(b, 20 * T_US);
+    ck_assert_int_ne(bench_raft(b, 2)->role, RAFT_LEADER);
+    ck_assert_int_ne(bench_raft(b, 3)->role, RAFT_LEADER);
+    ck_assert_uint_eq(bench_raft(b, 2)->counters.elections + bench_raft(b, 2)->counters.pre_votes, 0);
+    bench_heal(b);
+    bench_run(b, 20 * T_US);
+    ck_assert(bench_raft(b, 1)->role == RAFT_LEADER || bench_raft(b, 3)->role == RAFT_LEADER);
+    bench_free(b);
+}
+END_TEST
+
+/* Where it may end (the simulator), an entry of its leader's term that is committed after that leader knew ends it. */
 START_TEST(core_amnesia_ends_with_the_log)
 {
     struct bench *b = two_know();
+    b->options.amnesia_ends = true;
     restore_image(b, 2, 2, (struct raft_hard_state){.term = 1});
     bench_run(b, 8 * T_US);
     ck_assert_uint_ge(bench_raft(b, 2)->counters.amnesia, 1);
@@ -583,6 +619,6 @@ TEST_MAIN("consensus/core/replicate", proposal_is_applied_everywhere, bad_propos
           acknowledgement_waits_for_the_disk, old_term_is_not_counted, core_append_aba,
           core_truncate_reinstate, committed_is_never_cut, unsound_entries,
           core_commit_beyond_last_recovering, core_amnesia_told_by_candidate,
-          core_amnesia_candidate_refused, core_amnesia_ends_with_the_log, core_amnesia_no_false_alarm, recovery_ends_when_the_leader_knows,
+          core_amnesia_candidate_refused, core_amnesia_is_final, core_amnesia_ends_with_the_log, core_amnesia_no_false_alarm, recovery_ends_when_the_leader_knows,
           fast_backtracking, back_pressure, lost_tail_is_sent_again, late_answers_begin_no_storm,
           window_is_kept, writes_in_flight_are_bounded)
