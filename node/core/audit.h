@@ -83,6 +83,8 @@ struct audit_header {
     bool hmac;
 };
 
+#define AUDIT_HEADERS_MAX ((size_t)64)
+
 struct audit_table {
     struct arena *arena;
     struct audit_entry entries[AUDIT_DEVICES_MAX]; /* sorted by path */
@@ -117,6 +119,12 @@ void audit_write_value(struct cf_buf *to, const struct audit_entry *entry, struc
 void audit_write_record(struct cf_buf *to, const struct audit_entry *entry,
                         const struct audit_table *table, enum audit_phase phase,
                         const struct request *rq);
+
+/* Before a request is forwarded, on its own thread: rq->headers are those that it has of the table's (sys/config/auditing),
+ * which go along. */
+void audit_carry_headers(struct request *rq);
+/* rq->header of a request that was forwarded: looks into rq->headers. */
+bool audit_carried_header(const struct request *rq, struct cf_slice name, struct cf_slice *ret);
 
 /* ---- the broker ---- */
 

@@ -185,6 +185,37 @@ static void add_mount(struct record *r)
              mount->ops->kind == ENGINE_AUTH ? CF_SLICE("auth") : CF_SLICE("secret"));
 }
 
+void audit_carry_headers(struct request *rq)
+{
+    const struct audit_table *table = rq->view->audit;
+    struct carried_header *carried = NULL;
+    size_t count = 0;
+    for (size_t i = 0; rq->header != NULL && i < table->header_count; i++) {
+        struct cf_slice value;
+        if (!rq->header(rq, table->headers[i].name, &value)) {
+            continue;
+        }
+        if (carried == NULL) {
+            carried = arena_alloc(rq->arena, table->header_count * sizeof(*carried));
+        }
+        carried[count++] = (struct carried_header){arena_copy(rq->arena, table->headers[i].name),
+                                                   arena_copy(rq->arena, value)};
+    }
+    rq->headers = carried;
+    rq->header_count = count;
+}
+
+bool audit_carried_header(const struct request *rq, struct cf_slice name, struct cf_slice *ret)
+{
+    for (size_t i = 0; i < rq->header_count; i++) {
+        if (cf_slice_eq(rq->headers[i].name, name)) {
+            *ret = rq->headers[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_headers(struct record *r)
 {
     const struct request *rq = r->rq;

@@ -99,6 +99,10 @@ struct response {
 
 struct outside_ask;
 
+struct carried_header {
+    struct cf_slice name, value; /* name in small letters */
+};
+
 /* What a rate limit said of the request, for the headers of its answer. */
 struct quota_answer {
     bool is_shown;   /* a rule counts, and headers are switched on */
@@ -127,6 +131,9 @@ struct request {
     struct cf_slice peer_certificate; /* DER or empty */
     /* The value of a header, for the audit log; NULL: the transport has none. */
     bool (*header)(const struct request *rq, struct cf_slice name, struct cf_slice *ret);
+    /* Of a request that is forwarded: those of its headers that are recorded, for the other side's audit log (audit.h). */
+    const struct carried_header *headers;
+    size_t header_count;
     struct cf_slice forwarded_from; /* the node that forwarded it, when it is_forwarded */
     bool is_write_method; /* POST or PUT: create or update is decided by the mount */
     /* How its reads may be answered. Default: linearizable, on every node. */

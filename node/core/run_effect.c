@@ -20,6 +20,7 @@ void run_forward(struct run *run, bool to_primary)
         run_finish(run, CF_UNAVAILABLE);
         return;
     }
+    audit_carry_headers(run->rq);
     host->forward(host->context, run->rq, to_primary);
 }
 

@@ -12,6 +12,7 @@
 #include "node/base/log.h"
 #include "node/base/memory.h"
 #include "node/server/cluster_int.h"
+#include "node/server/carried.h"
 #include "node/server/once.h"
 #include "node/server/replication.h"
 #include "proto/forward.pb-c.h"
@@ -162,6 +163,7 @@ static void pack_request(struct request *rq, struct cf_buf *to)
     message.remote_port = rq->remote_port;
     message.peer_certificate = message_bytes(rq->peer_certificate);
     message.ns_header_size = (uint32_t)rq->ns_header_size;
+    carried_pack(rq, &message);
     once_pack(&rq->once, &message);
     message_pack(&message.base, to);
 }

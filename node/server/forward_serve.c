@@ -6,6 +6,7 @@
 #include "node/base/memory.h"
 #include "node/core/envelope.h"
 #include "node/server/cluster_int.h"
+#include "node/server/carried.h"
 #include "node/server/once.h"
 #include "proto/forward.pb-c.h"
 #include "proto/message.h"
@@ -115,6 +116,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     rq->remote_port = (uint16_t)message->remote_port;
     rq->peer_certificate = message_slice(message->peer_certificate);
     rq->ns_header_size = message->ns_header_size;
+    CF_TRY(carried_unpack(message, rq, err));
     CF_TRY(once_unpack(message, &rq->once, err));
     if (message->query.len != 0) {
         CF_TRY(json_parse(rq->arena, message_slice(message->query), NULL, &rq->query, err));

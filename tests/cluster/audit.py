@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Audit devices on three real nodes: both sides of a forwarded request, rotation, files that go away, a
-device that hangs, a full disk."""
+"""Audit devices on real nodes: both sides of a forwarded request, also between clusters, with the headers that are
+recorded; rotation, files that go away, a device that hangs, a full disk."""
 import json
 import os
 import stat
@@ -11,6 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
 from cluster import World, arguments, wait_for  # noqa: E402
+from replicas import add_operator, attach, enable_primary, login  # noqa: E402
 
 FILE = ['audit "file" "main" {', "  options {", '    file_path = "audit.log"', "  }", "}"]
 
@@ -73,6 +74,77 @@ def both_sides(t, cluster):
                 text = f.read()
             true("canary-both" not in text, node.name)
             true(cluster.root not in text, node.name)
+
+
+def headers_of(node, path):
+    """The headers of each record of that path, in order of the log."""
+    return [r["request"].get("headers") for r in of_path(node, path)]
+
+
+def audited_headers(t, cluster):
+    active, standby = cluster.active(), cluster.standbys()[0]
+    sent = {"X-Trace": "trace-7", "X-Person": "canary-person", "X-Other": "not recorded"}
+    with t.check("named headers are recorded by the node that was asked, plain or hashed"):
+        standby.write("sys/config/auditing/request-headers/X-Trace", {"hmac": False})
+        standby.write("sys/config/auditing/request-headers/x-person", {"hmac": True})
+        active.read("secret/data/ready", headers=sent)
+        headers = headers_of(active, "secret/data/ready")[-1]
+        equal(headers["x-trace"], ["trace-7"])
+        true(headers["x-person"][0].startswith("hmac-sha256:"), headers)
+        equal(set(headers), {"x-trace", "x-person"})
+    with t.check("a forwarded request has them on the active node, too: the same"):
+        standby.write("secret/data/headers", {"data": {"v": "1"}}, headers=sent)
+        here, there = headers_of(standby, "secret/data/headers"), headers_of(active, "secret/data/headers")
+        equal(here, [headers, headers])
+        equal(there, here)
+    with t.check("a forwarded request without them has none"):
+        standby.write("secret/data/bare", {"data": {"v": "1"}})
+        equal(headers_of(standby, "secret/data/bare") + headers_of(active, "secret/data/bare"), [None] * 4)
+    with t.check("a header that is not named any more is recorded nowhere"):
+        equal(standby.ask("DELETE", "sys/config/auditing/request-headers/X-Trace")[0], 204)
+        equal(standby.ask("DELETE", "sys/config/auditing/request-headers/X-Person")[0], 204)
+        cluster.caught_up(standby)
+        standby.write("secret/data/after", {"data": {"v": "1"}}, headers=sent)
+        equal(headers_of(standby, "secret/data/after") + headers_of(active, "secret/data/after"), [None] * 4)
+
+
+def across_clusters(t, world):
+    """From a performance secondary to its primary, whose audit device it has, too."""
+    primary = world.cluster("pa", nodes=1, extra=list(FILE)).up()
+    second = world.cluster("pb", nodes=2, extra=list(FILE)).up(kv=False)
+    add_operator(primary)
+    primary.any().write("sys/config/auditing/request-headers/X-Trace", {"hmac": False})
+    primary.any().write("sys/config/auditing/request-headers/X-Person", {"hmac": True})
+    enable_primary(primary, "performance")
+    attach(primary, second, "performance", "pb")
+    second.root = login(second)
+    here, there = second.active(), primary.active()
+    standby = second.standbys()[0]
+    sent = {"X-Trace": "trace-8", "X-Person": "canary-person"}
+    with t.check("a write that goes to the primary is recorded with the headers in both clusters, under one id"):
+        for node in (here, standby):
+            wait_for("the mount on " + node.name, lambda n=node: n.get_kv("ready") == "1", 30)
+        here.write("secret/data/across", {"data": {"v": "1"}}, headers=sent)
+        first, far = headers_of(here, "secret/data/across"), headers_of(there, "secret/data/across")
+        for headers in first + far:
+            equal(headers["x-trace"], ["trace-8"])
+            true(headers["x-person"][0].startswith("hmac-sha256:"), headers)
+        true(len(first) >= 2 and len(far) == 2, (first, far))
+        equal(first[0], far[0])  # the device is shared, so is its salt
+        equal({r["request"]["id"] for r in of_path(here, "secret/data/across")},
+              {r["request"]["id"] for r in of_path(there, "secret/data/across")})
+    with t.check("by way of a standby of the secondary they go through three nodes"):
+        standby.write("secret/data/farther", {"data": {"v": "1"}}, headers=sent)
+        for node in (standby, here, there):
+            seen = headers_of(node, "secret/data/farther")
+            true(len(seen) >= 2, node.name)
+            equal([h["x-trace"] for h in seen], [["trace-8"]] * len(seen), node.name)
+    with t.check("no log of them has the hashed one in the clear"):
+        for node in primary.nodes + second.nodes:
+            with open(log_of(node)) as f:
+                true("canary-person" not in f.read(), node.name)
+    world.end(second)
+    world.end(primary)
 
 
 def rotation(t, cluster):
@@ -195,12 +267,14 @@ def main():
         def shared():
             cluster = world.cluster("a", extra=list(FILE)).up()
             both_sides(t, cluster)
+            audited_headers(t, cluster)
             rotation(t, cluster)
             load(t, cluster)
             full_disk(t, cluster)
             world.end(cluster)
 
-        for name, call in (("shared", shared), ("hanging", lambda: hanging(t, world))):
+        for name, call in (("shared", shared), ("across", lambda: across_clusters(t, world)),
+                           ("hanging", lambda: hanging(t, world))):
             if opts.only in name:
                 with t.scenario(name):
                     call()

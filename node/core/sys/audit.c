@@ -5,7 +5,6 @@
 #include "node/core/sys/sys_int.h"
 
 #define PATH_MAX_SIZE ((size_t)100)
-#define HEADERS_MAX ((size_t)64)
 
 /* ---- paths ---- */
 
@@ -290,8 +289,8 @@ cf_status sys_audit_header_write(struct request *rq, struct cf_error *err)
     CF_TRY(header_name(rq, &name, err));
     CF_TRY(request_bool(rq, "hmac", false, &hmac, err));
     CF_TRY(load_headers(rq, &headers, err));
-    if (json_get_slice(headers, name) == NULL && json_count(headers) >= HEADERS_MAX) {
-        return cf_fail(err, CF_INVALID, "at most %zu headers can be recorded", HEADERS_MAX);
+    if (json_get_slice(headers, name) == NULL && json_count(headers) >= AUDIT_HEADERS_MAX) {
+        return cf_fail(err, CF_INVALID, "at most %zu headers can be recorded", AUDIT_HEADERS_MAX);
     }
     json_set_bool(rq->arena, settings, "hmac", hmac);
     json_object_set(rq->arena, headers, name, settings);

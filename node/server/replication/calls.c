@@ -13,6 +13,7 @@
 #include "node/core/system.h"
 #include "node/core/token.h"
 #include "node/server/cluster.h"
+#include "node/server/carried.h"
 #include "node/server/once.h"
 #include "node/server/replication/repl_int.h"
 #include "proto/forward.pb-c.h"
@@ -281,6 +282,7 @@ static void pack_call(struct request *rq, struct cf_buf *to)
     request.remote_address = message_bytes(rq->remote_address);
     request.remote_port = rq->remote_port;
     request.ns_header_size = (uint32_t)rq->ns_header_size;
+    carried_pack(rq, &request);
     once_pack(&rq->once, &request);
     message.request = &request;
     message.takes_grant = rq->takes_grant;
@@ -421,6 +423,7 @@ static cf_status unpack(struct serving *serving, struct cf_slice bytes, struct c
     rq->remote_address = message_slice(request->remote_address);
     rq->remote_port = (uint16_t)request->remote_port;
     rq->ns_header_size = request->ns_header_size;
+    CF_TRY(carried_unpack(request, rq, err));
     CF_TRY(once_unpack(request, &rq->once, err));
     if (request->query.len != 0) {
         CF_TRY(json_parse(rq->arena, message_slice(request->query), NULL, &rq->query, err));
