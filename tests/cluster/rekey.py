@@ -135,6 +135,100 @@ def recovery(t, world):
     world.end(cluster)
 
 
+def rotated(node, kind, keys, shares, threshold, **more):
+    """The whole ceremony of sys/rotate/<kind>: its last answer."""
+    base = "sys/rotate/%s/" % kind
+    start = node.call("PUT", base + "init", dict({"secret_shares": shares, "secret_threshold": threshold}, **more))["data"]
+    equal((start["started"], start["progress"], start["n"], start["t"]), (True, 0, shares, threshold))
+    return [a["data"] for a in give(node, base + "update", keys, start["nonce"])][-1]
+
+
+def rotate(t, world):
+    """sys/rotate/...: what was written stays readable, and what was replaced opens nothing any more."""
+    cluster = world.cluster("o", nodes=1, seal="shamir").up(3, 2)
+    node = cluster.active()
+    values = {"first": "1"}
+    node.put_kv("first", "1")
+
+    def readable():
+        for key, value in values.items():
+            equal(node.get_kv(key), value)
+
+    def reopened():
+        node.stop()
+        node.start()
+        cluster.unseal(node)
+        cluster.active()
+        readable()
+    with t.check("rotate/keyring: a new key for what is written, the old ones go on reading, also after a restart"):
+        for path in ("sys/rotate/keyring", "sys/rotate"):
+            term = node.read("sys/key-status")["data"]["term"]
+            equal(node.ask("POST", path)[0], 204)
+            equal(node.read("sys/key-status")["data"]["term"], term + 1)
+            values[path[4:].replace("/", "-")] = "2"
+            node.put_kv(path[4:].replace("/", "-"), "2")
+            readable()
+        reopened()
+        equal(node.read("sys/key-status")["data"]["term"], term + 1)
+    with t.check("rotate/keyring/config and rotate/config are the same settings; what makes no sense changes nothing"):
+        wanted = {"enabled": True, "max_operations": 2000000, "interval": "48h"}
+        equal(node.ask("POST", "sys/rotate/keyring/config", wanted)[0], 204)
+        seen = node.read("sys/rotate/config")["data"]
+        equal((seen["enabled"], seen["max_operations"]), (True, 2000000))
+        for bad in ({"interval": "1h"}, {"max_operations": 5}):
+            equal(refused(t, node, "POST", "sys/rotate/keyring/config", bad), 400)
+        equal(node.read("sys/rotate/keyring/config")["data"], seen)
+    with t.check("rotate/root: a cancelled one changes nothing, a finished one refuses the old shares"):
+        old = cluster.keys
+        node.call("PUT", "sys/rotate/root/init", {"secret_shares": 1, "secret_threshold": 1})
+        equal(node.ask("DELETE", "sys/rotate/root/init")[0], 204)
+        equal(node.read("sys/rotate/root/init")["data"]["started"], False)
+        reopened()
+        done = rotated(node, "root", old[:2], 5, 3)
+        equal((done["complete"], len(done["keys_base64"])), (True, 5))
+        readable()
+        node.call("PUT", "sys/seal")
+        for key in old[:2]:
+            node.ask("PUT", "sys/unseal", {"key": key}, token="")
+        equal(node.ask("PUT", "sys/unseal", {"key": old[2]}, token="")[0], 400)
+        cluster.keys, cluster.threshold = done["keys_base64"], 3
+        reopened()
+    with t.check("rotate/root with verification: the old shares count until the new ones were given back"):
+        done = rotated(node, "root", cluster.keys[:3], 2, 2, require_verification=True)
+        reopened()  # the ceremony is over with the process, and nothing has changed
+        done = rotated(node, "root", cluster.keys[:3], 2, 2, require_verification=True)
+        given = give(node, "sys/rotate/root/verify", done["keys_base64"], done["verification_nonce"])
+        equal(given[-1]["data"]["complete"], True)
+        old, cluster.keys, cluster.threshold = cluster.keys, done["keys_base64"], 2
+        equal(refused(t, node, "PUT", "sys/rotate/recovery/init", {"secret_shares": 1, "secret_threshold": 1}), 400)
+        reopened()
+        start = node.call("PUT", "sys/rotate/root/init", {"secret_shares": 1, "secret_threshold": 1})["data"]
+        node.call("PUT", "sys/rotate/root/update", {"key": old[0], "nonce": start["nonce"]})
+        equal(refused(t, node, "PUT", "sys/rotate/root/update", {"key": old[1], "nonce": start["nonce"]}), 400)
+    world.end(cluster)
+
+
+def rotate_recovery(t, world):
+    cluster = world.cluster("v", nodes=1).up(3, 2)
+    node, old = cluster.active(), list(cluster.keys)
+    with t.check("rotate/recovery: only the new shares prove anything, and the node opens by itself as before"):
+        equal(refused(t, node, "PUT", "sys/rotate/root/init", {"secret_shares": 1, "secret_threshold": 1}), 400)
+        done = rotated(node, "recovery", old[:2], 2, 2)
+        equal(done["complete"], True)
+        node.stop()
+        node.start()
+        cluster.unseal(node)
+        node = cluster.active()
+        equal(node.get_kv("ready"), "1")
+        start = node.call("PUT", "sys/generate-root/attempt", {})
+        node.call("PUT", "sys/generate-root/update", {"key": old[0], "nonce": start["nonce"]})
+        equal(refused(t, node, "PUT", "sys/generate-root/update", {"key": old[1], "nonce": start["nonce"]}), 400)
+        node.ask("DELETE", "sys/generate-root/attempt")
+        start = node.call("PUT", "sys/generate-root/attempt", {})
+        equal(give(node, "sys/generate-root/update", done["keys_base64"], start["nonce"])[-1]["complete"], True)
+    world.end(cluster)
+
+
 def encrypted(t, world):
     """Shares for gpg's keys, and a backup of them."""
     if shutil.which("gpg") is None:
@@ -187,7 +281,8 @@ def main():
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
-        for name, call in (("ceremony", ceremony), ("recovery", recovery), ("encrypted", encrypted)):
+        for name, call in (("ceremony", ceremony), ("recovery", recovery), ("rotate", rotate),
+                           ("rotate_recovery", rotate_recovery), ("encrypted", encrypted)):
             if opts.only in name:
                 with t.scenario(name):
                     call(t, world)
