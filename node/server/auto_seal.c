@@ -54,8 +54,8 @@ static void fetched(void *arg)
     }
     uint64_t pause = cf_min(RETRY_MIN_US << cf_min(is->failures, 8u), RETRY_MAX_US);
     is->failures++;
-    cf_warn("server", "cannot unseal: %s; trying again in %llu ms", is->fetch_err.message,
-            (unsigned long long)(pause / 1000));
+    cf_warn("server", "cannot unseal: %s; trying again in %llu ms. %s", is->fetch_err.message,
+            (unsigned long long)(pause / 1000), is->fetch_err.detail);
     loop_timer_set_in(is->retry, pause);
 }
 

@@ -60,12 +60,21 @@ static cf_status call(const struct config_seal *seal, const char *path, const st
     struct json *answer;
     int http;
     CF_TRY(token_of(seal, arena, &token, err));
-    CF_TRY(outgoing_post(&target, path, token, body, TIMEOUT_MS, arena, &http, &answer, err));
+    cf_status status = outgoing_post(&target, path, token, body, TIMEOUT_MS, arena, &http, &answer, err);
+    if (status != CF_OK) {
+        cf_error_detail(err, "Is that server up, and is this its address? Over TLS its certificate has to come from the CA "
+                             "in tls_ca_cert, and to bear the name in the address, or tls_server_name.");
+        return status;
+    }
     if (http != 200) {
         bool may_heal = http >= 500 || http == 429 || http == 412;
-        return cf_fail(err, may_heal ? CF_UNAVAILABLE : CF_DENIED,
+        status = cf_fail(err, may_heal ? CF_UNAVAILABLE : CF_DENIED,
                        "seal \"transit\": %s answers %d to %s: %s", seal->address, http, path,
                        outgoing_errors(arena, answer));
+        cf_error_detail(err, may_heal ? "That server has to be unsealed and well."
+                                      : "The seal's token has to be valid there, and to be allowed update on encrypt and "
+                                        "decrypt of the key.");
+        return status;
     }
     *ret = (struct json *)(uintptr_t)json_get(answer, part);
     return CF_OK;

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -96,8 +97,15 @@ class Transit:
 
     TOKEN = "s.transit-token"
 
-    def __init__(self, world):
+    def __init__(self, world, tls=None, asks_for_certificate=False):
         self.port = world.ports.take()
+        self.context = None
+        if tls:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(tls.cert, tls.key)
+            if asks_for_certificate:
+                self.context.verify_mode = ssl.CERT_REQUIRED
+                self.context.load_verify_locations(tls.ca)
         self.lock = threading.Lock()
         self.versions = [os.urandom(32)]
         self.renewals = 0
@@ -131,6 +139,8 @@ class Transit:
             daemon_threads = True
 
         self.server = Server(("127.0.0.1", self.port), Handler)
+        if self.context:
+            self.server.socket = self.context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self):
@@ -174,7 +184,7 @@ class Transit:
             self.versions.append(os.urandom(32))
 
     def stanza(self, *more):
-        return ['seal "transit" {', '  address = "http://127.0.0.1:%d"' % self.port,
+        return ['seal "transit" {', '  address = "%s://127.0.0.1:%d"' % ("https" if self.context else "http", self.port),
                 '  token = "%s"' % self.TOKEN, '  key_name = "unseal"', '  mount_path = "transit/"',
                 '  namespace = "team/"'] + list(more) + ["}"]
 
@@ -279,6 +289,66 @@ def transit(t, world):
             node.kill()
             node.start()
             opens(node)
+    finally:
+        other.stop()
+    world.end(cluster)
+
+
+def transit_tls(t, world):
+    """The other server over TLS, with a CA of its own and a name that is not its address; it asks for a certificate."""
+    tls, strange = world.certificates("transit", san="DNS:transit.example"), world.certificates("strange")
+    other = Transit(world, tls, asks_for_certificate=True)
+    mine = ['  tls_client_cert = "%s"' % tls.cert, '  tls_client_key = "%s"' % tls.key]
+    name = ['  tls_server_name = "transit.example"']
+
+    def stanza(ca, *more):
+        return other.stanza('  tls_ca_cert = "%s"' % ca, *mine, *more)
+    good = stanza(tls.ca, *name)
+    cluster = world.cluster("tls", nodes=1, seal="transit", extra=stanza(strange.ca, *name))
+    node = cluster.nodes[0].start()
+
+    def waits(more):
+        """It stays sealed, tries again and again, and its log says what to look at."""
+        before = len(node.log())
+        cluster.extra = more
+        node.stop()
+        node.start()
+        wait_for("two tries", lambda: node.log()[before:].count("cannot unseal") >= 2, 30)
+        equal(node.is_sealed(), True)
+        said = node.log()[before:]
+        true("tls_ca_cert" in said and "tls_server_name" in said and "trying again" in said, said[-600:])
+    try:
+        with t.check("a strange CA, or another name: init fails with the reason, and nothing is begun"):
+            for more in (stanza(strange.ca, *name), stanza(tls.ca)):
+                cluster.extra = more
+                node.stop()
+                node.start()
+                refused = raises(Refused, node.call, "PUT", "sys/init", {"recovery_shares": 3, "recovery_threshold": 2})
+                equal(refused.status, 503)
+                true("cannot reach https://" in str(refused) and "certificate" in str(refused), str(refused))
+                equal(node.health(), 501)
+        with t.check("with the CA, the name and a certificate of its own it is initialised and opens by itself"):
+            cluster.extra = good
+            node.stop()
+            raft_up(cluster)
+        with t.check("a strange CA, or another name, at a later start: sealed, with the reason, until it is put right"):
+            waits(stanza(strange.ca, *name))
+            waits(stanza(tls.ca))
+            cluster.extra = good
+            node.stop()
+            node.start()
+            opens(node)
+        with t.check("tls_skip_verify takes any certificate"):
+            cluster.extra = stanza(strange.ca, '  tls_skip_verify = true')
+            node.stop()
+            node.start()
+            opens(node)
+        with t.check("the server is down: tried again until it is back"):
+            other.stop()
+            waits(good)
+            other.start()
+            opens(node)
+            wait_for("the data", lambda: node.get_kv("ready") == "1", 30)
     finally:
         other.stop()
     world.end(cluster)
@@ -552,7 +622,7 @@ def migration_crash(t, world):
     world.end(cluster)
 
 
-SCENARIOS = (pgp, transit, migration, static_rotation, static_rotation_crash, migration_crash)
+SCENARIOS = (pgp, transit, transit_tls, migration, static_rotation, static_rotation_crash, migration_crash)
 
 
 def main():
