@@ -89,10 +89,16 @@ struct applier {
     /* Whoever keeps a sum over the state while applying saves the driver a scan of all of it each time the
      * nodes are compared. capture: applier, between two runs: the sum at exactly this index will be asked
      * for; must be quick. sum: the digest's own thread, for the last index that was captured: what digest.c
-     * describes, over all keys past the reserved ones. Not CF_OK: the driver scans. Both or neither NULL. */
+     * describes, over all keys past the reserved ones. Not CF_OK: `scan`. Both or neither NULL. */
     void (*capture)(void *context, uint64_t index);
     cf_status (*sum)(void *context, uint64_t index, uint64_t *ret_sum, uint64_t *ret_records,
                      struct cf_error *err);
+    /* The digest's own thread: the same sum by reading everything, for an applier whose family holds more than its state:
+     * what was put there past the log (the files of a copy that will be switched to) is no part of it before an entry says
+     * so, and appears in older snapshots, too. Ends soon with CF_UNAVAILABLE when *stop. NULL: the driver's own scan, over
+     * all keys. */
+    cf_status (*scan)(void *context, struct kv_view view, struct kv_family *state, const atomic_bool *stop,
+                      uint64_t *ret_sum, uint64_t *ret_records, struct cf_error *err);
 
     /* The state is this family from here on, at exactly (index, term); take a reference to keep it.
      * For RAFT_STATE_STARTED on the thread inside raft_driver_start, else on the applier. */

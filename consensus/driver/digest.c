@@ -37,7 +37,7 @@ uint64_t digest_rest_us(uint64_t least_us, uint64_t took_us)
     return cf_max(cf_min(rest, due), DIGEST_REST_LEAST * took_us);
 }
 
-/* By reading everything; false when it can't be read, or is no longer wanted. */
+/* By reading everything there is; false when it can't be read, or is no longer wanted. */
 static bool scan(struct digest *digest, struct digest_sum *ret)
 {
     static const uint8_t seed[16] = "coffer-digest-1";
@@ -66,7 +66,13 @@ static void digest_run(struct raft_job *job)
                         applier->sum(applier->context, kept.index, &kept.sum, &kept.records, NULL) ==
                             CF_OK;
     digest->result = kept;
-    if (!digest->result_ok) {
+    struct digest_sum read = {.index = digest->captured};
+    struct kv_view view = {digest->kv, digest->snapshot};
+    if (!digest->result_ok && applier->scan != NULL) {
+        digest->result_ok = applier->scan(applier->context, view, digest->family, &digest->stop, &read.sum,
+                                          &read.records, NULL) == CF_OK;
+        digest->result = read;
+    } else if (!digest->result_ok) {
         digest->result_ok = scan(digest, &digest->result);
     }
     digest->result_us = loop_now_us() - began;

@@ -73,11 +73,9 @@ void state_moment_done(struct state_moment *moment)
     *moment = (struct state_moment){0};
 }
 
-/* The generations as the snapshot has them: a batch that is committed and not yet published is in it. */
-static void read_generations(const struct state *state, struct state_moment *moment)
+void state_moment_read(struct state_moment *moment)
 {
     KV_VALUE(value) = {0};
-    memcpy(moment->generation, state->now.generation, sizeof(moment->generation));
     if (kv_get((struct kv_view){moment->db, moment->snapshot}, moment->family, GENERATION_KEY, &value,
                NULL) == CF_OK &&
         value.bytes.size == 4 * CLASS_COUNT) {
@@ -99,7 +97,9 @@ bool core_touched(struct core *core, struct state_moment *ret_moment, struct tou
                                         .family = kv_family_ref(state->family),
                                         .snapshot = kv_snapshot_new(state->db),
                                         .index = state->index};
-    read_generations(state, ret_moment);
+    /* A batch that is committed and not yet published is in the snapshot. */
+    memcpy(ret_moment->generation, state->now.generation, sizeof(ret_moment->generation));
+    state_moment_read(ret_moment);
     *ret = state->touched;
     state->touched = (struct touched){0};
     if (!state->is_noting) {

@@ -48,6 +48,8 @@ struct state_moment {
     uint64_t index; /* published last; the snapshot may hold more */
 };
 void state_moment_done(struct state_moment *moment);
+/* Generations as the moment's snapshot has them; those that are not there stay. */
+void state_moment_read(struct state_moment *moment);
 
 /* What changed between the snapshot of the last call and the one of this. The first call says "all", and
  * from then on the core takes notes. false: there is no state yet. Any thread; on the applier's, between

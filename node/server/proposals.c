@@ -214,6 +214,13 @@ static cf_status sum(void *context, uint64_t index, uint64_t *ret_sum, uint64_t 
     return state_tree_sum(((struct node *)context)->tree, index, ret_sum, ret_records, err);
 }
 
+static cf_status scan(void *context, struct kv_view view, struct kv_family *state, const atomic_bool *stop,
+                      uint64_t *ret_sum, uint64_t *ret_records, struct cf_error *err)
+{
+    (void)context;
+    return state_tree_scan(view, state, stop, ret_sum, ret_records, err);
+}
+
 static void state_changed(void *context, struct kv_family *state, uint64_t index, uint64_t term,
                           enum raft_state_reason reason)
 {
@@ -262,6 +269,7 @@ struct applier proposals_applier(struct node *node)
                             .applied = applied,
                             .capture = capture,
                             .sum = sum,
+                            .scan = scan,
                             .state_changed = state_changed,
                             .role = role,
                             .became_leader = became_leader};

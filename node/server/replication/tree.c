@@ -151,6 +151,16 @@ static uint64_t stored_hash(struct cf_slice key, struct cf_slice value)
     return cf_siphash(of_key, value);
 }
 
+/* Is it part of the state? What is staged, and what an earlier switch has left, is not: files of a copy come into the family past
+ * the log (runs.h), at another moment on each node, and into older snapshots, too. */
+static bool is_current(const struct state_moment *at, struct cf_slice stored)
+{
+    struct key key;
+    uint32_t generation;
+    unsigned number = key_decode(stored, &key, &generation) ? class_number(key.class) : CLASS_COUNT;
+    return number >= CLASS_COUNT || at->generation[number] == generation;
+}
+
 /* The leaf that a stored record belongs to; NULL: it is of no shipped class, or of another generation. */
 static struct repl_sum *leaf_of(const struct sums *sums, const struct state_moment *at,
                                 struct cf_slice stored, struct cf_slice value, struct key *ret)
@@ -174,6 +184,9 @@ static void put_in(struct sums *sums, const struct state_moment *at, struct cf_s
 {
     struct key key;
     uint8_t hash[REPL_HASH_SIZE];
+    if (!is_current(at, stored)) {
+        return;
+    }
     struct repl_sum *leaf = leaf_of(sums, at, stored, value, &key);
     if (leaf != NULL) {
         tree_record_hash(key, cf_slice_from(value, VALUE_HEADER_SIZE), hash);
@@ -188,6 +201,9 @@ static void take_out(struct sums *sums, const struct state_moment *at, struct cf
 {
     struct key key;
     uint8_t hash[REPL_HASH_SIZE];
+    if (!is_current(at, stored)) {
+        return;
+    }
     struct repl_sum *leaf = leaf_of(sums, at, stored, value, &key);
     if (leaf != NULL) {
         tree_record_hash(key, cf_slice_from(value, VALUE_HEADER_SIZE), hash);
@@ -470,6 +486,21 @@ cf_status state_tree_sum(struct state_tree *tree, uint64_t index, uint64_t *ret_
     }
     pthread_mutex_unlock(&tree->lock);
     return status;
+}
+
+cf_status state_tree_scan(struct kv_view view, struct kv_family *state, const atomic_bool *stop,
+                          uint64_t *ret_sum, uint64_t *ret_records, struct cf_error *err)
+{
+    struct sums sums = {.stop = stop};
+    struct state_moment moment = {/* all borrowed: not to be ended */
+                                  .db = view.kv,
+                                  .snapshot = (struct kv_snapshot *)(uintptr_t)view.snapshot,
+                                  .family = state};
+    state_moment_read(&moment);
+    CF_TRY(count_all(&sums, &moment, NULL, err));
+    *ret_sum = sums.sum;
+    *ret_records = sums.records;
+    return CF_OK;
 }
 
 /* A DR secondary gets both classes: their trees add up. */

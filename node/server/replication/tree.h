@@ -63,10 +63,14 @@ CF_CHECKED cf_status state_tree_root(struct state_tree *tree, enum repl_kind kin
 
 /* The applier, between two batches: the sum at this index is wanted (the newest wish counts). */
 void state_tree_capture(struct state_tree *tree, uint64_t index);
-/* The sum over all that the state family holds, at an index that was captured. CF_NOT_FOUND: it was not,
- * or a newer one was. The same as a scan makes it: digest.c. */
+/* The sum over all that the state is (records of generations that are not current are none), at an index that was captured.
+ * CF_NOT_FOUND: it was not, or a newer one was. The same as a scan makes it. */
 CF_CHECKED cf_status state_tree_sum(struct state_tree *tree, uint64_t index, uint64_t *ret_sum,
                                     uint64_t *ret_records, struct cf_error *err);
+
+/* By reading everything. *stop: CF_UNAVAILABLE. */
+CF_CHECKED cf_status state_tree_scan(struct kv_view view, struct kv_family *state, const atomic_bool *stop,
+                                     uint64_t *ret_sum, uint64_t *ret_records, struct cf_error *err);
 
 /* The applier, now and then: has a worker catch up where the notes have become many. */
 void state_tree_nudge(struct state_tree *tree);
