@@ -42,7 +42,8 @@ def move(primary, secondary, kind, name, operation=None):
 
 
 def write_through(t, name, via, everywhere):
-    via.active().put_kv(name, name)
+    # 503: nothing was written, a client tries again; a busy machine may lose the link once more right after a failover.
+    wait_for("a write through " + via.name, lambda: via.active().put_kv(name, name), 30)
     for cluster, kind, primary in everywhere:
         in_step(primary, cluster, kind)
 
