@@ -7,6 +7,7 @@
 
 struct catching_up {
     struct node *node;
+    struct catching_up *next; /* of the node's */
     struct raft_read read;
     struct loop_timer *timer;
     uint64_t until_us;
@@ -17,6 +18,11 @@ struct catching_up {
 
 static void end(struct catching_up *is, cf_status status)
 {
+    struct catching_up **at = &is->node->catching_up;
+    while (*at != is) {
+        at = &(*at)->next;
+    }
+    *at = is->next;
     loop_timer_free(is->timer);
     is->done(is->arg, status);
     cf_free(is);
@@ -59,7 +65,15 @@ void catch_up(struct node *node, uint64_t limit_us, void (*done)(void *arg, cf_s
 {
     struct catching_up *is = cf_new(struct catching_up);
     *is = (struct catching_up){
-        .node = node, .until_us = loop_now_us() + limit_us, .done = done, .arg = arg};
+        .node = node, .next = node->catching_up, .until_us = loop_now_us() + limit_us, .done = done, .arg = arg};
+    node->catching_up = is;
     is->timer = loop_timer_new(node->loop, ask, is);
     loop_timer_set_in(is->timer, 0);
+}
+
+void catch_up_stop(struct node *node)
+{
+    while (node->catching_up != NULL) {
+        end(node->catching_up, CF_UNAVAILABLE);
+    }
 }

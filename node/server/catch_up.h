@@ -8,5 +8,7 @@
  * applied here; CF_UNAVAILABLE when no leader was found within `limit_us`, or the node stops. */
 void catch_up(struct node *node, uint64_t limit_us, void (*done)(void *arg, cf_status status),
               void *arg);
+/* At the end, when driver and workers have said their last words: who still waits hears CF_UNAVAILABLE. */
+void catch_up_stop(struct node *node);
 
 #endif

@@ -21,6 +21,7 @@
 #include "node/server/auto_seal.h"
 #include "node/server/autopilot.h"
 #include "node/server/ceremony.h"
+#include "node/server/catch_up.h"
 #include "node/server/cluster.h"
 #include "node/server/dev.h"
 #include "node/server/host.h"
@@ -465,6 +466,7 @@ static void destroy(struct node *node)
     http_reactors_free(node->reactors);
     core_stop(node->core);
     loop_drain(node->loop); /* the last words of workers and applier, while their owners are there */
+    catch_up_stop(node);
     http_gate_free(node->gate);
     api_free(node->api);
     node_replication_free(node->replication);

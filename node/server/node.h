@@ -61,6 +61,7 @@ struct node {
     struct migration *migration; /* migrate.h */
     struct static_seal *static_seal; /* static_seal.h */
     struct cf_buf refused_root; /* seal.c: the wrapped root key that the static key did not open */
+    struct catching_up *catching_up; /* catch_up.c */
     bool is_catching_up, is_caught_up; /* seal.c: before a key is called wrong */
     bool is_stopping;
     int exit_status;

@@ -321,6 +321,9 @@ static void caught_up_waiting(void *arg, cf_status status)
 {
     struct node *node = arg;
     node->is_catching_up = false;
+    if (node->driver == NULL) {
+        return; /* the node ends */
+    }
     node->is_caught_up = status == CF_OK;
     seal_state_arrived(node);
     node->is_caught_up = false;
