@@ -7,6 +7,9 @@
  *
  *   working ──write fails, or hangs for 400 ms──▶ failed ──a write succeeds──▶ working
  *
+ * On a performance secondary a shared device that was enabled for other machines and has not worked here yet is excused: where
+ * there is no other one, requests are answered without a record of theirs.
+ *
  * A failed device gets its records like any other and is tried with each of them, at least once a second.
  * Locks: the broker's, then a device's; no callback runs under either. */
 #include "node/core/audit.h"
@@ -40,6 +43,8 @@ struct audit_device {
     char uuid[37], path[128];
     unsigned references; /* guarded by the broker's lock */
     _Atomic bool is_failed, stop;
+    _Atomic bool has_worked; /* since it was made: its target was there once */
+    _Atomic bool is_told;    /* that requests are answered without it */
 
     pthread_mutex_t lock; /* all below */
     pthread_cond_t wake;
@@ -191,6 +196,9 @@ static void write_group(struct audit_device *device)
         device->lost += count_lines(lines);
     }
     device->written = last;
+    if (status == CF_OK) {
+        atomic_store(&device->has_worked, true);
+    }
     set_failed(device, status != CF_OK, err.message);
     while (!cf_list_empty(&device->waits) &&
            cf_container(device->waits.next, struct audit_slot, link)->last <= last) {
@@ -429,6 +437,7 @@ void audit_add(struct audit_trail *trail, enum audit_phase phase, const struct r
 {
     const struct audit_table *table = rq->view->audit;
     trail->table = table;
+    trail->is_guest = rq->view->role == ROLE_PERFORMANCE_SECONDARY;
     for (size_t i = 0; i < table->count; i++) {
         const struct audit_entry *entry = &table->entries[i];
         struct audit_slot *slot = &trail->slots[i];
@@ -443,6 +452,25 @@ void audit_add(struct audit_trail *trail, enum audit_phase phase, const struct r
         audit_write_record(&line, entry, table, phase, rq);
         add_record(slot, cf_buf_slice(&line));
     }
+}
+
+/* The cluster did not choose this device, and this node can do nothing with it. */
+static bool is_excused(const struct audit_trail *trail, const struct audit_entry *entry)
+{
+    struct audit_device *device = entry->device;
+    if (!trail->is_guest || entry->is_local || entry->is_configured) {
+        return false;
+    }
+    if (device == NULL) { /* of a type that this node does not have */
+        return true;
+    }
+    bool excused = atomic_load(&device->is_failed) && !atomic_load(&device->has_worked);
+    if (excused && !atomic_exchange(&device->is_told, true)) {
+        cf_err("audit", "device \"%s\" of the primary cannot be opened on this node of a performance secondary, and does not "
+                        "hold up its requests: make its target usable here, or enable a local device (-local), which has "
+                        "to work", device->path);
+    }
+    return excused;
 }
 
 /* Whether the slot waits; if not, *taken says how it ended. */
@@ -471,9 +499,13 @@ void audit_wait(struct audit_trail *trail, void (*done)(struct audit_trail *trai
 {
     const struct audit_table *table = trail->table;
     size_t count = table != NULL ? table->count : 0;
+    size_t excused = 0;
     bool works = false;
     trail->done = done;
-    if (count == 0) {
+    for (size_t i = 0; i < count; i++) {
+        excused += is_excused(trail, &table->entries[i]);
+    }
+    if (excused == count) { /* or there are none */
         done(trail, true);
         return;
     }
@@ -602,6 +634,7 @@ size_t audit_status(struct audit_broker *broker, struct audit_status *to, size_t
         }
         pthread_mutex_lock(&device->lock);
         to[count] = (struct audit_status){.is_failed = atomic_load(&device->is_failed),
+                                          .has_worked = atomic_load(&device->has_worked),
                                           .records = device->filled,
                                           .lost = device->lost};
         memcpy(to[count++].path, device->path, sizeof(device->path));

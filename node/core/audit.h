@@ -150,7 +150,7 @@ CF_CHECKED cf_status audit_probe(const struct audit_broker *broker, const struct
 void audit_reopen(struct audit_broker *broker);
 struct audit_status {
     char path[128];
-    bool is_failed;
+    bool is_failed, has_worked; /* worked: since it was made on this node */
     uint64_t records, lost; /* lines; lost: not taken by this device */
 };
 /* Of the devices that run; at most `max`. Any thread. */
@@ -193,6 +193,7 @@ struct audit_slot {
  * the table, which the run's view holds. */
 struct audit_trail {
     const struct audit_table *table;
+    bool is_guest; /* on a performance secondary, where shared devices need not work */
     struct audit_slot slots[AUDIT_DEVICES_MAX];
     _Atomic unsigned pending;
     _Atomic unsigned taken;
@@ -203,7 +204,8 @@ struct audit_trail {
 void audit_add(struct audit_trail *trail, enum audit_phase phase, const struct request *rq);
 /* Calls done(taken) once every device has written, or refused, all that was added, or 500 ms have
  * passed; devices that have failed are not waited for while another works. From any thread, with no lock held, or at
- * once. taken: one of the devices has all of it, or there is none. */
+ * once. taken: one of the devices has all of it, or there is none; on a performance secondary shared devices that have not
+ * worked here since the start are none, once that is known. */
 void audit_wait(struct audit_trail *trail, void (*done)(struct audit_trail *trail, bool taken));
 
 #endif

@@ -9,7 +9,9 @@
 #include "node/base/memory.h"
 #include "node/core/command.h"
 #include "node/core/envelope.h"
+#include "node/core/txn.h"
 #include "node/crypto/random.h"
+#include "node/format/encode.h"
 #include "node/server/registry.h"
 
 static void apply_payload(struct bench *bench, uint64_t index)
@@ -535,4 +537,30 @@ void bench_token(struct bench *bench, const char *body, char *to)
         bench_call(bench, NULL, "POST", "auth/token/create", body, "auth.client_token", text);
     assert(status == 200 && strlen(text) < 64);
     (void)snprintf(to, 64, "%s", text);
+}
+
+void bench_role(struct bench *b, const char *role)
+{
+    CF_OWNED(arena) arena = arena_new(4096);
+    CF_BUF(payload) = {0};
+    struct view *view = core_view(b->core);
+    struct txn *txn = txn_new(arena, view);
+    struct uuid line;
+    char id[37];
+    struct json *record = json_object_new(arena);
+    memcpy(line.bytes, view->line.bytes, sizeof(line.bytes));
+    encode_uuid_text(line, id);
+    json_set_text(arena, record, "role", role);
+    json_set_text(arena, record, "line", id);
+    txn_put(txn, (struct key){CLASS_OWN, 0, CF_SLICE("repl/role")}, record_encode(arena, record));
+    struct proposal proposal = {.claim = txn_claim(txn)};
+    cf_status status = txn_encode(txn, &proposal.payload, NULL);
+    assert(status == CF_OK);
+    status = core_admit(b->core, &proposal, b->appended + 1);
+    assert(status == CF_OK);
+    cf_buf_add_slice(&b->log[++b->appended], cf_buf_slice(&proposal.payload));
+    bench_apply(b);
+    cf_buf_done(&proposal.payload);
+    txn_release(txn);
+    view_unref(view);
 }

@@ -97,6 +97,8 @@ void bench_threads_start(struct bench *bench);
 /* Applies what was appended, and ends the threads. Nobody may submit any more. */
 void bench_threads_stop(struct bench *bench);
 /* Moves the store's clock on. */
+/* The role, as node/server writes it: "performance-secondary", ... */
+void bench_role(struct bench *bench, const char *role);
 void bench_advance(struct bench *bench, int64_t seconds);
 /* The command of an entry of the log, in the arena. */
 struct command bench_entry(struct bench *bench, uint64_t index, struct arena *arena);

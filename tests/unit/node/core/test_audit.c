@@ -199,6 +199,38 @@ START_TEST(audit_fail_closed)
 }
 END_TEST
 
+/* The primary chose them, for its own machines: on a performance secondary a shared device that cannot be opened holds nobody up,
+ * until it has worked there, and unless one was made for that cluster. */
+START_TEST(of_another_cluster)
+{
+    set_up();
+    outlets[1].refuses = CF_IO;
+    enable("b", "1", ",\"skip_test\":\"true\"");
+    ck_call(204, "DELETE", "sys/audit/a", NULL);
+    ck_call(500, "GET", "s/a", NULL); /* of a primary each one counts */
+    bench_role(b, "performance-secondary");
+    until_failed("b/", true);
+    ck_call(404, "GET", "s/a", NULL);
+    ck_assert(!status_of("b/").has_worked);
+    ck_call(204, "POST", "sys/audit/c", "{\"type\":\"test\",\"local\":true,\"options\":{\"which\":\"2\"}}");
+    ck_call(404, "GET", "s/a", NULL);
+    ck_assert_uint_ge(lines(2), 2);
+    outlets[2].refuses = CF_IO;
+    ck_call(500, "GET", "s/a", NULL);
+    outlets[2].refuses = CF_OK;
+    ck_call(404, "GET", "s/a", NULL);
+    outlets[1].refuses = CF_OK;
+    until_failed("b/", false);
+    ck_assert(status_of("b/").has_worked);
+    ck_call(204, "DELETE", "sys/audit/c", NULL);
+    ck_call(404, "GET", "s/a", NULL);
+    outlets[1].refuses = CF_IO; /* that it fails after it has worked is a fault like any other */
+    ck_call(500, "GET", "s/a", NULL);
+    outlets[1].refuses = CF_OK;
+    tear_down();
+}
+END_TEST
+
 START_TEST(one_that_takes_it_is_enough)
 {
     set_up();
@@ -437,6 +469,6 @@ START_TEST(members_of_a_record)
 }
 END_TEST
 
-TEST_MAIN("node/core/audit", audit_fail_closed, one_that_takes_it_is_enough, audit_blocked_device,
+TEST_MAIN("node/core/audit", audit_fail_closed, of_another_cluster, one_that_takes_it_is_enough, audit_blocked_device,
           alone_and_blocked, no_write_past_a_new_device, enabling_and_disabling, audit_redaction,
           options_of_a_device, keys_that_a_mount_shows, members_of_a_record)

@@ -293,36 +293,11 @@ START_TEST(no_write_by_a_login_of_a_disabled_method)
 }
 END_TEST
 
-/* The role as node/server writes it. */
-static void set_role(const char *role)
-{
-    CF_OWNED(arena) arena = arena_new(4096);
-    CF_BUF(payload) = {0};
-    struct view *view = core_view(b->core);
-    struct txn *txn = txn_new(arena, view);
-    struct uuid line;
-    char id[37];
-    struct json *record = json_object_new(arena);
-    memcpy(line.bytes, view->line.bytes, sizeof(line.bytes));
-    encode_uuid_text(line, id);
-    json_set_text(arena, record, "role", role);
-    json_set_text(arena, record, "line", id);
-    txn_put(txn, (struct key){CLASS_OWN, 0, CF_SLICE("repl/role")}, record_encode(arena, record));
-    struct proposal proposal = {.claim = txn_claim(txn)};
-    ck_ok(txn_encode(txn, &proposal.payload, NULL));
-    ck_ok(core_admit(b->core, &proposal, b->appended + 1));
-    cf_buf_add_slice(&b->log[++b->appended], cf_buf_slice(&proposal.payload));
-    bench_apply(b);
-    cf_buf_done(&proposal.payload);
-    txn_release(txn);
-    view_unref(view);
-}
-
 START_TEST(no_write_after_a_change_of_role)
 {
     set_up();
     START_HELD(held, NULL, "POST", "s/late", "{\"x\":\"late\"}");
-    set_role("fenced");
+    bench_role(b, "fenced");
     uint64_t before = b->appended;
     bench_release(b, 0);
     ck_ended(held, 503);
@@ -481,7 +456,7 @@ START_TEST(a_performance_secondary_spends_before_it_sends)
     char token[64];
     set_up();
     bench_token(b, "{\"policies\":[\"p\"],\"ttl\":\"1h\",\"num_uses\":1}", token);
-    set_role("performance-secondary");
+    bench_role(b, "performance-secondary");
     uint64_t before = b->appended;
     CF_OWNED(call) first = bench_start(b, token, "POST", "s/1", "{\"x\":\"1\"}");
     ck_assert(!first->is_done);
@@ -526,7 +501,7 @@ START_TEST(a_performance_secondary_refuses_no_change_of_shared_data)
     set_up();
     ck_call(204, "POST", "sys/mounts/near", "{\"type\":\"kv\",\"local\":true,\"options\":{\"version\":\"2\"}}");
     bench_token(b, "{\"policies\":[\"p\"],\"ttl\":\"1h\",\"num_uses\":2}", token);
-    set_role("performance-secondary");
+    bench_role(b, "performance-secondary");
     for (unsigned i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         CF_OWNED(call) call = bench_start(b, NULL, changes[i].operation, changes[i].path, changes[i].body);
         bench_wait_forwards(b, i + 1);
