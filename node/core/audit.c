@@ -7,7 +7,7 @@
  *
  *   working ──write fails, or hangs for 400 ms──▶ failed ──a write succeeds──▶ working
  *
- * On a performance secondary a shared device that was enabled for other machines and has not worked here yet is excused: where
+ * On a secondary a device that another cluster chose, for its own machines, and that has not worked here yet is excused: where
  * there is no other one, requests are answered without a record of theirs.
  *
  * A failed device gets its records like any other and is tried with each of them, at least once a second.
@@ -60,6 +60,7 @@ struct audit_device {
 
 struct audit_broker {
     struct audit_options options;
+    struct audit_own *own;
     pthread_mutex_t lock;
     pthread_cond_t change; /* a device ended, or the broker does */
     struct cf_list devices;
@@ -318,7 +319,7 @@ static struct audit_settings settings_of(const struct audit_broker *broker, stru
     return (struct audit_settings){
         .path = arena_copy(arena, entry->path),
         .options = entry->options != NULL ? json_copy(arena, entry->options) : NULL,
-        .is_configured = entry->is_configured,
+        .is_trusted = entry->is_trusted,
         .directories = broker->options.directories,
         .forbidden = broker->options.forbidden,
     };
@@ -376,7 +377,10 @@ struct audit_device *audit_device_for(struct audit_broker *broker, const struct 
     cf_list_for(at, &broker->devices)
     {
         struct audit_device *device = cf_container(at, struct audit_device, link);
-        found = memcmp(device->uuid, entry->uuid, sizeof(device->uuid)) == 0 ? device : found;
+        found = memcmp(device->uuid, entry->uuid, sizeof(device->uuid)) == 0 &&
+                        device->settings.is_trusted == entry->is_trusted /* else the rules for its target differ */
+                    ? device
+                    : found;
     }
     if (found != NULL) {
         found->references++;
@@ -437,7 +441,6 @@ void audit_add(struct audit_trail *trail, enum audit_phase phase, const struct r
 {
     const struct audit_table *table = rq->view->audit;
     trail->table = table;
-    trail->is_guest = rq->view->role == ROLE_PERFORMANCE_SECONDARY;
     for (size_t i = 0; i < table->count; i++) {
         const struct audit_entry *entry = &table->entries[i];
         struct audit_slot *slot = &trail->slots[i];
@@ -454,21 +457,26 @@ void audit_add(struct audit_trail *trail, enum audit_phase phase, const struct r
     }
 }
 
-/* The cluster did not choose this device, and this node can do nothing with it. */
-static bool is_excused(const struct audit_trail *trail, const struct audit_entry *entry)
+bool audit_works(const struct audit_entry *entry)
+{
+    return entry->device != NULL && !atomic_load(&entry->device->is_failed);
+}
+
+bool audit_is_excused(const struct audit_entry *entry)
+{
+    const struct audit_device *device = entry->device;
+    return entry->is_foreign && (device == NULL || (atomic_load(&device->is_failed) && !atomic_load(&device->has_worked)));
+}
+
+/* Says once which device is left out. */
+static bool leave_out(const struct audit_entry *entry)
 {
     struct audit_device *device = entry->device;
-    if (!trail->is_guest || entry->is_local || entry->is_configured) {
-        return false;
-    }
-    if (device == NULL) { /* of a type that this node does not have */
-        return true;
-    }
-    bool excused = atomic_load(&device->is_failed) && !atomic_load(&device->has_worked);
-    if (excused && !atomic_exchange(&device->is_told, true)) {
-        cf_err("audit", "device \"%s\" of the primary cannot be opened on this node of a performance secondary, and does not "
-                        "hold up its requests: make its target usable here, or enable a local device (-local), which has "
-                        "to work", device->path);
+    bool excused = audit_is_excused(entry);
+    if (excused && device != NULL && !atomic_exchange(&device->is_told, true)) {
+        cf_err("audit", "device \"%s\" of the primary cannot be opened on this node of a secondary, and does not hold up its "
+                        "requests: make its target usable here, or name a device in the configuration of this cluster, "
+                        "which has to work", device->path);
     }
     return excused;
 }
@@ -503,7 +511,7 @@ void audit_wait(struct audit_trail *trail, void (*done)(struct audit_trail *trai
     bool works = false;
     trail->done = done;
     for (size_t i = 0; i < count; i++) {
-        excused += is_excused(trail, &table->entries[i]);
+        excused += leave_out(&table->entries[i]);
     }
     if (excused == count) { /* or there are none */
         done(trail, true);
@@ -532,6 +540,7 @@ struct audit_broker *audit_broker_new(const struct audit_options *options)
 {
     struct audit_broker *broker = cf_new(struct audit_broker);
     broker->options = *options;
+    broker->own = audit_own_new();
     pthread_mutex_init(&broker->lock, NULL);
     init_cond(&broker->change);
     cf_list_init(&broker->devices);
@@ -562,7 +571,13 @@ void audit_broker_free(struct audit_broker *broker)
     }
     pthread_cond_destroy(&broker->change);
     pthread_mutex_destroy(&broker->lock);
+    audit_own_free(broker->own);
     cf_free(broker);
+}
+
+struct audit_own *audit_own_of(struct audit_broker *broker)
+{
+    return broker->own;
 }
 
 cf_status audit_probe(const struct audit_broker *broker, const struct audit_entry *entry,

@@ -40,7 +40,7 @@ enum audit_phase {
 struct audit_settings {
     struct cf_slice path;       /* "file/", for messages */
     const struct json *options; /* object of strings, or NULL */
-    bool is_configured; /* named by the configuration of the server, so its target is the operator's will */
+    bool is_trusted; /* named by the configuration of this cluster, so its target is its operator's will */
     const char *const *directories; /* where others may put files; ends with NULL */
     const char *forbidden;          /* no file below this one: the data directory; NULL: none */
 };
@@ -72,7 +72,10 @@ struct audit_entry {
     struct cf_slice path, type, description, prefix; /* path with its closing slash */
     struct json *options;                            /* object of strings, or NULL */
     char uuid[37];
+    struct cf_slice cluster; /* whose configuration names it: an id, or empty */
     bool is_local, is_configured;
+    bool is_foreign; /* another cluster chose it: on a secondary, unless this node's own configuration names it, too */
+    bool is_trusted; /* the configuration of this cluster or this node names it */
     bool log_raw, plain_accessor, elide_lists;
     uint8_t salt[32];
     struct audit_device *device; /* NULL: of a type that this node does not have; takes nothing */
@@ -94,8 +97,9 @@ struct audit_table {
     _Atomic unsigned references;
 };
 
+/* cluster_id: this cluster's, by which it knows the devices of its own configuration. */
 CF_CHECKED cf_status audit_table_load(const struct view *view, struct audit_broker *broker,
-                                      struct audit_table **ret, struct cf_error *err);
+                                      const char *cluster_id, struct audit_table **ret, struct cf_error *err);
 struct audit_table *audit_table_ref(struct audit_table *table);
 void audit_table_unref(struct audit_table *table); /* NULL is fine */
 /* NULL when there is none at that path (with its closing slash). */
@@ -140,8 +144,15 @@ struct audit_options {
 struct audit_broker *audit_broker_new(const struct audit_options *options);
 /* After the last table. Waits a moment for the writers. */
 void audit_broker_free(struct audit_broker *broker);
+struct audit_stanzas;
+/* What the configuration of this node names; copied. Tables that are loaded from now on go by it. Any thread. */
+void audit_set_own(struct audit_broker *broker, const struct audit_stanzas *stanzas);
 /* NULL when this node has no such type. */
 const struct audit_ops *audit_find(const struct audit_broker *broker, struct cf_slice type);
+/* Does the entry's device run here, and did its last write succeed? Any thread. */
+bool audit_works(const struct audit_entry *entry);
+/* Is it another cluster's, of no use on this node, and so no reason to refuse requests? Any thread. */
+bool audit_is_excused(const struct audit_entry *entry);
 /* Could a device with these settings write? Makes one and, unless skip_test, lets it write a line. Takes
  * as long as that takes: on a worker. CF_INVALID. */
 CF_CHECKED cf_status audit_probe(const struct audit_broker *broker, const struct audit_entry *entry,
@@ -193,7 +204,6 @@ struct audit_slot {
  * the table, which the run's view holds. */
 struct audit_trail {
     const struct audit_table *table;
-    bool is_guest; /* on a performance secondary, where shared devices need not work */
     struct audit_slot slots[AUDIT_DEVICES_MAX];
     _Atomic unsigned pending;
     _Atomic unsigned taken;
@@ -204,8 +214,8 @@ struct audit_trail {
 void audit_add(struct audit_trail *trail, enum audit_phase phase, const struct request *rq);
 /* Calls done(taken) once every device has written, or refused, all that was added, or 500 ms have
  * passed; devices that have failed are not waited for while another works. From any thread, with no lock held, or at
- * once. taken: one of the devices has all of it, or there is none; on a performance secondary shared devices that have not
- * worked here since the start are none, once that is known. */
+ * once. taken: one of the devices has all of it, or there is none; foreign devices that have not worked here since the
+ * start are none, once that is known. */
 void audit_wait(struct audit_trail *trail, void (*done)(struct audit_trail *trail, bool taken));
 
 #endif

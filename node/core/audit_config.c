@@ -2,7 +2,10 @@
  *
  * The active node makes the table in the store agree with its configuration, so that all nodes record to
  * the same devices under the same salt. What a request made is left alone; so is, on a performance secondary, what the
- * primary made. A device that is there is never changed: it would be another log under the same name. */
+ * primary made. A device that is there is never changed: it would be another log under the same name.
+ *
+ * A device of another cluster's configuration, on a secondary, is trusted with its target (a file anywhere, a pipe) only on
+ * nodes whose own configuration has the same stanza: the operator of the one cluster is not that of the other's machines. */
 #include <pthread.h>
 
 #include "node/base/log.h"
@@ -72,6 +75,71 @@ void audit_release(struct core *core)
     }
 }
 
+/* ---- what this node's configuration names ---- */
+
+struct audit_own {
+    pthread_mutex_t lock;
+    struct arena *arena;
+    struct audit_stanza *list;
+    size_t count;
+};
+
+struct audit_own *audit_own_new(void)
+{
+    struct audit_own *own = cf_new(struct audit_own);
+    pthread_mutex_init(&own->lock, NULL);
+    own->arena = arena_new(1024);
+    return own;
+}
+
+void audit_own_free(struct audit_own *own)
+{
+    pthread_mutex_destroy(&own->lock);
+    arena_free(own->arena);
+    cf_free(own);
+}
+
+void audit_set_own(struct audit_broker *broker, const struct audit_stanzas *stanzas)
+{
+    struct audit_own *own = audit_own_of(broker);
+    pthread_mutex_lock(&own->lock);
+    arena_reset(own->arena);
+    own->list = arena_alloc(own->arena, (stanzas->count + 1) * sizeof(*own->list));
+    own->count = stanzas->count;
+    for (size_t i = 0; i < stanzas->count; i++) {
+        const struct audit_stanza *from = &stanzas->list[i];
+        own->list[i] = (struct audit_stanza){
+            .type = arena_copy(own->arena, from->type),
+            .path = arena_copy(own->arena, from->path),
+            .options = from->options != NULL ? json_copy(own->arena, from->options) : NULL,
+        };
+    }
+    pthread_mutex_unlock(&own->lock);
+}
+
+static bool same_options(const struct json *a, const struct json *b)
+{
+    return json_count(a) == json_count(b) && (json_count(a) == 0 || json_equal(a, b));
+}
+
+static bool is_of_stanza(const struct audit_entry *entry, const struct audit_stanza *stanza)
+{
+    return cf_slice_eq(entry->path, stanza->path) && cf_slice_eq(entry->type, stanza->type) &&
+           same_options(entry->options, stanza->options);
+}
+
+bool audit_is_own(struct audit_broker *broker, const struct audit_entry *entry)
+{
+    struct audit_own *own = audit_own_of(broker);
+    bool is_own = false;
+    pthread_mutex_lock(&own->lock);
+    for (size_t i = 0; i < own->count; i++) {
+        is_own = is_own || is_of_stanza(entry, &own->list[i]);
+    }
+    pthread_mutex_unlock(&own->lock);
+    return is_own;
+}
+
 /* ---- the table ---- */
 
 static struct audit_entry entry_of(const struct request *rq, const struct audit_stanza *stanza)
@@ -83,8 +151,10 @@ static struct audit_entry entry_of(const struct request *rq, const struct audit_
         .type = stanza->type,
         .description = stanza->description,
         .options = stanza->options,
+        .cluster = cf_slice_str(rq->core->cluster_id),
         .is_local = stanza->is_local || is_secondary,
         .is_configured = true,
+        .is_trusted = true,
     };
 }
 
@@ -100,11 +170,6 @@ cf_status audit_stanza_check(struct core *core, const struct audit_stanza *stanz
                                              CF_SHOW(stanza->path));
 }
 
-static bool same_options(const struct json *a, const struct json *b)
-{
-    return json_count(a) == json_count(b) && (json_count(a) == 0 || json_equal(a, b));
-}
-
 /* The stanza's device is in the table; says what does not agree. */
 static void compare(const struct audit_entry *entry, const struct audit_stanza *stanza)
 {
@@ -113,8 +178,7 @@ static void compare(const struct audit_entry *entry, const struct audit_stanza *
                "device \"%.*s\" of the configuration was made through the API before: disable that one "
                "and send SIGHUP",
                CF_SHOW(stanza->path));
-    } else if (!cf_slice_eq(entry->type, stanza->type) ||
-               !same_options(entry->options, stanza->options)) {
+    } else if (!is_of_stanza(entry, stanza)) {
         cf_err("audit",
                "device \"%.*s\" stands in the configuration with another type or other options than it "
                "was made with, and stays as it is: give the changed one another name",
@@ -130,6 +194,9 @@ static cf_status add_missing(struct request *rq, const struct audit_stanzas *sta
         const struct audit_entry *there = audit_table_find(rq->view->audit, stanza->path);
         if (there != NULL) {
             compare(there, stanza);
+            if (there->is_foreign && there->is_configured && is_of_stanza(there, stanza)) {
+                CF_TRY(audit_take_guard(rq, true, err)); /* named since: tables are loaded anew, and it is trusted */
+            }
             continue;
         }
         struct audit_entry entry = entry_of(rq, stanza);

@@ -13,6 +13,14 @@
 struct audit_device *audit_device_for(struct audit_broker *broker, const struct audit_entry *entry);
 void audit_device_unref(struct audit_device *device); /* NULL is fine */
 
+/* audit_config.c: what the configuration of this node names. The broker has one. */
+struct audit_own;
+struct audit_own *audit_own_new(void);
+void audit_own_free(struct audit_own *own);
+struct audit_own *audit_own_of(struct audit_broker *broker); /* audit.c */
+/* Does it name the entry's device, of that type and with those options? Any thread. */
+bool audit_is_own(struct audit_broker *broker, const struct audit_entry *entry);
+
 /* audit.c: makes a device of the entry and frees it again: are the options good? CF_INVALID. */
 CF_CHECKED cf_status audit_try_make(const struct audit_broker *broker,
                                     const struct audit_entry *entry, struct cf_error *err);

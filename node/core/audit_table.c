@@ -78,6 +78,7 @@ struct json *audit_entry_record(struct arena *arena, const struct audit_entry *e
     json_set(arena, record, "options", entry->options);
     json_set_bool(arena, record, "local", entry->is_local);
     json_set_bool(arena, record, "configured", entry->is_configured);
+    json_set_string(arena, record, "cluster", entry->cluster);
     json_set_string(arena, record, "salt", cf_buf_slice(&salt));
     return record;
 }
@@ -90,6 +91,7 @@ static cf_status read_entry(struct arena *arena, const struct json *record, stru
                                 .type = json_get_string(record, "type"),
                                 .description = json_get_string(record, "description"),
                                 .options = json_get(record, "options"),
+                                .cluster = json_get_string(record, "cluster"),
                                 .is_local = is_local};
     cf_ignore(!json_bool(json_get(record, "configured"), &ret->is_configured), "absent is false");
     CF_TRY(encode_hex_decode(&salt, json_get_string(record, "salt"), err));
@@ -163,6 +165,18 @@ static cf_status load_headers(struct loading *loading)
     return CF_OK;
 }
 
+/* A DR secondary mirrors the local ones, too. Trust does not go by the role: a device of the former primary's configuration
+ * stays in the table for a moment after a promotion. */
+static void classify(const struct view *view, struct audit_broker *broker, struct cf_slice cluster_id, struct audit_entry *entry)
+{
+    bool is_own = entry->is_configured && audit_is_own(broker, entry);
+    bool is_ours = entry->cluster.size != 0 ? cf_slice_eq(entry->cluster, cluster_id) : view->role == ROLE_ALONE_OR_PRIMARY;
+    bool is_guest =
+        view->role == ROLE_DR_SECONDARY || (view->role == ROLE_PERFORMANCE_SECONDARY && !entry->is_local);
+    entry->is_foreign = is_guest && !is_own;
+    entry->is_trusted = is_own || (entry->is_configured && is_ours);
+}
+
 static int by_path(const void *a, const void *b)
 {
     return cf_slice_cmp(((const struct audit_entry *)a)->path,
@@ -170,7 +184,7 @@ static int by_path(const void *a, const void *b)
 }
 
 cf_status audit_table_load(const struct view *view, struct audit_broker *broker,
-                           struct audit_table **ret, struct cf_error *err)
+                           const char *cluster_id, struct audit_table **ret, struct cf_error *err)
 {
     static const uint8_t classes[] = {CLASS_REPLICATED, CLASS_CLUSTER};
     struct audit_table *table = cf_new(struct audit_table);
@@ -192,6 +206,7 @@ cf_status audit_table_load(const struct view *view, struct audit_broker *broker,
     }
     qsort(table->entries, table->count, sizeof(table->entries[0]), by_path);
     for (size_t i = 0; i < table->count; i++) {
+        classify(view, broker, cf_slice_str(cluster_id), &table->entries[i]);
         table->entries[i].device = audit_device_for(broker, &table->entries[i]);
     }
     *ret = table;

@@ -84,6 +84,9 @@ static cf_status load_role(struct core *core, struct view *view, struct cf_error
             state->role = (enum cluster_role)i;
         }
     }
+    if (state->role != view->role) {
+        state->dirty |= DIRTY_AUDIT; /* which devices are another cluster's has changed */
+    }
     struct uuid line;
     CF_TRY(encode_uuid_parse(json_get_string(json, "line"), &line, err));
     memcpy(state->line.bytes, line.bytes, sizeof(line.bytes));
@@ -128,7 +131,7 @@ static cf_status load_mounts(struct core *core, struct view *view, struct cf_err
 static cf_status load_audit(struct core *core, struct view *view, struct cf_error *err)
 {
     struct audit_table *fresh;
-    CF_TRY(audit_table_load(view, core->audit, &fresh, err));
+    CF_TRY(audit_table_load(view, core->audit, core->cluster_id, &fresh, err));
     audit_table_unref(core->state.audit);
     audit_table_unref(view->audit);
     core->state.audit = fresh;

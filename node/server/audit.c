@@ -116,6 +116,30 @@ void node_audit_reconcile(struct node *node)
     }
 }
 
+void node_audit_role_changed(struct node *node)
+{
+    if (node->audit->stanzas.count != 0) {
+        audit_hold(node->core);
+    }
+    node_audit_reconcile(node);
+}
+
+bool node_audit_names(const struct node *node, struct cf_slice path)
+{
+    const struct audit_stanzas *stanzas = &node->audit->stanzas;
+    for (size_t i = 0; i < stanzas->count; i++) {
+        if (cf_slice_eq(stanzas->list[i].path, path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t node_audit_stanza_count(const struct node *node)
+{
+    return node->audit->stanzas.count;
+}
+
 cf_status node_audit_start(struct node *node, struct cf_error *err)
 {
     const struct config *config = node->config;
@@ -125,6 +149,7 @@ cf_status node_audit_start(struct node *node, struct cf_error *err)
     struct node_audit *audit = cf_new(struct node_audit);
     audit->node = node;
     audit->stanzas = (struct audit_stanzas){config->audits, config->audit_count};
+    audit_set_own(core_audit(node->core), &audit->stanzas);
     audit->retry = loop_timer_new(node->loop, on_retry, node);
     node->audit = audit;
     if (config->audit_count != 0) {
@@ -163,6 +188,7 @@ void node_audit_reload(struct node *node, struct config *fresh)
     config_free(audit->config);
     audit->config = fresh;
     audit->stanzas = (struct audit_stanzas){fresh->audits, fresh->audit_count};
+    audit_set_own(core_audit(node->core), &audit->stanzas);
     if (node->driver != NULL && raft_driver_is_leader(node->driver) &&
         !atomic_load(&node->is_sealed)) {
         run(audit);

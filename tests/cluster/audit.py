@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Audit devices on real nodes: both sides of a forwarded request, also between clusters, with the headers that are
-recorded; rotation, files that go away, a device that hangs, a full disk."""
+recorded; rotation, files that go away, a device that hangs, a full disk; devices of a primary on its secondaries."""
 import json
 import os
 import stat
@@ -11,9 +11,12 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
 from cluster import World, arguments, wait_for  # noqa: E402
-from replicas import add_operator, attach, enable_primary, login  # noqa: E402
+from replicas import add_operator, attach, enable_primary, login, operation_token, promote_dr, status  # noqa: E402
 
 FILE = ['audit "file" "main" {', "  options {", '    file_path = "audit.log"', "  }", "}"]
+
+
+HERE = [line.replace('"main"', '"here"').replace("audit.log", "here.log") for line in FILE]
 
 
 def log_of(node, name="audit.log"):
@@ -147,6 +150,72 @@ def across_clusters(t, world):
     world.end(primary)
 
 
+def configure(cluster, extra):
+    """A new configuration for every node, which is told."""
+    cluster.extra[:] = extra
+    for node in cluster.nodes:
+        with open(node.config, "w") as f:
+            f.write(node.config_text())
+        node.hup()
+
+
+def unavailable(cluster, kind):
+    return status(cluster.active(), kind)["audit_devices_unavailable"]
+
+
+def of_another_cluster(t, world):
+    """The primary's configuration has a device; its secondaries' configurations do not."""
+    primary = world.cluster("pc", nodes=1, extra=list(FILE)).up()
+    add_operator(primary)
+    for kind in ("performance", "dr"):
+        enable_primary(primary, kind)
+    second = world.cluster("ps", nodes=1).up(kv=False)
+    attach(primary, second, "performance", "ps")
+    second.root = login(second)
+    node = second.active()
+    with t.check("a performance secondary answers without it, says so, and writes no file that its operator did not name"):
+        wait_for("the report", lambda: unavailable(second, "performance") == ["main/"])
+        wait_for("the mount", lambda: node.get_kv("ready") == "1", 30)
+        node.put_kv("unrecorded", "1")
+        true("main/" in node.read("sys/audit")["data"], "it is the set's")
+        equal(os.path.exists(log_of(node)), False)
+        true('device "main/" of the primary cannot be opened on this node' in node.log(), "said so")
+    with t.check("named in its own configuration, too, it counts: after SIGHUP requests are recorded"):
+        configure(second, FILE)
+        wait_for("the device", lambda: unavailable(second, "performance") == [])
+        wait_for("a record", lambda: node.get_kv("ready") == "1" and of_path(node, "secret/data/ready"))
+    with t.check("a device of its own is added beside it, and removed with its stanza"):
+        configure(second, FILE + HERE)
+        wait_for("the device", lambda: sorted(node.read("sys/audit")["data"]) == ["here/", "main/"])
+        wait_for("a record", lambda: node.get_kv("ready") == "1" and of_path(node, "secret/data/ready", name="here.log"))
+        equal(node.read("sys/audit")["data"]["here/"]["local"], True)
+        configure(second, FILE)
+        wait_for("it to go", lambda: sorted(node.read("sys/audit")["data"]) == ["main/"])
+    world.end(second)
+
+    mirror = world.cluster("pm", nodes=1, extra=list(HERE)).up(kv=False)
+    attach(primary, mirror, "dr", "pm")
+    node = mirror.active()
+    with t.check("on a DR secondary it keeps nobody from an operation token and a dry run, which names the devices"):
+        wait_for("the report", lambda: unavailable(mirror, "dr") == ["main/"])
+        equal(os.path.exists(log_of(node)), False)
+        token = operation_token(mirror)
+        told = node.write("sys/replication/dr/secondary/promote", {"dr_operation_token": token, "dry_run": True},
+                          token="")["data"]
+        text = [c["text"] for c in told["checks"] if c["check"] == "audit devices"]
+        equal(text, ["0 of 0 can be written to on this node, 1 are added from its configuration"])
+    primary_root = primary.root
+    world.end(primary)
+    with t.check("promoted, it records to the devices of its own configuration by itself; the other one is gone"):
+        promote_dr(mirror, token)
+        mirror.root = primary_root
+        wait_for("the devices", lambda: sorted(node.read("sys/audit")["data"]) == ["here/"])
+        node.put_kv("promoted", "1")
+        equal([r["type"] for r in of_path(node, "secret/data/promoted", name="here.log")], ["request", "response"])
+        equal(os.path.exists(log_of(node)), False)
+    world.end(mirror)
+
+
 def rotation(t, cluster):
     active = cluster.active()
     path = log_of(active)
@@ -274,6 +343,7 @@ def main():
             world.end(cluster)
 
         for name, call in (("shared", shared), ("across", lambda: across_clusters(t, world)),
+                           ("another", lambda: of_another_cluster(t, world)),
                            ("hanging", lambda: hanging(t, world))):
             if opts.only in name:
                 with t.scenario(name):

@@ -77,7 +77,7 @@ cf_status file_place_of(const struct audit_settings *settings, struct cf_slice p
                         struct arena *arena, struct file_place *ret, struct cf_error *err)
 {
     *ret = (struct file_place){.path = arena_text(arena, path),
-                               .is_trusted = settings->is_configured};
+                               .is_trusted = settings->is_trusted};
     CF_TRY(read_mode(settings, ret, err));
     if (memchr(path.data, '\0', path.size) != NULL || !is_clean(ret->path)) {
         return cf_fail(err, CF_INVALID, "file_path must be the path of a file, without \".\" and "

@@ -5,9 +5,11 @@
 
 #include "node/base/memory.h"
 #include "node/base/step.h"
+#include "node/core/audit.h"
 #include "node/core/engine.h"
 #include "node/core/system.h"
 #include "node/format/timefmt.h"
+#include "node/server/audit.h"
 #include "node/server/replication/dry_run.h"
 #include "node/server/replication/promotion.h"
 #include "node/server/replication/repl_int.h"
@@ -70,6 +72,32 @@ static void tell_others(struct dry_run *dry, enum set_kind kind)
                         "what it took and did not ship is lost");
 }
 
+/* Devices of requests stay, of those of configurations the ones that this cluster's names, too. */
+static void tell_audit(struct dry_run *dry)
+{
+    const struct node *node = core_host_context(dry->rq->core);
+    const struct audit_table *table = dry->rq->view->audit;
+    size_t stays = 0, works = 0, added = node_audit_stanza_count(node);
+    for (size_t i = 0; i < table->count; i++) {
+        const struct audit_entry *entry = &table->entries[i];
+        bool is_named = node_audit_names(node, entry->path);
+        added -= is_named;
+        stays += !entry->is_configured || is_named;
+        works += (!entry->is_configured || is_named) && audit_works(entry);
+    }
+    if (stays != 0 && works == 0 && added == 0) {
+        dry_run_check(dry, "audit devices", false, "none of the %zu audit devices can be written to on this node: once "
+                                                   "promoted, it answers nobody; name one that can in its "
+                                                   "configuration and send SIGHUP", stays);
+    } else if (stays + added == 0 && table->count != 0) {
+        dry_run_note(dry, "audit devices", "the devices are of the primary's configuration, and ours names none: once "
+                                           "promoted, nothing is recorded; name one in the configuration of this cluster");
+    } else if (stays + added != 0) {
+        dry_run_note(dry, "audit devices", "%zu of %zu can be written to on this node, %zu are added from its configuration",
+                     works, stays, added);
+    }
+}
+
 static cf_status tell(struct promoting *promotion, struct cf_error *err)
 {
     struct dry_run *dry = &promotion->dry;
@@ -118,6 +146,7 @@ static cf_status tell(struct promoting *promotion, struct cf_error *err)
                                          "it is fenced"
                                        : "%s does not answer",
                  at->primary.cluster_address[0] != '\0' ? at->primary.cluster_address : "it");
+    tell_audit(dry);
     json_set_int(rq->arena, response_data(rq), "last_remote_wal", (int64_t)at->position.index);
     json_set_int(rq->arena, response_data(rq), "lag_entries", (int64_t)at->lag_entries);
     json_set_int(rq->arena, response_data(rq), "lag_bytes", (int64_t)at->lag_bytes);

@@ -12,6 +12,7 @@
 #include "node/base/step.h"
 #include "node/crypto/hash.h"
 #include "node/crypto/x509.h"
+#include "node/server/audit.h"
 #include "node/server/cluster.h"
 #include "node/server/replication/certificate.h"
 #include "node/server/replication/merkle.h"
@@ -488,6 +489,9 @@ static void refresh(struct node_replication *replication)
     if (before != replication->role) {
         cf_info("replication", "this cluster is now %s", cluster_role_name(replication->role));
         replication->is_fencing = false;
+        if (leads) {
+            node_audit_role_changed(node);
+        }
     }
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
         read_lineage(replication, (enum repl_kind)i, &reader);

@@ -179,17 +179,14 @@ static void add_progress(struct arena *arena, struct json *object,
     json_set(arena, object, "merkle_sync_progress", progress);
 }
 
-/* Devices of the primary that this node cannot open, and answers without (node/core/audit.c). */
+/* Devices of the primary that are of no use on this node, which answers without them (node/core/audit.h). */
 static struct json *unavailable_devices(struct request *rq)
 {
     struct json *names = json_array_new(rq->arena);
-    struct audit_status devices[AUDIT_DEVICES_MAX];
-    size_t count = audit_status(core_audit(rq->core), devices, AUDIT_DEVICES_MAX);
-    for (size_t i = 0; i < count; i++) {
-        const struct audit_entry *entry = audit_table_find(rq->view->audit, cf_slice_str(devices[i].path));
-        if (entry != NULL && !entry->is_local && !entry->is_configured && devices[i].is_failed &&
-            !devices[i].has_worked) {
-            json_array_add(rq->arena, names, json_from_text(rq->arena, devices[i].path));
+    const struct audit_table *table = rq->view->audit;
+    for (size_t i = 0; table != NULL && i < table->count; i++) {
+        if (audit_is_excused(&table->entries[i])) {
+            json_array_add(rq->arena, names, json_from_string(rq->arena, table->entries[i].path));
         }
     }
     return names;
@@ -276,8 +273,8 @@ static void add_secondary(struct node_replication *replication, enum repl_kind k
     json_set_int(arena, object, "copied_bytes", (int64_t)status->copied_bytes);
     merkle_add_secondary(side, status, arena, object);
     json_set_text(arena, object, "last_error", status->error);
+    json_set(arena, object, "audit_devices_unavailable", unavailable_devices(rq));
     if (kind == REPL_PERFORMANCE) {
-        json_set(arena, object, "audit_devices_unavailable", unavailable_devices(rq));
         /* Can it prove to its primary that it was replaced? 0: it has no certificate for that yet. */
         json_set_int(arena, object, "promotion_certificate",
                      promotion_is_current(rq, link) ? (int64_t)promotion_serial(link) : 0);

@@ -54,7 +54,7 @@ static cf_status make(const char *file, const char *mode, bool is_configured, vo
         json_set_text(arena, options, "mode", mode);
     }
     settings = (struct audit_settings){.path = CF_SLICE("f/"), .options = options,
-                                       .is_configured = is_configured, .directories = folders,
+                                       .is_trusted = is_configured, .directories = folders,
                                        .forbidden = data};
     struct cf_error err = {0};
     return audit_file.make(&settings, ret, &err);

@@ -7,12 +7,13 @@
 
 #include "bench.h"
 #include "node/base/memory.h"
+#include "node/core/system.h"
 #include "test.h"
 
 /* ---- devices of the test: "which" says which of them ---- */
 
 static struct outlet {
-    _Atomic bool hangs;
+    _Atomic bool hangs, is_trusted;
     _Atomic int refuses; /* a cf_status */
     _Atomic unsigned writes, reopened;
     _Atomic unsigned taken; /* records, also those that were forgotten */
@@ -28,6 +29,7 @@ static cf_status test_make(const struct audit_settings *settings, void **ret, st
     if (which.size != 1 || which.data[0] < '0' || which.data[0] > '2') {
         return cf_fail(err, CF_INVALID, "no such outlet");
     }
+    outlets[which.data[0] - '0'].is_trusted = settings->is_trusted;
     *ret = &outlets[which.data[0] - '0'];
     return CF_OK;
 }
@@ -227,6 +229,128 @@ START_TEST(of_another_cluster)
     outlets[1].refuses = CF_IO; /* that it fails after it has worked is a fault like any other */
     ck_call(500, "GET", "s/a", NULL);
     outlets[1].refuses = CF_OK;
+    tear_down();
+}
+END_TEST
+
+static struct {
+    bool ended;
+    cf_status status;
+} reconciled;
+
+static void reconcile_done(void *context, cf_status status, uint64_t index, const struct cf_error *err)
+{
+    (void)context;
+    (void)index;
+    (void)err;
+    reconciled.status = status;
+    __atomic_store_n(&reconciled.ended, true, __ATOMIC_RELEASE);
+}
+
+/* The configuration of this node has one stanza, for that outlet. Returns the entries that the active node wrote for it. */
+static uint64_t configure(const char *path, const char *which)
+{
+    CF_OWNED(arena) arena = arena_new(1024);
+    uint64_t before = b->appended;
+    struct json *said = json_object_new(arena);
+    json_set_text(arena, said, "which", which);
+    struct audit_stanza stanza = {.type = CF_SLICE("test"), .path = cf_slice_str(path), .options = said};
+    struct audit_stanzas stanzas = {&stanza, 1};
+    audit_set_own(core_audit(b->core), &stanzas);
+    reconciled.ended = false;
+    struct system_work work = {audit_reconcile, reconcile_done, &stanzas};
+    system_submit(b->core, &work);
+    for (int i = 0; i < 3000 && !__atomic_load_n(&reconciled.ended, __ATOMIC_ACQUIRE); i++) {
+        struct timespec pause = {0, 10 * 1000 * 1000};
+        (void)nanosleep(&pause, NULL);
+    }
+    ck_assert(reconciled.ended);
+    ck_assert_int_eq(reconciled.status, CF_OK);
+    return b->appended - before;
+}
+
+static bool is_foreign(const char *path)
+{
+    struct view *view = core_view(b->core);
+    const struct audit_entry *entry = audit_table_find(view->audit, cf_slice_str(path));
+    ck_assert_ptr_nonnull(entry);
+    bool is = entry->is_foreign;
+    view_unref(view);
+    return is;
+}
+
+static const char the_primary[37] = "11111111-1111-4111-8111-111111111111";
+static const char this_one[37] = "22222222-2222-4222-8222-222222222222";
+
+/* A device of the primary's configuration counts, and is trusted with its target, only if ours names the same. */
+START_TEST(of_another_configuration)
+{
+    const struct audit_stanzas none = {NULL, 0};
+    set_up();
+    ck_call(204, "DELETE", "sys/audit/a", NULL);
+    core_set_cluster_id(b->core, the_primary);
+    ck_assert_uint_eq(configure("m/", "1"), 1);
+    ck_assert(!is_foreign("m/"));
+    ck_assert(outlets[1].is_trusted);
+    ck_call(404, "GET", "s/a", NULL);
+    outlets[1].refuses = CF_IO;
+    audit_set_own(core_audit(b->core), &none);
+    core_set_cluster_id(b->core, this_one);
+    bench_role(b, "performance-secondary");
+    ck_assert(is_foreign("m/")); /* the same record under another role */
+    ck_assert(!outlets[1].is_trusted);
+    until_failed("m/", true);
+    ck_call(404, "GET", "s/a", NULL);
+    ck_assert_uint_eq(configure("m/", "1"), 1); /* named since: all nodes look again */
+    ck_assert(!is_foreign("m/"));
+    ck_assert(outlets[1].is_trusted);
+    ck_call(500, "GET", "s/a", NULL);
+    ck_assert_uint_eq(configure("m/", "1"), 0);
+    ck_assert_uint_eq(configure("m/", "2"), 0); /* of other options, so another device; its name is taken */
+    tear_down();
+}
+END_TEST
+
+/* Between a promotion and the first look into the own configuration the other cluster's device is in the table. */
+START_TEST(promoted_over_another_configuration)
+{
+    const struct audit_stanzas none = {NULL, 0};
+    set_up();
+    core_set_cluster_id(b->core, the_primary);
+    ck_assert_uint_eq(configure("m/", "1"), 1);
+    audit_set_own(core_audit(b->core), &none);
+    core_set_cluster_id(b->core, this_one);
+    bench_role(b, "dr-secondary");
+    ck_assert(!outlets[1].is_trusted);
+    bench_role(b, "primary");
+    ck_assert(!is_foreign("m/"));
+    ck_assert(!outlets[1].is_trusted);
+    ck_assert_uint_eq(configure("n/", "2"), 1); /* one entry: the own one comes, the other one goes */
+    ck_assert(outlets[2].is_trusted);
+    struct view *view = core_view(b->core);
+    ck_assert_ptr_null(audit_table_find(view->audit, CF_SLICE("m/")));
+    view_unref(view);
+    tear_down();
+}
+END_TEST
+
+/* A DR secondary mirrors the local devices as well: none of them may keep an operator from promoting it. */
+START_TEST(of_a_mirrored_cluster)
+{
+    set_up();
+    ck_call(204, "POST", "sys/audit/c", "{\"type\":\"test\",\"local\":true,\"options\":{\"which\":\"1\"}}");
+    ck_assert_uint_eq(configure("m/", "2"), 1);
+    outlets[0].refuses = outlets[1].refuses = CF_IO;
+    ck_call(404, "GET", "s/a", NULL);
+    ck_assert(!is_foreign("c/") && !is_foreign("a/"));
+    bench_role(b, "dr-secondary");
+    ck_assert(is_foreign("c/") && is_foreign("a/"));
+    ck_assert(!is_foreign("m/")); /* our own configuration names it, so it has to work here, too */
+    bench_role(b, "primary"); /* promoted: they are its own */
+    ck_assert(!is_foreign("c/") && !is_foreign("a/"));
+    ck_call(404, "GET", "s/a", NULL);
+    outlets[2].refuses = CF_IO;
+    ck_call(500, "GET", "s/a", NULL);
     tear_down();
 }
 END_TEST
@@ -469,6 +593,8 @@ START_TEST(members_of_a_record)
 }
 END_TEST
 
-TEST_MAIN("node/core/audit", audit_fail_closed, of_another_cluster, one_that_takes_it_is_enough, audit_blocked_device,
+TEST_MAIN("node/core/audit", audit_fail_closed, of_another_cluster, of_another_configuration,
+          promoted_over_another_configuration, of_a_mirrored_cluster,
+          one_that_takes_it_is_enough, audit_blocked_device,
           alone_and_blocked, no_write_past_a_new_device, enabling_and_disabling, audit_redaction,
           options_of_a_device, keys_that_a_mount_shows, members_of_a_record)
