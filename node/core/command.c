@@ -79,10 +79,10 @@ static void encode_shipped(struct cf_buf *to, const struct command *command,
 
 /* ---- the level that an entry needs ---- */
 
-static unsigned ops_level(const struct op *ops, size_t count)
+static unsigned ops_level(const struct op *ops, size_t count, bool is_mirrored)
 {
     for (size_t i = 0; i < count; i++) {
-        if (ops[i].key.class == CLASS_CLUSTER && ops[i].key.ns == NAMESPACE_ROOT &&
+        if (!is_mirrored && ops[i].key.class == CLASS_CLUSTER && ops[i].key.ns == NAMESPACE_ROOT &&
             cf_slice_starts(ops[i].key.name, CF_SLICE(AREA_REQUEST))) {
             return LEVEL_REQUEST_RECORDS;
         }
@@ -92,12 +92,15 @@ static unsigned ops_level(const struct op *ops, size_t count)
 
 static unsigned level_of(const struct command *command)
 {
-    unsigned level = ops_level(command->ops, command->op_count);
+    /* Of SHIPPED the ops beside the entries are this cluster's own. */
+    bool is_own = !command->is_mirrored || command->id == COMMAND_SHIPPED;
+    unsigned level = ops_level(command->ops, command->op_count, !is_own);
     if (command->run_count != 0 && level < LEVEL_RUNS) {
         level = LEVEL_RUNS;
     }
     for (size_t i = 0; i < command->entry_count && level < LEVEL_NEWEST; i++) {
-        unsigned needed = ops_level(command->entries[i].ops, command->entries[i].op_count);
+        unsigned needed =
+            ops_level(command->entries[i].ops, command->entries[i].op_count, command->is_mirrored);
         level = needed > level ? needed : level;
     }
     return level;

@@ -57,6 +57,9 @@ struct command {
      * (node/server/replication/runs.h). */
     const struct cf_slice *runs;
     size_t run_count;
+    /* SHIPPED, STAGE, to be encoded: what comes from another cluster, or goes to one. Its class cluster is kept there as
+     * bytes and read by nobody before a promotion, so it asks for no level; what a secondary reads (class replicated) does. */
+    bool is_mirrored;
 };
 
 /* Appends a whole payload with stamp 0. CF_TOO_LARGE above TRANSACTION_BYTES_MAX for WRITE, or past the

@@ -15,6 +15,7 @@ struct repl_caller {
     struct rpc_client *client;
     unsigned waiting; /* calls under way */
     bool retired;     /* another one is used now */
+    char preferred[REPL_ADDRESS_SIZE]; /* the active node, as a redirect named it; or "" */
 };
 
 struct call {
@@ -52,6 +53,7 @@ static cf_status caller_new(struct repl_secondary *s, const char *preferred,
     CF_TRY(rpc_client_new(s->driver->rpc, &config, slices, list.count, &client, err));
     struct repl_caller *caller = cf_new(struct repl_caller);
     caller->client = client;
+    (void)snprintf(caller->preferred, sizeof(caller->preferred), "%s", preferred);
     cf_list_add_head(&s->callers, &caller->in_secondary);
     *ret = caller;
     return CF_OK;
@@ -68,6 +70,21 @@ void call_retire(struct repl_secondary *s)
 {
     cf_list_for (at, &s->callers) {
         cf_container(at, struct repl_caller, in_secondary)->retired = true;
+    }
+}
+
+/* A caller lives as long as the secondary does: without this it would dial the nodes that were known at its first call, and
+ * none of a DR secondary that took the primary's place. */
+void call_addresses(struct repl_secondary *s)
+{
+    struct repl_address_list list;
+    struct cf_slice slices[REPL_ADDRESSES_MAX];
+    cf_list_for (at, &s->callers) {
+        struct repl_caller *caller = cf_container(at, struct repl_caller, in_secondary);
+        receive_dial_list(s, caller->preferred, 0, &list);
+        receive_slices(&list, slices);
+        cf_ignore(!caller->retired && rpc_client_set_addresses(caller->client, slices, list.count, NULL) != CF_OK,
+                  "they were read as addresses");
     }
 }
 

@@ -282,6 +282,7 @@ bool repl_primary_shipped(const struct repl_primary *primary, const char *id, ui
 struct repl_peer_status {
     char id[REPL_ID_SIZE]; /* of the secondary; "" on a secondary */
     char api_address[REPL_ADDRESS_SIZE], cluster_address[REPL_ADDRESS_SIZE], version[64];
+    unsigned feature_level; /* that both sides know (node/base/level.h); 0: never connected */
     bool connected;
     const char *state;         /* "stream-wals", "merkle-sync", "idle"; static */
     int64_t since_ns;          /* wall time of the last change of `connected` */

@@ -99,6 +99,7 @@ void repair_drop(struct repl_secondary *s); /* the connection is gone */
 
 /* ---- call.c */
 void call_retire(struct repl_secondary *s); /* addresses or credentials changed */
+void call_addresses(struct repl_secondary *s); /* the lists have changed */
 void call_tidy(struct repl_secondary *s);   /* callers that nobody waits for */
 void call_free_all(struct repl_secondary *s);
 

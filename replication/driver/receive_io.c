@@ -78,6 +78,7 @@ static void on_up(void *ctx, struct rpc_link *link)
     (void)snprintf(status->cluster_address, sizeof(status->cluster_address), "%s",
                    peer->cluster_address);
     (void)snprintf(status->version, sizeof(status->version), "%s", peer->version);
+    status->feature_level = peer->level;
     status->since_ns = repl_wall_ns(s->driver);
     item->of_link = true;
     receive_push(s, item);
@@ -190,6 +191,7 @@ static void learn(struct repl_secondary *s, size_t n_addresses,
         (!repl_addresses_equal(&known, &s->known) || !repl_addresses_equal(&others, &s->peers))) {
         s->known = known;
         s->peers = others;
+        call_addresses(s);
         host->learned(host->ctx, s->kind, "", &known, &others);
     }
 }

@@ -167,6 +167,7 @@ static void note_peer(struct repl_peer *peer, struct rpc_link *link, const struc
     (void)snprintf(status->cluster_address, sizeof(status->cluster_address), "%s",
                    is->cluster_address);
     (void)snprintf(status->version, sizeof(status->version), "%s", is->version);
+    status->feature_level = is->level;
     cf_buf_reset(&peer->public_key);
     cf_buf_add_slice(&peer->public_key, message_slice(hello->message->public_key));
     repl_addresses_read(hello->message->n_addresses, hello->message->addresses, &addresses);

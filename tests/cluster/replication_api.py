@@ -97,7 +97,7 @@ COMMON = {"cluster_id": STRING, "corrupted_merkle_tree": BOOL, "last_corruption_
 PRIMARY = dict(COMMON, known_secondaries=LIST, last_wal=INT, secondaries=LIST)
 SECONDARY = dict(COMMON, connection_state=STRING, known_primary_cluster_addrs=LIST, last_remote_wal=INT,
                  last_start=STRING, primaries=LIST, secondary_id=STRING)
-ENTRY = {"api_address": STRING, "clock_skew_ms": STRING, "cluster_address": STRING, "connection_status": STRING,
+ENTRY = {"api_address": STRING, "feature_level": INT, "clock_skew_ms": STRING, "cluster_address": STRING, "connection_status": STRING,
          "last_heartbeat": STRING, "last_heartbeat_duration_ms": STRING, "replication_primary_canary_age_ms": STRING}
 
 

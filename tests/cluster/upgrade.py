@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Feature levels: nodes of two levels in one cluster, rolled up and down under writes (P-15, rolling_upgrade_traffic).
+"""Feature levels: nodes of two levels in one cluster, rolled up and down under writes (P-15, rolling_upgrade_traffic);
+a DR pair of two levels and its failover (for performance secondaries: perf.py).
 
 The older build is the same but for its level (tests/lib/level_previous.c), which gates what it says and writes."""
 import os
@@ -7,6 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import replicas  # noqa: E402
 from checks import Checks, equal, true  # noqa: E402
 from cluster import Node, World, Writer, arguments, binary, disk_tool, wait_for  # noqa: E402
 
@@ -147,6 +149,55 @@ def refusals(t, cluster):
         cluster.caught_up(stranger)
 
 
+def dr_failover(t, world, old):
+    """One side of a DR pair is of the level before; a performance secondary follows who takes over."""
+    a, b, p = (world.cluster(name + old[0], nodes=1) for name in ("da", "db", "dp"))
+    for node in (a if old == "primary" else b).nodes:
+        node.binary = build(OLD)
+    for cluster in (a, b, p):
+        cluster.up(kv=cluster is a)
+    replicas.add_operator(a)
+    for kind in ("performance", "dr"):
+        replicas.enable_primary(a, kind)
+    replicas.attach(a, p, "performance", "dp")
+    p.root = replicas.login(p)
+    with t.check("the DR %s is of the level before: copy and stream, records of forwarded requests among them" % old):
+        p.any().put_kv("before-the-copy", "1")
+        replicas.attach(a, b, "dr", "db")
+        for i in range(20):
+            a.any().put_kv("down-%d" % i, str(i))
+            p.any().put_kv("up-%d" % i, str(i))
+        replicas.in_step(a, b, "dr")
+        equal(replicas.status(a.any(), "dr")["secondaries"][0]["feature_level"], OLD)
+        equal(replicas.status(b.any(), "dr")["primaries"][0]["feature_level"], OLD)
+    with t.check("the DR secondary is promoted: nothing is missing, and writes through the performance secondary go there"):
+        heir = "127.0.0.1:%d" % b.nodes[0].cluster_port
+        wait_for("the performance secondary to know of it",
+                 lambda: heir in [x["address"] for x in replicas.status(p.any(), "performance")["addresses"]], 30)
+        want, b.root = replicas.every_secret(a.any()), a.root
+        token = replicas.operation_token(b)
+        a.nodes[0].kill()
+        replicas.promote_dr(b, token)
+        equal(replicas.every_secret(b.any()), want)
+        wait_for("a write", lambda: p.any().ask("POST", "secret/data/then", {"data": {"v": "1"}})[0] == 200, 30)
+        replicas.in_step(b, p, "performance")
+        equal(b.any().get_kv("then"), "1")
+    with t.check("the one of the level before is upgraded: the set goes on, a former primary learns that it is over"):
+        node = (a if old == "primary" else b).nodes[0]
+        if node.proc is not None:
+            node.stop()
+        node.binary = build(NEW)
+        node.start()
+        node.cluster.unseal(node)
+        wait_for("the primary", lambda: b.any().health() == 200, 30)
+        if old == "primary":
+            wait_for("the fence", lambda: "FENCED" in node.log(), 30)
+        b.any().put_kv("after", "1")
+        wait_for("the stream", lambda: p.any().get_kv("after") == "1", 30)
+    for cluster in (a, b, p):
+        world.end(cluster)
+
+
 def main():
     opts = arguments(__doc__)
     t = Checks(opts.only)
@@ -161,6 +212,10 @@ def main():
             idle(t, cluster)
             rolling_upgrade_traffic(t, cluster)
             refusals(t, cluster)
+            world.end(cluster)
+        for old in ("secondary", "primary"):
+            with t.scenario("dr " + old):
+                dr_failover(t, world, old)
     t.note("took %.0f s" % (time.monotonic() - began))
     return t.finish()
 

@@ -124,7 +124,7 @@ cf_status codec_add_shipped(struct codec_batch *batch, uint64_t term, uint64_t i
 cf_status codec_encode(const struct codec_batch *batch, struct cf_buf *to, struct cf_error *err)
 {
     struct command command = {
-        .id = COMMAND_SHIPPED, .entries = batch->entries, .entry_count = batch->count};
+        .id = COMMAND_SHIPPED, .entries = batch->entries, .entry_count = batch->count, .is_mirrored = true};
     return batch->count != 0 ? command_encode(to, &command, err) : CF_OK;
 }
 
@@ -184,6 +184,7 @@ cf_status codec_receive(enum repl_kind kind, struct cf_slice batch, const struct
     claim_ops(claim, keys, ranges, own, own_count);
     command.ops = own;
     command.op_count = own_count;
+    command.is_mirrored = true;
     *ret = claim;
     return command_encode(to, &command, err);
 }
@@ -216,7 +217,8 @@ cf_status codec_repair(const struct op *repair, size_t count, const struct op *o
                               .ops = own,
                               .op_count = own_count,
                               .entries = &entry,
-                              .entry_count = 1};
+                              .entry_count = 1,
+                              .is_mirrored = true};
     struct window_claim *claim = arena_new_object(arena, struct window_claim);
     struct key *keys = arena_alloc_raw(arena, (count + own_count) * sizeof(*keys));
     bool *ranges = arena_alloc_raw(arena, (count + own_count) * sizeof(*ranges));
@@ -349,7 +351,8 @@ cf_status codec_page(const struct view *view, enum repl_kind kind, const struct 
         }
     }
     *keys = paging.count;
-    struct command command = {.id = COMMAND_STAGE, .ops = paging.ops, .op_count = paging.count};
+    struct command command = {
+        .id = COMMAND_STAGE, .ops = paging.ops, .op_count = paging.count, .is_mirrored = true};
     return command_encode(page, &command, err);
 }
 
@@ -357,7 +360,7 @@ cf_status codec_stage(enum repl_kind kind, struct cf_slice page, uint32_t genera
                       struct cf_buf *to, struct cf_error *err)
 {
     CF_OWNED(arena) arena = arena_new(64 * 1024);
-    struct command command = {.id = COMMAND_STAGE, .stage_generation = generation};
+    struct command command = {.id = COMMAND_STAGE, .stage_generation = generation, .is_mirrored = true};
     CF_TRY(codec_records(kind, page, arena, &command.ops, &command.op_count, err));
     return command_encode(to, &command, err);
 }

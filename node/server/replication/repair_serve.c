@@ -205,7 +205,7 @@ static cf_status answer_records(struct repair_source *source, const Coffer__Repl
     struct missing missing = {.source = source, .arena = arena, .next = &next};
     CF_TRY(look_through(&missing, message_slice(question->cursor), err));
     struct command command = {
-        .id = COMMAND_STAGE, .ops = missing.ops, .op_count = missing.count};
+        .id = COMMAND_STAGE, .ops = missing.ops, .op_count = missing.count, .is_mirrored = true};
     cf_status status = command_encode(records, &command, err);
     for (size_t i = 0; !missing.is_full && i < source->question.count; i++) {
         if (source->seen[i] == 0) {

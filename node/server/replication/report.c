@@ -123,6 +123,7 @@ static void take_row(struct node_replication *replication, uint64_t node,
     set_text(status->api_address, sizeof(status->api_address), said->api_address);
     set_text(status->cluster_address, sizeof(status->cluster_address), said->cluster_address);
     set_text(status->version, sizeof(status->version), said->version);
+    status->feature_level = said->feature_level;
     set_text(status->error, sizeof(status->error), said->error);
     status->addresses.count = 0;
     for (size_t i = 0; i < said->n_addresses; i++) {
@@ -176,6 +177,7 @@ static Coffer__Repl__ReportRow *pack_row(struct arena *arena, enum repl_kind kin
     row->api_address = text(status->api_address);
     row->cluster_address = text(status->cluster_address);
     row->version = text(status->version);
+    row->feature_level = status->feature_level;
     row->since_ns = status->since_ns;
     row->last_heartbeat_ns = status->last_heartbeat_ns;
     row->last_heartbeat_duration_ms = status->last_heartbeat_duration_ms;

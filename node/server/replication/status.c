@@ -86,6 +86,7 @@ static struct json *peer_json(struct arena *arena, const struct repl_peer_status
     set_decimal(arena, json, "clock_skew_ms", peer->clock_skew_ms);
     set_decimal(arena, json, "replication_primary_canary_age_ms", peer->canary_age_ms);
     json_set_text(arena, json, "version", peer->version);
+    json_set_int(arena, json, "feature_level", peer->feature_level);
     json_set_int(arena, json, "lag_entries", (int64_t)peer->lag_entries);
     json_set_int(arena, json, "lag_bytes", (int64_t)peer->lag_bytes);
     json_set_int(arena, json, "lag_ms", (int64_t)peer->lag_ms);

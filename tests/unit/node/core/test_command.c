@@ -183,6 +183,10 @@ START_TEST(level_by_content)
         {{.id = COMMAND_STAGE, .ops = &record, .op_count = 1}, LEVEL_REQUEST_RECORDS},
         {{.id = COMMAND_SHIPPED, .entries = entries, .entry_count = 1}, LEVEL_FIRST},
         {{.id = COMMAND_SHIPPED, .entries = entries, .entry_count = 2}, LEVEL_REQUEST_RECORDS},
+        /* Another cluster's: a DR secondary of the level before keeps them. */
+        {{.id = COMMAND_STAGE, .ops = &record, .op_count = 1, .is_mirrored = true}, LEVEL_FIRST},
+        {{.id = COMMAND_SHIPPED, .entries = entries, .entry_count = 2, .is_mirrored = true}, LEVEL_FIRST},
+        {{.id = COMMAND_SHIPPED, .ops = &record, .op_count = 1, .is_mirrored = true}, LEVEL_REQUEST_RECORDS},
     };
     CF_OWNED(arena) arena = arena_new(4096);
     for (size_t i = 0; i < CF_LENGTH(rows); i++) {

@@ -120,9 +120,10 @@ static void h_own_addresses(void *ctx, enum repl_kind kind, struct repl_address_
 }
 static void h_peer_addresses(void *ctx, enum repl_kind kind, struct repl_address_list *ret)
 {
-    (void)ctx;
+    const struct fake *fake = ctx;
     (void)kind;
-    (void)repl_address_add(ret, CF_SLICE("https://127.0.0.1:1"));
+    (void)repl_address_add(ret, fake->peer_address[0] != '\0' ? cf_slice_str(fake->peer_address)
+                                                              : CF_SLICE("https://127.0.0.1:1"));
 }
 static void h_learned(void *ctx, enum repl_kind kind, const char *id,
                       const struct repl_address_list *addresses,

@@ -40,7 +40,7 @@ struct fake {
     char alarm[256], fenced_by[128], learned[REPL_ADDRESS_SIZE], learned_peer[REPL_ADDRESS_SIZE];
     bool revoked, may_serve, not_leader, open;
     const struct fake *standby; /* of the same cluster, for an active node */
-    char redirect[REPL_ADDRESS_SIZE], own_address[REPL_ADDRESS_SIZE];
+    char redirect[REPL_ADDRESS_SIZE], own_address[REPL_ADDRESS_SIZE], peer_address[REPL_ADDRESS_SIZE];
     uint64_t snapshot_at, snapshots, pages;
     struct cf_buf snapshot;
     uint64_t keyring_version;

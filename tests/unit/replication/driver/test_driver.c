@@ -454,6 +454,50 @@ START_TEST(forwards_calls)
 }
 END_TEST
 
+/* The hundredth time it is asked. */
+static bool soon(const void *arg)
+{
+    static unsigned asked;
+    (void)arg;
+    return ++asked % 100 == 0;
+}
+static bool knows_peer(const void *arg)
+{
+    return strcmp(s->learned_peer, ((const struct fake *)arg)->own_address) == 0;
+}
+
+/* A caller was made before the secondary heard of who takes over: calls go there all the same, without a new configuration. */
+START_TEST(calls_follow_what_was_learned)
+{
+    answer.count = 0;
+    set_up(REPL_PERFORMANCE);
+    append_many(p, 3);
+    fake_follow(s, REPL_PERFORMANCE, fake_ca, "s1", p, NULL);
+    fake_until(caught_up, p);
+    call("one", 1);
+    ck_assert_str_eq(answer.text, "answer to one");
+    p2 = fake_new(true);
+    fake_serve(p2, REPL_PERFORMANCE);
+    snprintf(p->peer_address, sizeof(p->peer_address), "%s", p2->own_address);
+    fake_until(knows_peer, p2); /* with a heartbeat */
+    fake_free(p);
+    p = NULL;
+    for (unsigned i = 2; i < 100 && p2->calls == 0; i++) { /* between attempts it is refused at once */
+        struct cf_error err = {0};
+        cf_status status = repl_secondary_call(s->secondary, CF_SLICE("two"), loop_now_us() + 30000000, on_answer,
+                                               NULL, &err);
+        if (status == CF_OK) {
+            unsigned want = answer.count + 1;
+            fake_until(answered, &want);
+        }
+        fake_until(soon, NULL);
+    }
+    ck_assert_uint_eq(p2->calls, 1);
+    ck_assert_str_eq(answer.text, "answer to two");
+    tear_down();
+}
+END_TEST
+
 static void promote(struct fake *fake, uint64_t at)
 {
     struct repl_epoch next = {.number = repl_lineage_current(&fake->lineage).number + 1, .id = {9}};
@@ -625,6 +669,6 @@ TEST_MAIN("replication/driver/driver", bootstraps_and_streams, filtered_entries_
           resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve, a_standby_serves,
           repairs_when_compacted, compares_while_streaming,
           revoking_cuts_at_once, a_copy_is_taken_over, the_same_page_is_not_sent_again, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
-          follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
+          calls_follow_what_was_learned, follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
           claims_need_a_proof, claims_reach_the_active_node, unproved_primary_is_not_followed,
           lists_of_addresses_are_bounded)
