@@ -142,7 +142,8 @@ cf_status raft_store_purge(struct raft_store *store, uint64_t index, struct cf_e
     CF_OWNED(kv_family) state = raft_store_state(store);
     CF_TRY(raft_store_drop_log_files(store, index, err));
     CF_TRY(kv_rewrite(state, CF_SLICE_EMPTY, CF_SLICE_EMPTY, err));
-    return kv_flush(store->meta, err);
+    CF_TRY(kv_flush(store->meta, err));
+    return kv_forget_names(store->kv, err);
 }
 
 uint64_t raft_store_purged(struct raft_store *store)

@@ -422,6 +422,11 @@ uint64_t kv_oldest_snapshot(struct kv *kv)
     return kv->ops->oldest_snapshot(kv);
 }
 
+cf_status kv_forget_names(struct kv *kv, struct cf_error *err)
+{
+    return kv->ops->forget_names != NULL ? kv->ops->forget_names(kv, err) : CF_OK;
+}
+
 void kv_allow_rewrites(struct kv *kv, bool allowed)
 {
     kv->ops->allow_rewrites(kv, allowed);

@@ -238,6 +238,9 @@ CF_CHECKED cf_status kv_compact(struct kv_family *family, struct cf_slice from, 
  * [from, to), however it got there. Blocks, heavy. */
 CF_CHECKED cf_status kv_rewrite(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                                 struct cf_error *err);
+/* Keys of files that are gone stand in the store's list of files, too: it is written anew, without them. Blocks for a few
+ * syncs. */
+CF_CHECKED cf_status kv_forget_names(struct kv *kv, struct cf_error *err);
 /* A number that rises with what is written: what a snapshot sees at least; what the oldest one that is still there
  * sees, 0: there is none. In memory both are 0: nothing is kept for a snapshot there that others would find. */
 uint64_t kv_snapshot_number(const struct kv_snapshot *snapshot);

@@ -70,6 +70,7 @@ struct kv_ops {
                          struct cf_error *err);
     cf_status (*rewrite)(struct kv_family *family, struct cf_slice from, struct cf_slice to,
                          struct cf_error *err);
+    cf_status (*forget_names)(struct kv *kv, struct cf_error *err); /* NULL: none are kept */
     uint64_t (*snapshot_number)(const struct kv_snapshot *snapshot);
     uint64_t (*oldest_snapshot)(struct kv *kv);
     void (*allow_rewrites)(struct kv *kv, bool allowed);

@@ -466,6 +466,7 @@ const struct kv_ops rocks_ops = {
     .snapshot_number = rocks_snapshot_number,
     .oldest_snapshot = rocks_oldest_snapshot,
     .allow_rewrites = rocks_allow_rewrites,
+    .forget_names = rocks_forget_names,
     .be_queue = rocks_be_queue,
     .drop_files = rocks_drop_files,
     .approximate_keys = rocks_approximate_keys,

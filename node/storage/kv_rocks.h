@@ -63,6 +63,10 @@ void rocks_loader_clean(const char *path);
 /* kv_rocks_manifest.c: before the open of the store at `store`: takes off what a power cut left half-written at the end
  * of the manifest. CF_IO when the file can't be cut; everything else is left for RocksDB to judge. */
 CF_CHECKED cf_status rocks_manifest_mend(const char *store, struct cf_error *err);
+/* kv_rocks_names.c: max_manifest_file_size, and the making of a new manifest. */
+#define ROCKS_MANIFEST_BYTES ((size_t)128 << 10)
+cf_status rocks_forget_names(struct kv *kv, struct cf_error *err);
+bool rocks_is_filler(const char *family);
 /* How much of a manifest stays: all of it, unless its end is torn. Pure. */
 size_t rocks_manifest_whole(const uint8_t *bytes, size_t size);
 

@@ -31,7 +31,7 @@
 #define HEADER ((size_t)7)
 #define SECTOR ((size_t)512)
 #define MANIFEST_MAX ((size_t)256 << 20)
-#define TAIL_MAX ((size_t)64 << 10) /* far more than the edits of one sync */
+#define TAIL_MAX (4 * ROCKS_MANIFEST_BYTES) /* far more than the edits of one sync: the largest is kv_rocks_names.c's */
 
 enum { TYPE_NONE, TYPE_FULL, TYPE_FIRST, TYPE_MIDDLE, TYPE_LAST };
 

@@ -102,6 +102,7 @@ static cf_status make_options(struct rocks_kv *kv, const struct kv_options *from
         fixed_options, from->open_files_max != 0 ? from->open_files_max : defaults.open_files_max,
         or_default(from->write_buffer_bytes, defaults.write_buffer_bytes),
         or_default(from->all_write_buffers_bytes, defaults.all_write_buffers_bytes));
+    cf_buf_addf(&text, "max_manifest_file_size=%zu;", ROCKS_MANIFEST_BYTES);
     cf_buf_addf(&text, "max_total_wal_size=%zu",
                 or_default(from->wal_bytes_max, defaults.wal_bytes_max));
     rocksdb_options_t *base = rocksdb_options_create();
@@ -207,6 +208,9 @@ static cf_status open_database(struct rocks_kv *kv, bool fresh, struct cf_error 
     for (size_t i = 0; i < count && error == NULL; i++) {
         if (strcmp(names[i], "default") == 0) {
             kv->unused = handles[i];
+        } else if (rocks_is_filler(names[i])) { /* a crash left it */
+            rocksdb_drop_column_family(kv->db, handles[i], &error);
+            rocksdb_column_family_handle_destroy(handles[i]);
         } else {
             kv_register(&kv->base, &rocks_family_new(&kv->base, names[i], handles[i])->base);
         }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "node/storage/kv_rocks.h"
 #include "tests/unit/node/storage/suite.h"
 
 #define OVER_ROCKS(name)                                                                           \
@@ -42,6 +43,82 @@ static void write_file(const char *name, const char *content)
     fputs(content, file);
     fclose(file);
 }
+
+/* Files of the store with the text. */
+static unsigned files_with(const char *text)
+{
+    char path[128];
+    glob_t found;
+    unsigned count = 0;
+    snprintf(path, sizeof(path), "%s/db/*", test_dir);
+    ck_assert_int_eq(glob(path, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        static char bytes[1 << 20];
+        FILE *file = fopen(found.gl_pathv[i], "r");
+        size_t size = file != NULL ? fread(bytes, 1, sizeof(bytes), file) : 0;
+        count += memmem(bytes, size, text, strlen(text)) != NULL;
+        if (file != NULL) {
+            fclose(file);
+        }
+    }
+    globfree(&found);
+    return count;
+}
+
+/* The first and the last key of each file stand in the manifest as well. */
+START_TEST(names_are_forgotten)
+{
+    struct kv *kv = NULL;
+    struct kv_family *family = NULL;
+    char name[32];
+    ck_ok(kv_open(dir_begin(), NULL, &kv, NULL));
+    ck_ok(kv_family_create(kv, "state", &family, NULL));
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof(name), "a-name-%d", i);
+        put(kv, family, name, "1");
+        ck_ok(kv_flush(family, NULL));
+    }
+    put(kv, family, "other", "1");
+    {
+        CF_OWNED(kv_batch) batch = kv_batch_new(kv);
+        kv_batch_delete_range(batch, family, text("a"), text("b"));
+        ck_ok(kv_commit(kv, batch, KV_SYNC, NULL));
+    }
+    ck_ok(kv_flush(family, NULL));
+    ck_ok(kv_rewrite(family, CF_SLICE_EMPTY, CF_SLICE_EMPTY, NULL));
+    ck_assert_uint_ne(files_with("a-name-"), 0);
+    ck_ok(kv_forget_names(kv, NULL));
+    ck_assert_uint_eq(files_with("a-name-"), 0);
+    for (int i = 0; i < 3; i++) { /* again and again, also over a new open */
+        ck_ok(kv_forget_names(kv, NULL));
+        kv_family_unref(family);
+        kv_close(kv);
+        ck_ok(reopen(&kv, NULL));
+        ck_ok(kv_family_open(kv, "state", &family, NULL));
+        ck_assert_str_eq(got(kv_now(kv), family, "other"), "1");
+        ck_assert_uint_eq(kv->count, 1);
+    }
+    /* A crash in between leaves a family, which the next open drops. */
+    char filler[2000];
+    memset(filler, '~', sizeof(filler));
+    filler[sizeof(filler) - 1] = '\0';
+    char *error = NULL;
+    rocksdb_column_family_handle_t *handle =
+        rocksdb_create_column_family(rocks(kv)->db, rocks(kv)->options, filler, &error);
+    ck_assert_ptr_null(error);
+    rocksdb_column_family_handle_destroy(handle);
+    for (int i = 0; i < 2; i++) {
+        kv_family_unref(family);
+        kv_close(kv);
+        ck_ok(reopen(&kv, NULL));
+        ck_ok(kv_family_open(kv, "state", &family, NULL));
+        ck_assert_uint_eq(kv->count, 1);
+    }
+    kv_family_unref(family);
+    kv_close(kv);
+    dir_end();
+}
+END_TEST
 
 START_TEST(reopens)
 {
@@ -464,5 +541,5 @@ START_TEST(runs)
 END_TEST
 
 TEST_MAIN("node/storage/kv_rocks", points, batches, iterators, snapshots, families, model, race, load,
-          reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
+          names_are_forgotten, reopens, persisted_tier, no_wal_means_none, lock_of_this_process, lock_of_another_process,
           bad_directories, lost_wal, space_is_told, ballast, drops_files, keys_are_told, runs)

@@ -152,7 +152,7 @@ START_TEST(holes_elsewhere_are_kept)
 {
     begin();
     ck_assert_uint_eq(rocks_manifest_whole(bytes, size), size);
-    size_t far = size + ((size_t)80 << 10);
+    size_t far = size + ((size_t)600 << 10);
     uint8_t *longer = calloc(1, far);
     memcpy(longer, bytes, size);
     memset(longer + whole, 0, SECTOR);
