@@ -55,8 +55,13 @@ static void on_answer(void *arg, const struct rpc_result *result)
             return;
         }
         fenced = answer->fenced;
-        (void)snprintf(text, sizeof(text), "%.*s",
-                       CF_SHOW(cf_slice_first(message_slice(answer->message), 255)));
+        if (answer->redirect.len != 0) {
+            (void)snprintf(text, sizeof(text), "it names %.*s as its active node, which does not answer us",
+                           CF_SHOW(cf_slice_first(message_slice(answer->redirect), 128)));
+        } else {
+            (void)snprintf(text, sizeof(text), "%.*s",
+                           CF_SHOW(cf_slice_first(message_slice(answer->message), 255)));
+        }
     } else {
         (void)snprintf(text, sizeof(text), "%s", err.message);
     }

@@ -64,6 +64,7 @@ struct repl_secondary {
     struct receive_batch batches[SECONDARY_QUEUE_MAX]; /* by seq */
     struct cf_list pages;
     uint64_t heartbeat_sent_us;
+    uint64_t told_us; /* when a node that answered said last why not; 0: connected since */
     uint64_t copy_began_us, copy_began_bytes; /* where this node began to take the copy; 0: it takes none */
     struct repl_secondary_status status;
     struct cf_list callers, calls;

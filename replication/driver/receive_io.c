@@ -5,6 +5,8 @@
 #include "node/base/log.h"
 #include "replication/driver/receive_int.h"
 
+#define TOLD_US ((uint64_t)60 * 1000000)
+
 /* ---- addresses ---- */
 
 void receive_dial_list(const struct repl_secondary *s, const char *preferred, size_t rotation,
@@ -72,6 +74,7 @@ static void on_up(void *ctx, struct rpc_link *link)
     struct repl_peer_status *status = &s->status.primary;
     struct receive_item *item = receive_item_new(SECONDARY_EV_CONNECTED);
     s->link = link;
+    s->told_us = 0;
     rpc_link_set_user(link, &s->channel);
     rpc_link_window(link, REPL_WINDOW);
     (void)snprintf(status->api_address, sizeof(status->api_address), "%s", peer->api_address);
@@ -111,6 +114,11 @@ static void on_failed(void *ctx, const char *address, const struct cf_error *why
         name_expired(s, &err);
     }
     receive_note_failure(s, address, &err);
+    bool is_silent = why->status == CF_UNAVAILABLE || why->status == CF_TIMEOUT;
+    if (is_silent && s->told_us != 0 && loop_now_us() - s->told_us < TOLD_US) {
+        return; /* that a node is down does not hide what another one said, such as a revocation */
+    }
+    s->told_us = is_silent ? 0 : loop_now_us();
     if (strcmp(s->status.error, err.message) != 0) {
         (void)snprintf(s->status.error, sizeof(s->status.error), "%s", err.message);
         cf_info("replication", "%s secondary: %s: %s", repl_kind_name(s->kind), address,

@@ -11,6 +11,8 @@ from cluster import World, arguments, wait_for  # noqa: E402
 import replicas  # noqa: E402
 from replicas import on_disk, status, streaming  # noqa: E402
 
+PERF = "sys/replication/performance/"
+
 FILTER = "sys/replication/performance/primary/paths-filter/"
 DYNAMIC = "sys/replication/performance/primary/dynamic-filter/"
 
@@ -230,6 +232,43 @@ def moves(t, a, b):
         equal([m for m in ("gone/", "seen/") if m in mounts], [])
 
 
+def another_identity(t, world):
+    """update-primary with a token of another id, which has another filter: its data is compared at once, not with the next
+    periodic comparison."""
+    a, b = (world.cluster(name, nodes=1) for name in ("ia", "ib"))
+    a.up()
+    b.up(kv=False)
+    replicas.add_operator(a)
+    replicas.enable_primary(a, "performance")
+    a.any().write("sys/mounts/held", {"type": "kv", "options": {"version": "2"}})
+    for i in range(20):
+        a.any().put_kv("heldname-%d" % i, "1", mount="held")
+    token = replicas.secondary_token(a, "performance", "one")
+    a.any().write(PERF + "primary/paths-filter/one", {"mode": "deny", "paths": ["held/"]})
+    b.any().write(PERF + "secondary/enable", {"token": token}, timeout=60)
+    streaming(b, "performance")
+    b.root = replicas.login(b)
+
+    def move(name, rules):
+        a.any().write(PERF + "primary/revoke-secondary", {"id": status(b.any(), "performance")["secondary_id"]})
+        token = replicas.secondary_token(a, "performance", name)
+        if rules:
+            a.any().write(PERF + "primary/paths-filter/" + name, rules)
+        b.any().write(PERF + "secondary/update-primary", {"token": token}, timeout=60)
+        streaming(b, "performance")
+    with t.check("another identity: without a filter what was held back is there within seconds"):
+        wait_for("the mount's answer", lambda: b.any().ask("GET", "held/data/heldname-7")[0] == 404, 10)
+        move("two", None)
+        wait_for("what was held back", lambda: b.any().get_kv("heldname-7", mount="held") == "1", 20)
+        true(status(b.any(), "performance")["repair"]["comparisons"] >= 1, "nothing was compared")
+    with t.check("another identity: with a filter it is gone, from the disk, too"):
+        move("three", {"mode": "deny", "paths": ["held/"]})
+        wait_for("it to go", lambda: b.any().ask("GET", "held/data/heldname-7")[0] == 404, 20)
+        wait_for("the bytes to go", lambda: not on_disk(b, "heldname-"), 60)
+    world.end(b)
+    world.end(a)
+
+
 def main():
     opts = arguments(__doc__)
     t = Checks(opts.only)
@@ -256,6 +295,8 @@ def main():
             replicas.attach(b, d, "dr", "d")
             after(t, a, b, d)
             moves(t, a, b)
+        with t.scenario("identity"):
+            another_identity(t, world)
     t.note("took %.0f s" % (time.monotonic() - began))
     return t.finish()
 

@@ -281,9 +281,32 @@ def revocation(t, a, b):
         equal(node.get_kv("forwarded"), "1", "what it has stays")
 
 
+def set_begun_anew(t, world):
+    """A node starts from a state that it wrote to its disk a while ago and sees the entries since: it serves the set of today,
+    not the one that there was on its way."""
+    a, b = world.cluster("sa", nodes=1, storage_extra=['snapshot_interval = "1s"']).up(), world.cluster("sb", nodes=1).up(kv=False)
+    node = a.active()
+    with t.check("a set that ended and began anew before a crash: a secondary trusts what is served after it"):
+        replicas.enable_primary(a, "dr")
+        first = status(node, "dr")["cluster_id"]
+        time.sleep(2.5)  # the state goes to the disk
+        node.write("sys/replication/dr/primary/disable")
+        replicas.enable_primary(a, "dr")
+        true(status(node, "dr")["cluster_id"] != first, "the same set")
+        token = replicas.secondary_token(a, "dr", "sb")
+        node.kill()
+        node.start()
+        a.unseal(node)
+        a.active()
+        b.active().write("sys/replication/dr/secondary/enable", {"token": token}, timeout=60)
+        replicas.streaming(b, "dr", 20)
+    world.end(b)
+    world.end(a)
+
+
 def main():
-    arguments(__doc__)
-    t = Checks()
+    opts = arguments(__doc__)
+    t = Checks(opts.only)
     with World() as world:
         t.on_failure = world.keep
         with t.scenario("trust"):
@@ -303,6 +326,8 @@ def main():
             strangers(t, world, a, b)
             counts(t, a, b)
             revocation(t, a, b)
+        with t.scenario("anew"):
+            set_begun_anew(t, world)
     sys.exit(t.finish())
 
 

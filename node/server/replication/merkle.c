@@ -6,11 +6,12 @@
 #include "node/server/replication/tree.h"
 
 #define COMPARE_S ((uint64_t)60)
+#define TICK_US ((uint64_t)1000000)
 #define CHECK_REST 50 /* reading everything takes a fiftieth of the time at most */
 
 struct merkle_clock {
     struct loop_timer *timer;
-    uint64_t interval_us, check_at_us;
+    uint64_t interval_us, next_us, check_at_us;
     atomic_bool is_checking;
     _Atomic uint64_t took_us;
 };
@@ -19,11 +20,20 @@ static void compare_posted(void *arg)
 {
     struct node_replication *replication = arg;
     for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
-        struct repl_secondary *secondary = replication->sides[i].secondary;
-        if (secondary != NULL) {
-            (void)repl_secondary_compare(secondary); /* else it is not in step anyway */
+        struct repl_side *side = &replication->sides[i];
+        if (side->secondary != NULL && repl_secondary_compare(side->secondary)) { /* else it is not in step anyway */
+            side->compare_soon = false;
         }
     }
+}
+
+static bool wants_to_compare(const struct node_replication *replication)
+{
+    bool wants = false;
+    for (size_t i = 0; i < REPL_KIND_COUNT; i++) {
+        wants = wants || (replication->sides[i].secondary != NULL && replication->sides[i].compare_soon);
+    }
+    return wants;
 }
 
 cf_status merkle_check_now(struct node *node, struct tree_report *ret, struct cf_error *err)
@@ -61,7 +71,14 @@ static void on_timer(void *arg)
     struct merkle_clock *clock = replication->merkle;
     struct node *node = replication->node;
     uint64_t now_us = loop_now_us();
-    loop_timer_set_in(clock->timer, clock->interval_us);
+    loop_timer_set_in(clock->timer, TICK_US);
+    if (now_us < clock->next_us) {
+        if (wants_to_compare(replication)) {
+            compare_posted(replication);
+        }
+        return;
+    }
+    clock->next_us = now_us + clock->interval_us;
     compare_posted(replication);
     uint64_t rest_us = CHECK_REST * atomic_load(&clock->took_us);
     if (!state_tree_is_kept(node->tree) || atomic_load(&clock->is_checking) ||
@@ -80,7 +97,8 @@ void merkle_start(struct node_replication *replication)
     clock->interval_us = (wanted_s > 0 ? (uint64_t)wanted_s : COMPARE_S) * 1000000;
     clock->timer = loop_timer_new(replication->node->loop, on_timer, replication);
     replication->merkle = clock;
-    loop_timer_set_in(clock->timer, clock->interval_us);
+    clock->next_us = loop_now_us() + clock->interval_us;
+    loop_timer_set_in(clock->timer, TICK_US);
 }
 
 void merkle_stop(struct node_replication *replication)

@@ -57,6 +57,7 @@ void certificate_forget(struct repl_certificate *own);
 /* One kind of replication as this node sees it. Main loop. */
 struct repl_side {
     struct repl_primary *primary;
+    uint8_t primary_hash[32]; /* of the set that it was started for */
     struct repl_secondary *secondary;
     uint8_t secondary_hash[32]; /* of the link record that it was started with */
     uint8_t certificate_hash[32]; /* of the certificate in that record */
@@ -83,6 +84,7 @@ struct repl_side {
     size_t registered_count;
     struct repair *repair; /* repair.c; NULL: none under way */
     bool must_repair;      /* a comparison has found our data to differ: our position counts for nothing */
+    bool compare_soon;     /* an operator pointed us to another primary: what we have is compared, not trusted */
     struct repair_status compared;
     /* what the other side's addresses are, as last kept */
     struct repl_address_list learned;
@@ -123,6 +125,7 @@ struct node_replication {
     struct node *node;
     struct repl_driver *driver;
     struct repl_side sides[REPL_KIND_COUNT];
+    uint8_t claimant_hash[32]; /* of the link that it was made from */
     struct repl_claimant *claimant;
     struct repl_open_snapshot snapshots[REPL_SNAPSHOTS_MAX];
     enum cluster_role role;

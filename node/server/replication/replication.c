@@ -221,6 +221,8 @@ static void list_addresses(struct node_replication *replication, const struct cf
     cf_free(status);
 }
 
+#define MOVED_NS ((int64_t)600 * 1000000000) /* longer ago: the periodic comparison has been there */
+
 static void start_secondary(struct node_replication *replication, enum repl_kind kind,
                             const struct set_link *link, struct arena *arena)
 {
@@ -238,6 +240,8 @@ static void start_secondary(struct node_replication *replication, enum repl_kind
                                     &replication->sides[kind].secondary, &err);
     }
     if (status == CF_OK) {
+        int64_t age_ns = cf_wall_ns(cf_host_clock()) - link->started_ns;
+        replication->sides[kind].compare_soon = cf_slice_is(link->state, "secondary") && age_ns < MOVED_NS;
         hash_sha256(link->cert, replication->sides[kind].certificate_hash);
         replication->sides[kind].certificate.tls = node_tls_take(&tls);
     }
@@ -260,11 +264,21 @@ static void link_hash(const struct set_link *link, uint8_t digest[32])
     hash_sha256(cf_buf_slice(&bytes), digest);
 }
 
+/* Between two looks a set may have ended and another one begun: a node that starts sees states of long ago on its way. */
+static void set_hash(const struct set_primary *set, uint8_t digest[32])
+{
+    CF_BUF(bytes) = {0};
+    cf_buf_add_slice(&bytes, set->id);
+    cf_buf_add_slice(&bytes, set->ca);
+    hash_sha256(cf_buf_slice(&bytes), digest);
+}
+
 static void refresh_primary(struct node_replication *replication, enum repl_kind kind,
                             struct reader *reader)
 {
     struct repl_side *side = &replication->sides[kind];
     struct set_primary set;
+    uint8_t digest[32];
     side->is_primary =
         set_read_primary(&reader->rq, repl_set_kind(kind), &set, NULL) == CF_OK;
     bool serves = side->is_primary &&
@@ -272,12 +286,15 @@ static void refresh_primary(struct node_replication *replication, enum repl_kind
                    (replication->role == ROLE_PERFORMANCE_SECONDARY && kind == REPL_DR));
     if (side->is_primary) {
         (void)snprintf(side->set_id, sizeof(side->set_id), "%.*s", CF_SHOW(set.id));
+        set_hash(&set, digest);
     }
-    if (serves && side->primary == NULL) {
-        start_primary(replication, kind, &set);
-    } else if (!serves && side->primary != NULL) {
+    if (side->primary != NULL && (!serves || memcmp(digest, side->primary_hash, sizeof(digest)) != 0)) {
         repl_primary_free(side->primary);
         side->primary = NULL;
+    }
+    if (serves && side->primary == NULL) {
+        memcpy(side->primary_hash, digest, sizeof(digest));
+        start_primary(replication, kind, &set);
     }
     cf_buf_reset(&side->registered);
     side->registered_count = 0;
@@ -415,9 +432,14 @@ static void refresh_claimant(struct node_replication *replication, struct reader
         replication->claimant = NULL;
         return;
     }
-    if (replication->claimant != NULL) {
+    uint8_t digest[32];
+    link_hash(&link, digest);
+    if (replication->claimant != NULL && memcmp(digest, replication->claimant_hash, sizeof(digest)) == 0) {
         return;
     }
+    repl_claimant_free(replication->claimant);
+    replication->claimant = NULL;
+    memcpy(replication->claimant_hash, digest, sizeof(digest));
     CF_OWNED(node_tls) tls = NULL;
     struct repl_address_list *addresses = arena_new_object(rq->arena, struct repl_address_list);
     list_addresses(replication, link.addresses, link.address_count, addresses);

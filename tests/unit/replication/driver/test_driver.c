@@ -398,6 +398,39 @@ START_TEST(wrong_kind_and_nobody_say_so)
 }
 END_TEST
 
+static bool tried_both(const void *arg)
+{
+    struct repl_secondary_status status;
+    (void)arg;
+    repl_secondary_status(s->secondary, &status);
+    return status.address_count == 2 && status.addresses[0].last_error[0] != '\0' &&
+           status.addresses[1].last_error[0] != '\0' &&
+           status.addresses[1].tried_ns > status.addresses[0].tried_ns;
+}
+
+/* Of two addresses one is dead and one refuses: the error is the one that says what to do. */
+START_TEST(a_refusal_is_not_hidden_by_a_dead_node)
+{
+    struct repl_secondary_status status;
+    set_up(REPL_PERFORMANCE);
+    p2 = fake_new(true);
+    char dead[REPL_ADDRESS_SIZE];
+    snprintf(dead, sizeof(dead), "%s", p2->own_address);
+    fake_free(p2);
+    p2 = NULL;
+    fake_follow(s, REPL_DR, fake_ca, "s1", p, NULL); /* a kind that it does not serve */
+    struct repl_address_list list = {0};
+    ck_assert(repl_address_add(&list, cf_slice_str(p->own_address)));
+    ck_assert(repl_address_add(&list, cf_slice_str(dead)));
+    ck_ok(repl_secondary_set_addresses(s->secondary, &list, &err_));
+    fake_until(tried_both, NULL);
+    repl_secondary_status(s->secondary, &status);
+    ck_assert_msg(strstr(status.addresses[1].last_error, "nothing listens") != NULL, "%s", status.addresses[1].last_error);
+    ck_assert_str_eq(status.error, status.addresses[0].last_error);
+    tear_down();
+}
+END_TEST
+
 static struct {
     unsigned count;
     cf_status status;
@@ -668,7 +701,8 @@ END_TEST
 TEST_MAIN("replication/driver/driver", bootstraps_and_streams, filtered_entries_move_the_position,
           resumes_after_a_cut, bootstraps_again_when_compacted, redirects_to_who_may_serve, a_standby_serves,
           repairs_when_compacted, compares_while_streaming,
-          revoking_cuts_at_once, a_copy_is_taken_over, the_same_page_is_not_sent_again, wrong_ca_says_so, wrong_kind_and_nobody_say_so, forwards_calls,
+          revoking_cuts_at_once, a_copy_is_taken_over, the_same_page_is_not_sent_again, wrong_ca_says_so, wrong_kind_and_nobody_say_so,
+          a_refusal_is_not_hidden_by_a_dead_node, forwards_calls,
           calls_follow_what_was_learned, follows_a_promoted_one_and_fences_the_old, diverged_secondary_bootstraps,
           claims_need_a_proof, claims_reach_the_active_node, unproved_primary_is_not_followed,
           lists_of_addresses_are_bounded)
