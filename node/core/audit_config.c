@@ -2,7 +2,8 @@
  *
  * The active node makes the table in the store agree with its configuration, so that all nodes record to
  * the same devices under the same salt. What a request made is left alone; so is, on a performance secondary, what the
- * primary made. A device that is there is never changed: it would be another log under the same name.
+ * primary made. A device that is there is never changed: it would be another log under the same name; one of another cluster's
+ * configuration is replaced once this cluster is the primary.
  *
  * A device of another cluster's configuration, on a secondary, is trusted with its target (a file anywhere, a pipe) only on
  * nodes whose own configuration has the same stanza: the operator of the one cluster is not that of the other's machines. */
@@ -186,13 +187,23 @@ static void compare(const struct audit_entry *entry, const struct audit_stanza *
     }
 }
 
+/* After a promotion: the former primary's configuration had another device under that name. Its log is elsewhere, so this is
+ * no change of a log that goes on. */
+static bool is_left_over(const struct request *rq, const struct audit_entry *there, const struct audit_stanza *stanza)
+{
+    bool is_theirs = there->is_configured && there->cluster.size != 0 &&
+                     !cf_slice_is(there->cluster, rq->core->cluster_id);
+    return rq->view->role == ROLE_ALONE_OR_PRIMARY && is_theirs && !is_of_stanza(there, stanza);
+}
+
 static cf_status add_missing(struct request *rq, const struct audit_stanzas *stanzas,
                              struct cf_error *err)
 {
     for (size_t i = 0; i < stanzas->count; i++) {
         const struct audit_stanza *stanza = &stanzas->list[i];
         const struct audit_entry *there = audit_table_find(rq->view->audit, stanza->path);
-        if (there != NULL) {
+        bool replaces = there != NULL && is_left_over(rq, there, stanza);
+        if (there != NULL && !replaces) {
             compare(there, stanza);
             if (there->is_foreign && there->is_configured && is_of_stanza(there, stanza)) {
                 CF_TRY(audit_take_guard(rq, true, err)); /* named since: tables are loaded anew, and it is trusted */
@@ -202,10 +213,14 @@ static cf_status add_missing(struct request *rq, const struct audit_stanzas *sta
         struct audit_entry entry = entry_of(rq, stanza);
         struct cf_error reason = {0};
         if (audit_check(rq, &entry, &reason) != CF_OK ||
-            audit_check_free(rq, &entry, &reason) != CF_OK) {
+            (!replaces && audit_check_free(rq, &entry, &reason) != CF_OK)) {
             cf_err("audit", "device \"%.*s\" of the configuration cannot be enabled: %s",
                    CF_SHOW(stanza->path), reason.message);
             continue;
+        }
+        if (replaces) {
+            CF_TRY(audit_take_guard(rq, there->is_local, err));
+            txn_delete(rq->txn, audit_entry_key(rq->arena, there));
         }
         CF_TRY(audit_take_guard(rq, entry.is_local, err));
         audit_store(rq, &entry);

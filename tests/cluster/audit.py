@@ -193,7 +193,8 @@ def of_another_cluster(t, world):
         wait_for("it to go", lambda: sorted(node.read("sys/audit")["data"]) == ["main/"])
     world.end(second)
 
-    mirror = world.cluster("pm", nodes=1, extra=list(HERE)).up(kv=False)
+    own = [line.replace("audit.log", "own.log") for line in FILE]  # the same name as the primary's, another file
+    mirror = world.cluster("pm", nodes=1, extra=HERE + own).up(kv=False)
     attach(primary, mirror, "dr", "pm")
     node = mirror.active()
     with t.check("on a DR secondary it keeps nobody from an operation token and a dry run, which names the devices"):
@@ -203,15 +204,17 @@ def of_another_cluster(t, world):
         told = node.write("sys/replication/dr/secondary/promote", {"dr_operation_token": token, "dry_run": True},
                           token="")["data"]
         text = [c["text"] for c in told["checks"] if c["check"] == "audit devices"]
-        equal(text, ["0 of 0 can be written to on this node, 1 are added from its configuration"])
+        equal(text, ["0 of 0 can be written to on this node, 2 are added from its configuration"])
     primary_root = primary.root
     world.end(primary)
-    with t.check("promoted, it records to the devices of its own configuration by itself; the other one is gone"):
+    with t.check("promoted, it records to the devices of its own configuration by itself; the primary's is gone"):
         promote_dr(mirror, token)
         mirror.root = primary_root
-        wait_for("the devices", lambda: sorted(node.read("sys/audit")["data"]) == ["here/"])
+        wait_for("the devices", lambda: {k: v["options"]["file_path"] for k, v in node.read("sys/audit")["data"].items()} ==
+                 {"here/": "here.log", "main/": "own.log"})
         node.put_kv("promoted", "1")
-        equal([r["type"] for r in of_path(node, "secret/data/promoted", name="here.log")], ["request", "response"])
+        for name in ("here.log", "own.log"):
+            equal([r["type"] for r in of_path(node, "secret/data/promoted", name=name)], ["request", "response"])
         equal(os.path.exists(log_of(node)), False)
     world.end(mirror)
 

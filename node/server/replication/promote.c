@@ -80,7 +80,8 @@ static void tell_audit(struct dry_run *dry)
     size_t stays = 0, works = 0, added = node_audit_stanza_count(node);
     for (size_t i = 0; i < table->count; i++) {
         const struct audit_entry *entry = &table->entries[i];
-        bool is_named = node_audit_names(node, entry->path);
+        /* One of the same name and of other options is replaced. */
+        bool is_named = node_audit_names(node, entry->path) && !(entry->is_configured && entry->is_foreign);
         added -= is_named;
         stays += !entry->is_configured || is_named;
         works += (!entry->is_configured || is_named) && audit_works(entry);

@@ -316,6 +316,7 @@ START_TEST(promoted_over_another_configuration)
 {
     const struct audit_stanzas none = {NULL, 0};
     set_up();
+    ck_call(204, "DELETE", "sys/audit/a", NULL);
     core_set_cluster_id(b->core, the_primary);
     ck_assert_uint_eq(configure("m/", "1"), 1);
     audit_set_own(core_audit(b->core), &none);
@@ -325,7 +326,14 @@ START_TEST(promoted_over_another_configuration)
     bench_role(b, "primary");
     ck_assert(!is_foreign("m/"));
     ck_assert(!outlets[1].is_trusted);
-    ck_assert_uint_eq(configure("n/", "2"), 1); /* one entry: the own one comes, the other one goes */
+    ck_assert_uint_eq(configure("m/", "0"), 1); /* of the same name: replaced */
+    ck_assert(outlets[0].is_trusted);
+    forget();
+    ck_call(404, "GET", "s/a", NULL);
+    ck_assert_uint_eq(lines(0), 2);
+    ck_assert_uint_eq(lines(1), 0);
+    ck_assert_uint_eq(configure("m/", "1"), 0); /* our own is never changed */
+    ck_assert_uint_eq(configure("n/", "2"), 1); /* one entry: this one comes, the other one goes */
     ck_assert(outlets[2].is_trusted);
     struct view *view = core_view(b->core);
     ck_assert_ptr_null(audit_table_find(view->audit, CF_SLICE("m/")));
