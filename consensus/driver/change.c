@@ -38,7 +38,11 @@ void change_applied(struct raft_driver *driver, uint64_t applied)
 void change_lost(struct raft_driver *driver)
 {
     if (driver->change.index != 0) {
-        end_change(driver, CF_UNKNOWN_OUTCOME);
+        /* A leader that was to be removed is over because that is committed. */
+        struct raft_status status;
+        raft_status(driver->raft, &status);
+        bool is_done = status.soft.removed && status.config_committed && !status.joint;
+        end_change(driver, is_done ? CF_OK : CF_UNKNOWN_OUTCOME);
     }
     tell(&driver->transfer_done, driver->transfer_context, CF_OK, NULL);
 }

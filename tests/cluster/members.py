@@ -221,6 +221,22 @@ def removed(t, cluster):
         equal(victim.health() in (429, 473), True)
 
 
+def leader_removed(t, cluster):
+    leader = cluster.active()
+    with t.check("a leader that is to remove itself does, and says so; another one takes over"):
+        leader.put_kv("before-removal", "1")
+        equal(leader.ask("POST", "sys/storage/raft/remove-peer", {"server_id": leader.name})[0], 204)
+        after = cluster.active(other_than=leader)
+        true(leader.name not in servers(after), "it is still there")
+        wait_for("it to know", lambda: leader.health() == 530, 15)
+        equal(after.get_kv("before-removal"), "1")
+        leader.kill()
+        wiped(leader)
+        leader.start()
+        cluster.unseal(leader)
+        wait_for("three voters", lambda: len(cluster.voters()) == len(cluster.nodes), 30)
+
+
 def certificates(t, world):
     """Certificates of 8 s, renewed by themselves while writers write."""
     cluster = world.cluster("c", storage_extra=['node_cert_ttl = "8s"']).up()
@@ -493,6 +509,7 @@ def main():
             lost_disk(t, cluster)
             strangers(t, cluster)
             removed(t, cluster)
+            leader_removed(t, cluster)
             non_voter(t, cluster)
             world.end(cluster)
 
