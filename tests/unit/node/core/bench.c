@@ -553,6 +553,7 @@ void bench_role(struct bench *b, const char *role)
     json_set_text(arena, record, "role", role);
     json_set_text(arena, record, "line", id);
     txn_put(txn, (struct key){CLASS_OWN, 0, CF_SLICE("repl/role")}, record_encode(arena, record));
+    pthread_mutex_lock(&b->lock); /* workers of requests before may still look */
     struct proposal proposal = {.claim = txn_claim(txn)};
     cf_status status = txn_encode(txn, &proposal.payload, NULL);
     assert(status == CF_OK);
@@ -560,6 +561,7 @@ void bench_role(struct bench *b, const char *role)
     assert(status == CF_OK);
     cf_buf_add_slice(&b->log[++b->appended], cf_buf_slice(&proposal.payload));
     bench_apply(b);
+    pthread_mutex_unlock(&b->lock);
     cf_buf_done(&proposal.payload);
     txn_release(txn);
     view_unref(view);
