@@ -170,6 +170,15 @@ def revoked(t, a, c):
         wait_for("A to have refused it", lambda: any("of secondary \"c3\" was revoked" in n.log() for n in a.nodes + c.nodes), 60)
         equal(status(a.active(), KIND)["state"], "running")
         wait_for("A to take writes", lambda: a.any().put_kv("still", "1"), 30)
+    with t.check("A's operator demotes it and gives it a token of C: that is his word, and it follows without a proof"):
+        c.active().put_kv("of-c", "1")
+        leader(a).write(P + "primary/demote", {}, timeout=60)
+        wait_for("A to be a secondary", lambda: status(a.active(), KIND)["mode"] == "secondary", 30)
+        move(c, a, "a4")
+        equal(epoch(a)["number"], 4)
+        in_step(c, a, KIND)
+        equal(a.any().ask("GET", "secret/data/of-c", token=replicas.login(a))[0], 200)
+        wait_for("it to be certified by C", lambda: certified(a) > 0, 30)
 
 
 def move(primary, secondary, name):

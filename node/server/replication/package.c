@@ -7,6 +7,7 @@
 #include "node/crypto/box.h"
 #include "node/format/encode.h"
 #include "node/server/node.h"
+#include "replication/core/lineage.h"
 
 #define PACKAGE_INFO CF_SLICE("coffer secondary package")
 
@@ -36,6 +37,20 @@ struct json *package_addresses(struct request *rq, const struct set_primary *set
     return addresses;
 }
 
+/* Empty when there is none. */
+static struct cf_slice epoch_text(struct request *rq, enum set_kind kind)
+{
+    struct cf_slice bytes;
+    CF_BUF(hex) = {0};
+    struct repl_lineage *lineage = arena_new_object(rq->arena, struct repl_lineage);
+    if (set_read_bytes(rq, set_lineage_key(kind), &bytes, NULL) == CF_OK &&
+        repl_lineage_decode(bytes, lineage, NULL) == CF_OK && lineage->count != 0) {
+        struct repl_epoch epoch = repl_lineage_current(lineage);
+        encode_hex(&hex, cf_slice_of(epoch.id, sizeof(epoch.id)));
+    }
+    return arena_copy(rq->arena, cf_buf_slice(&hex));
+}
+
 cf_status package_seal(struct request *rq, enum set_kind kind, const struct set_primary *set,
                        const struct set_secondary *secondary, struct cf_slice public_key,
                        struct cf_buf *ret, struct cf_error *err)
@@ -52,6 +67,7 @@ cf_status package_seal(struct request *rq, enum set_kind kind, const struct set_
     json_set_string(rq->arena, package, "cert", secondary->cert);
     json_set_string(rq->arena, package, "key", cf_buf_slice(&key));
     json_set(rq->arena, package, "addresses", package_addresses(rq, set));
+    json_set_string(rq->arena, package, "epoch", epoch_text(rq, kind));
     cf_buf_init_secret(&text, 0);
     json_write(&text, package);
     cf_status status = box_seal(public_key, cf_buf_slice(&text), PACKAGE_INFO, ret, err);
@@ -67,7 +83,8 @@ static cf_status read_link(struct arena *arena, const struct json *json, struct 
     *link = (struct set_link){.set_id = json_get_string(json, "set_id"),
                               .secondary_id = json_get_string(json, "id"),
                               .ca = json_get_string(json, "ca"),
-                              .cert = json_get_string(json, "cert")};
+                              .cert = json_get_string(json, "cert"),
+                              .vouched = json_get_string(json, "epoch")};
     CF_TRY(encode_base64_decode(&key, json_get_string(json, "key"), err));
     link->key = arena_copy(arena, cf_buf_slice(&key));
     link->addresses = arena_alloc(arena, (json_count(addresses) + 1) * sizeof(struct cf_slice));

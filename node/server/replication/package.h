@@ -18,7 +18,7 @@ CF_CHECKED cf_status package_seal(struct request *rq, enum set_kind kind, const 
 struct package {
     enum set_kind kind;
     int64_t expires_ns;   /* of the token */
-    struct set_link link; /* set_id, secondary_id, ca, cert, key, addresses */
+    struct set_link link; /* set_id, secondary_id, ca, cert, key, addresses, vouched */
 };
 /* CF_INVALID, in words for the operator, unless it opens with the key and is complete. In the arena. */
 CF_CHECKED cf_status package_open(struct arena *arena, struct cf_slice private_key,

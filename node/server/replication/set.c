@@ -285,6 +285,7 @@ cf_status set_read_link(struct request *rq, enum set_kind kind, struct set_link 
                              .ca = json_get_string(record, "ca"),
                              .state = json_get_string(record, "state"),
                              .token_id = json_get_string(record, "token_id"),
+                             .vouched = json_get_string(record, "vouched"),
                              .address_count = json_count(addresses),
                              .started_ns = json_get_int(record, "started")};
     ret->addresses = arena_alloc(rq->arena, (ret->address_count + 1) * sizeof(struct cf_slice));
@@ -310,6 +311,7 @@ void set_write_link(struct request *rq, enum set_kind kind, const struct set_lin
     json_set_string(rq->arena, record, "ca", link->ca);
     json_set_string(rq->arena, record, "state", link->state);
     json_set_string(rq->arena, record, "token_id", link->token_id);
+    json_set_string(rq->arena, record, "vouched", link->vouched);
     json_set(rq->arena, record, "addresses", addresses);
     json_set_int(rq->arena, record, "started", link->started_ns);
     set_bytes(rq, record, "key", link->key);

@@ -37,6 +37,7 @@ struct set_link {
     struct cf_slice box_key; /* X25519 private key: keyrings are sealed to it */
     struct cf_slice state;   /* "bootstrapping", "secondary", "detached", "promoted" */
     struct cf_slice token_id; /* digest of the token that it came with: the same one again changes nothing */
+    struct cf_slice vouched;       /* id (hex) of the epoch that its token names: an operator's word for that primary; or empty */
     struct cf_slice promotion;     /* promotion certificate (promotion.h), of a performance secondary; may be empty */
     struct cf_slice promotion_key; /* PKCS#8 DER of the key that it is over */
     struct cf_slice *addresses;
