@@ -176,6 +176,7 @@ struct request {
     bool keeps_writes; /* the handler fails, and what it has written stays: a failure that is counted */
     struct cf_error error;
     uint64_t index; /* where its effect was committed; 0: nothing was */
+    uint64_t seen_index; /* once answered: of the state that the answer was found on */
     uint64_t replicated_index; /* where in the primary's log, on a performance secondary that has not got it yet */
     struct cf_slice session;   /* X-Vault-Index of the answer, or empty */
     bool was_stale;            /* answered from a view that nobody was asked about, of this age at most: */

@@ -10,6 +10,7 @@
 #include "node/core/run_int.h"
 
 #define GRANT_ARRIVAL_US ((uint64_t)5 * 1000000)
+#define ENSURED_MAX 3 /* each is answered when its effect is here, or after a wait of two seconds */
 
 /* ---- what others do: the active node, the primary, the host ---- */
 
@@ -216,12 +217,19 @@ static void ensured(void *arg, cf_status status, const struct cf_error *err)
 {
     struct run *run = arg;
     struct request *rq = run->rq;
-    if (status == CF_OK) {
+    if (status == CF_OK && ++run->ensured <= ENSURED_MAX) {
         rq->post(rq, run_again, run);
         return;
     }
-    run->status = status;
-    rq->error = *err;
+    if (status != CF_OK) {
+        run->status = status;
+        rq->error = *err;
+    } else {
+        cf_fail(&rq->error, CF_UNAVAILABLE,
+                "the primary knows the entity of this login, but it has not come here yet: see how far "
+                "this cluster is behind in sys/replication/performance/status, and try again");
+        run->status = CF_UNAVAILABLE;
+    }
     rq->ensure = NULL;
     rq->post(rq, run_after_handler, run);
 }

@@ -69,6 +69,7 @@ void run_finish(struct run *run, cf_status status)
     rq->frame = NULL;
     cf_buf_done(&run->proposal.payload);
     struct view *view = rq->view;
+    rq->seen_index = view != NULL ? view->index : 0;
     show_session(run, status);
     rq->view = NULL;
     txn_release(rq->txn);

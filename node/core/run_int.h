@@ -44,6 +44,7 @@ struct run {
     bool asked_primary;
     bool is_handled; /* this time the handler has run: a refusal is its own */
     struct json *grant; /* of the primary: the login was carried out there, its token is to be made here */
+    unsigned ensured; /* times that the primary said that the entity of this login is there */
     uint64_t grant_until_us; /* so long the entity of the login may be on its way from there */
     struct acl *acl;
     struct flight flight;

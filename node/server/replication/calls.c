@@ -355,6 +355,13 @@ static void on_worker(struct request *rq, void (*run)(void *), void *arg)
     core_work(rq->core, run, arg);
 }
 
+/* How far the secondary's state has to be before it answers its client. Success without an effect (the entity of
+ * a login was there already) tells of what the secondary may not have yet: whoever asked would ask again and again. */
+static uint64_t told_index(const struct request *rq)
+{
+    return rq->index != 0 || envelope_status(rq) >= 400 ? rq->index : rq->seen_index;
+}
+
 static void reply(void *arg)
 {
     struct serving *serving = arg;
@@ -385,8 +392,8 @@ static void reply(void *arg)
         response.regroup = rq->once.regroup;
         response.no_records = rq->once.no_records;
         message.response = &response;
-        if (rq->index != 0 &&
-            repl_own_position(serving->replication, REPL_PERFORMANCE, rq->index, &position)) {
+        uint64_t told = told_index(rq);
+        if (told != 0 && repl_own_position(serving->replication, REPL_PERFORMANCE, told, &position)) {
             repl_position_encode(&position, &where);
             message.position = message_bytes(cf_buf_slice(&where));
         }
