@@ -3,6 +3,7 @@
  */
 #include "node/base/host.h"
 #include "node/base/memory.h"
+#include "node/core/mount_move.h"
 #include "node/core/policy.h"
 #include "node/core/route.h"
 #include "node/core/run_int.h"
@@ -87,7 +88,9 @@ static cf_status prepare(struct run *run, bool *hand_on)
         return cf_fail(err, CF_NOT_FOUND, "no handler for route \"%.*s\". route entry not found.",
                        CF_SHOW(rq->path));
     }
-    if (rq->mount->move.way != MOVE_NONE) {
+    bool is_behind;
+    CF_TRY(mount_move_is_behind(rq->txn, rq->arena, rq->mount, &is_behind, err));
+    if (rq->mount->move.way != MOVE_NONE || is_behind) {
         return cf_fail(err, CF_BUSY, "the mount \"%.*s\" is being moved, try again later", CF_SHOW(rq->mount->path));
     }
     CF_TRY(step_handler(rq, err));

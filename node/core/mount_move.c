@@ -258,6 +258,22 @@ static cf_status carry_own(struct txn *txn, struct arena *arena, const struct mo
     return CF_OK;
 }
 
+cf_status mount_move_is_behind(struct txn *txn, struct arena *arena, const struct mount *mount, bool *ret,
+                               struct cf_error *err)
+{
+    struct txn_names names;
+    *ret = false;
+    if (mount->former_count == 0 || mount->is_local || txn_view(txn)->role != ROLE_PERFORMANCE_SECONDARY) {
+        return CF_OK;
+    }
+    for (size_t i = 0; i < mount->former_count && !*ret; i++) {
+        CF_TRY(txn_scan(txn, data_key(arena, CLASS_CLUSTER, mount->former[i], mount->uuid, CF_SLICE_EMPTY),
+                        CF_SLICE_EMPTY, 1, &names, err));
+        *ret = names.count != 0;
+    }
+    return CF_OK;
+}
+
 static cf_status look_after(struct txn *txn, struct arena *arena, const struct namespace *ns,
                             const struct mount *mount, bool *ret_more, struct cf_error *err)
 {

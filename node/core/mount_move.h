@@ -35,6 +35,12 @@ void move_entries(struct arena *arena, const struct mount *from, const struct na
 /* One bounded step of what the active node does about moves. ret_more: there is more to do at once. */
 CF_CHECKED cf_status mount_move_round(struct txn *txn, struct arena *arena, bool *ret_more, struct cf_error *err);
 
+/* Whether a shared mount has been moved, and part of what this performance secondary keeps of it for itself is not carried
+ * after it yet: until then who asks below it is told to try again, or a secret-id that is good would be called
+ * wrong, and counted. Costs something for mounts that were moved only. */
+CF_CHECKED cf_status mount_move_is_behind(struct txn *txn, struct arena *arena, const struct mount *mount, bool *ret,
+                                          struct cf_error *err);
+
 /* The mount by its uuid, in that namespace or where it has been moved from there since; NULL: it is gone. */
 const struct mount *mount_after_moves(const struct namespace_table *table, uint32_t ns, struct uuid uuid);
 
