@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Secrets stay where they belong: unique canaries go through a cluster by every way in, then everything that its nodes have on
+disk is searched for them, and the memory of each node after it was sealed (reliability.md P-18, P-22).
+"""
+import base64
+import os
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from checks import Checks, equal, true  # noqa: E402
+from cluster import World, arguments, wait_for  # noqa: E402
+
+AUDIT = ['audit "file" "main" {', "  options {", '    file_path = "audit.log"', "  }", "}", 'log_level = "trace"']
+PART = 1 << 20
+
+
+def canary(name):
+    """Nobody else has it, and it is found in its base64 as well."""
+    return "canary-%s-%s" % (name, os.urandom(12).hex())
+
+
+def forms(name, text):
+    """The ways in which a secret text may lie somewhere: as it is, and in base64 at each of the three offsets."""
+    raw = text.encode()
+    found = {name: raw}
+    for shift in range(3):
+        inner = base64.b64encode(b"\0" * shift + raw)[4:-4]
+        found["%s in base64" % name] = inner if shift == 0 else found["%s in base64" % name]
+        found["%s in base64, shifted %d" % (name, shift)] = inner
+    return found
+
+
+def wanted(secrets):
+    return {how: what for name, text in secrets.items() for how, what in forms(name, text).items()}
+
+
+def search(stream, size, needles):
+    """Which of the needles are in so many bytes from here."""
+    longest = max(len(n) for n in needles.values())
+    found, tail = set(), b""
+    while size > 0:
+        part = stream.read(min(PART, size))
+        if not part:
+            break
+        size -= len(part)
+        text = tail + part
+        found |= {name for name, needle in needles.items() if needle in text}
+        tail = text[-longest:]
+    return found
+
+
+def on_disk(folder, needles):
+    found = []
+    for top, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(top, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    found += [(os.path.relpath(path, folder), what) for what in search(f, 1 << 40, needles)]
+    return sorted(found)
+
+
+def in_memory(pid, needles):
+    """Where in the process, by mapping: whoever is root can look, whatever the process says of itself."""
+    found = []
+    with open("/proc/%d/maps" % pid, encoding="ascii") as maps, open("/proc/%d/mem" % pid, "rb", 0) as mem:
+        for line in maps:
+            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \d+ *(.*)", line)
+            if match is None or match.group(3) in ("[vvar]", "[vsyscall]"):
+                continue
+            first, end = int(match.group(1), 16), int(match.group(2), 16)
+            try:
+                mem.seek(first)
+                found += [(match.group(3) or "anonymous", what) for what in search(mem, end - first, needles)]
+            except OSError:
+                pass  # gone meanwhile, or a guard
+    return sorted(found)
+
+
+def put_in(cluster):
+    """Every secret that a client or the operator gives to or gets from the cluster; name to text."""
+    node, standby = cluster.active(), cluster.standbys()[0]
+    secrets = {"the value": canary("value"), "the old value": canary("old"), "the password": canary("password"),
+               "the cubbyhole": canary("cubbyhole"), "the wrapped": canary("wrapped"), "the metadata": canary("meta")}
+    node.put_kv("a", secrets["the old value"])
+    standby.put_kv("a", secrets["the value"])
+    node.write("secret/metadata/a", {"custom_metadata": {"m": secrets["the metadata"]}})
+    node.write("sys/auth/people", {"type": "userpass"})
+    node.write("auth/people/users/ann", {"password": secrets["the password"]})
+    token = standby.write("auth/people/login/ann", {"password": secrets["the password"]}, token="")["auth"]["client_token"]
+    node.write("cubbyhole/c", {"c": secrets["the cubbyhole"]})
+    wrapped = node.write("sys/wrapping/wrap", {"w": secrets["the wrapped"]}, headers={"X-Vault-Wrap-TTL": "1h"})
+    node.write("sys/auth/apps", {"type": "approle"})
+    node.write("auth/apps/role/r", {})
+    secret_id = standby.write("auth/apps/role/r/secret-id")["data"]["secret_id"]
+    role = node.read("auth/apps/role/r/role-id")["data"]["role_id"]
+    app = standby.write("auth/apps/login", {"role_id": role, "secret_id": secret_id}, token="")["auth"]["client_token"]
+    for each in cluster.nodes:
+        for _ in range(3):
+            equal(each.get_kv("a"), secrets["the value"])
+            each.read("auth/token/lookup-self", token=token)
+            each.read("auth/token/lookup-self", token=app)
+        each.read("cubbyhole/c")
+        equal(each.ask("POST", "secret/data/a", raw=b'{"data":{"v":"%s' % secrets["the value"].encode())[0], 400)
+        equal(each.ask("GET", "secret/data/a", token="hvs." + secrets["the value"])[0], 403)
+    secrets.update({"the user's token": token, "the app's token": app, "the secret-id": secret_id, "the root token": cluster.root,
+                    "the wrapping token": wrapped["wrap_info"]["token"]})
+    return secrets
+
+
+def main():
+    options = arguments(__doc__)
+    t = Checks(getattr(options, "only", "") or "")
+    with World() as world:
+        t.on_failure = world.keep
+        cluster = world.cluster("c", nodes=3, seal="shamir", tls=world.certificates(), extra=AUDIT)
+        cluster.up()
+        needles = {}
+        with t.check("canaries go in by every way"):
+            secrets = put_in(cluster)
+            needles.update(wanted(secrets))
+            needles["the share"] = base64.b64decode(cluster.keys[0])  # of one: the key that the seal protects
+        with t.check("the search finds what is there: an open node has its key, and the names of secrets"):
+            names = dict(needles, name=b"a-name-that-is-found")
+            cluster.active().put_kv("a-name-that-is-found", "x")
+            equal({what for _, what in in_memory(cluster.active().proc.pid, names)}, {"the share", "name"})
+        with t.check("nothing of them is on any disk: data, logs at level trace, audit trail"):
+            equal(on_disk(cluster.dir, needles), [])
+        with t.check("a process that falls leaves no core"):
+            for node in cluster.nodes:
+                with open("/proc/%d/limits" % node.proc.pid, encoding="ascii") as limits:
+                    core = [line.split()[4:6] for line in limits if line.startswith("Max core file size")]
+                equal(core, [["0", "0"]])
+        for node in list(cluster.nodes):
+            with t.check("a second after it was sealed, %s has nothing of them in its memory" % node.name):
+                node.write("sys/seal")
+                wait_for("the seal", node.is_sealed, 10)
+                time.sleep(1)
+                equal(in_memory(node.proc.pid, needles), [])
+            with t.check("unsealed again, %s reads what it had" % node.name):
+                cluster.unseal(node)
+                equal(wait_for("the value", lambda: node.get_kv("a"), 20), secrets["the value"])
+    return t.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
