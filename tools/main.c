@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/base/memory.h"
+#include "node/base/wiping.h"
 #include "node/format/hcl.h"
 #include "tools/cli/session.h"
 #include "tools/cli/table.h"
@@ -185,7 +186,8 @@ int tools_run(int argc, char *const *argv, FILE *in, FILE *out, FILE *err)
 int tools_main(int argc, char **argv)
 {
     (void)signal(SIGPIPE, SIG_IGN); /* a server that goes away is an error, not the end */
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    (void)curl_global_init_mem(CURL_GLOBAL_DEFAULT, cf_wiping_malloc, cf_wiping_free, cf_wiping_realloc,
+                               cf_wiping_strdup, cf_wiping_calloc);
     int code = tools_run(argc, argv, stdin, stdout, stderr);
     curl_global_cleanup();
     return code;

@@ -7,13 +7,16 @@
 #include <sys/socket.h>
 
 #include "node/base/memory.h"
+#include "node/base/wiping.h"
 
 #define ANSWER_MAX ((size_t)4 << 20)
 #define REDIRECTS_MAX 3
 
 void outgoing_init(void)
 {
-    cf_ignore(curl_global_init(CURL_GLOBAL_DEFAULT) != 0, "the first request will say why");
+    cf_ignore(curl_global_init_mem(CURL_GLOBAL_DEFAULT, cf_wiping_malloc, cf_wiping_free, cf_wiping_realloc,
+                                   cf_wiping_strdup, cf_wiping_calloc) != 0,
+              "the first request will say why");
 }
 
 static size_t on_data(char *data, size_t size, size_t count, void *arg)

@@ -11,6 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, true  # noqa: E402
 from cluster import World, arguments, wait_for  # noqa: E402
+import replicas  # noqa: E402
 
 AUDIT = ['audit "file" "main" {', "  options {", '    file_path = "audit.log"', "  }", "}", 'log_level = "trace"']
 PART = 1 << 20
@@ -110,6 +111,58 @@ def put_in(cluster):
     return secrets
 
 
+def between_clusters(t, world):
+    """The same across a link: writes that a secondary forwards, the activation token, a DR operation token."""
+    tls = world.certificates("pair")
+    a, b, d = (world.cluster(name, nodes=1, seal="shamir", tls=tls, extra=AUDIT if name == "a" else ()) for name in "abd")
+    for cluster in (a, b, d):
+        cluster.up()
+    p, s = a.active(), b.active()
+    secrets = {}
+    with t.check("canaries go through a performance secondary to its primary, and to a DR secondary"):
+        replicas.add_operator(a)
+        for kind, secondary in (("performance", b), ("dr", d)):
+            replicas.enable_primary(a, kind)
+            token = replicas.secondary_token(a, kind, secondary.name)
+            secrets["the token for %s" % secondary.name] = token
+            secondary.active().write("sys/replication/%s/secondary/enable" % kind,
+                                     {"token": token, "ca_file": tls.ca}, timeout=60)
+            replicas.streaming(secondary, kind)
+        b.root = replicas.login(b)
+        for name in ("forwarded", "old", "password", "own"):
+            secrets["the %s" % name] = canary(name)
+        s.put_kv("f", secrets["the old"])
+        s.put_kv("f", secrets["the forwarded"])
+        equal(s.get_kv("f"), secrets["the forwarded"])
+        equal(p.get_kv("f"), secrets["the forwarded"])
+        s.write("sys/auth/people", {"type": "userpass"})
+        s.write("auth/people/users/ann", {"password": secrets["the password"]})
+        for node in (s, p):
+            secrets["the login at %s" % node.name] = node.write(
+                "auth/people/login/ann", {"password": secrets["the password"]}, token="")["auth"]["client_token"]
+        s.write("sys/mounts/own", {"type": "kv", "local": True})
+        s.write("own/o", {"o": secrets["the own"]})
+        replicas.in_step(a, b, "performance")
+        replicas.in_step(a, d, "dr")
+        operation = replicas.operation_token(d)
+        equal(replicas.status(d.active(), "dr")["mode"], "secondary")
+        equal(d.active().ask("POST", "sys/replication/dr/secondary/update-primary",
+                             {"dr_operation_token": operation, "token": "x"})[0], 400)
+        secrets.update({"the operation token": operation, "the root of a": a.root, "the operator of b": b.root})
+    needles = wanted(secrets)
+    with t.check("nothing of them is on the disk of a cluster"):
+        equal([(c.name, on_disk(c.dir, needles)) for c in (a, b, d) if on_disk(c.dir, needles)], [])
+    with t.check("nothing of them is in the memory of a secondary that was sealed, nor of its primary then"):
+        s.write("sys/seal")
+        p.write("sys/seal")
+        for node in (s, p):
+            wait_for("the seal", node.is_sealed, 10)
+        time.sleep(1)
+        equal([(n.name, in_memory(n.proc.pid, needles)) for n in (s, p) if in_memory(n.proc.pid, needles)], [])
+    with t.check("nor in that of a DR secondary, which handed on what it cannot read"):
+        equal(in_memory(d.active().proc.pid, needles), [])
+
+
 def main():
     options = arguments(__doc__)
     t = Checks(getattr(options, "only", "") or "")
@@ -142,6 +195,7 @@ def main():
             with t.check("unsealed again, %s reads what it had" % node.name):
                 cluster.unseal(node)
                 equal(wait_for("the value", lambda: node.get_kv("a"), 20), secrets["the value"])
+        between_clusters(t, world)
     return t.finish()
 
 
