@@ -13,6 +13,12 @@
 #include "node/base/memory.h"
 #include "node/cluster/tls_int.h"
 
+/* OpenSSL's buffer would keep the last token and secret of a connection, also after it is closed. */
+void tls_wipe_decrypted(void *ssl_ctx)
+{
+    SSL_CTX_set_options((SSL_CTX *)ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 SSL_CTX *tls_new_ctx(const SSL_METHOD *method, int min_version)
 {
     SSL_CTX *ctx = SSL_CTX_new(method);
@@ -20,10 +26,9 @@ SSL_CTX *tls_new_ctx(const SSL_METHOD *method, int min_version)
     SSL_CTX_set_min_proto_version(ctx, min_version);
     SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION);
     SSL_CTX_set_security_level(ctx, 2);
-    /* Its own buffer of what it has decrypted would keep the last token and secret of a connection. */
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
-                                 SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                 SSL_OP_CLEANSE_PLAINTEXT);
+                                 SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    tls_wipe_decrypted(ctx);
     SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     /* Partial writes: at most one record is ever half-way, so stream_sent() tells the truth. */

@@ -45,6 +45,9 @@ CF_CHECKED cf_status tls_server_from_files(const struct tls_files *files, struct
 /* Any thread. Reads the files again; on failure what was loaded before stays in use. */
 CF_CHECKED cf_status tls_server_reload(struct tls_server *server, struct cf_error *err);
 
+/* A context of a library that makes its own (an SSL_CTX): decrypted data is wiped as in ours. Any thread, before it is used. */
+void tls_wipe_decrypted(void *ssl_ctx);
+
 /* What one side of a mutual connection proves itself with, and whom it believes. Borrowed for the
  * call. `cert` and `cas` are PEM (one or more certificates; `cas` holds the roots), `key` is the
  * PKCS#8 DER that node/crypto/x509.h makes. */

@@ -8,6 +8,7 @@
 
 #include "node/base/memory.h"
 #include "node/base/wiping.h"
+#include "node/cluster/tls.h"
 
 #define ANSWER_MAX ((size_t)4 << 20)
 #define REDIRECTS_MAX 3
@@ -136,11 +137,20 @@ static void set_pem(CURL *curl, CURLoption option, const char *pem)
     (void)curl_easy_setopt(curl, option, &blob);
 }
 
+static CURLcode on_ssl_ctx(CURL *curl, void *ssl_ctx, void *arg)
+{
+    (void)curl;
+    (void)arg;
+    tls_wipe_decrypted(ssl_ctx); /* a transit seal answers with the key */
+    return CURLE_OK;
+}
+
 static void set_options(CURL *curl, const struct outgoing_target *target, const char *url,
                         int timeout_ms, struct cf_buf *answer)
 {
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms);

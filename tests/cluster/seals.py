@@ -12,6 +12,7 @@ import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from canary import in_memory  # noqa: E402
 from checks import Checks, equal, raises, true  # noqa: E402
 from cluster import SLOW, Node, Refused, World, arguments, wait_for  # noqa: E402
 
@@ -110,6 +111,7 @@ class Transit:
         self.versions = [os.urandom(32)]
         self.renewals = 0
         self.calls = []
+        self.plain = set()  # what was encrypted or decrypted here
         self.answers = 200  # other: what every call gets
         self.server = None
         self.start()
@@ -165,6 +167,7 @@ class Transit:
                 return 200, {"auth": {"renewable": True, "lease_duration": 2}}
             if path == "/v1/transit/encrypt/unseal":
                 last = len(self.versions) - 1
+                self.plain.add(body["plaintext"])
                 text = base64.b64encode(self._cipher(last, body["plaintext"].encode())).decode()
                 return 200, {"data": {"ciphertext": "vault:v%d:%s" % (last + 1, text)}}
             if path == "/v1/transit/decrypt/unseal":
@@ -172,6 +175,7 @@ class Transit:
                 plain = self._cipher(int(version[1:]) - 1, base64.b64decode(text))
                 if not plain.isascii():
                     return 400, {"errors": ["cipher: message authentication failed"]}
+                self.plain.add(plain.decode())
                 return 200, {"data": {"plaintext": plain.decode()}}
             return 404, {"errors": []}
 
@@ -349,6 +353,11 @@ def transit_tls(t, world):
             other.start()
             opens(node)
             wait_for("the data", lambda: node.get_kv("ready") == "1", 30)
+        with t.check("what the server answered is not left in memory, where the key is in a locked place alone"):
+            node.put_kv("a-name-that-is-found", "x")
+            needles = {text: text.encode() for text in other.plain}
+            true(needles, "nothing was decrypted")
+            equal({what for _, what in in_memory(node.proc.pid, dict(needles, name=b"a-name-that-is-found"))}, {"name"})
     finally:
         other.stop()
     world.end(cluster)
