@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """New shares: who may start it, verification, crashes on the way, nodes that were away or come later."""
+import http.client
 import os
 import shutil
 import subprocess
@@ -10,6 +11,9 @@ import base64
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from checks import Checks, equal, raises, true  # noqa: E402
 from cluster import Node, Refused, World, arguments, wait_for  # noqa: E402
+
+
+CUTS = 8  # an entry is on the disk with the second or third call
 
 
 def refused(t, node, method, path, body=None, token=None):
@@ -276,13 +280,70 @@ def encrypted(t, world):
     world.end(cluster)
 
 
+def rotate_crash_every_write(t, world):
+    """reliability.md P-20: the power goes at one write to the disk after the other, while a key is replaced."""
+    cluster = world.cluster("power", nodes=1, seal="shamir")
+    node = cluster.nodes[0]
+    node.disk = ""
+    cluster.up(1, 1)
+
+    def cut_at(write, seed, change):
+        """True: the change went through, the power goes after it. Whatever happened, the shares in force open the node."""
+        node.set_disk("kill_after=%d" % write)
+        try:
+            answer = change()
+        except (OSError, http.client.HTTPException):
+            answer = None
+        node.kill()
+        node.cut_power(seed)
+        node.start()
+        wait_for("the state", lambda: node.read("sys/seal-status", token="")["initialized"], 30)
+        return answer
+
+    def opens_with(key):
+        return node.ask("PUT", "sys/unseal", {"key": key}, token="")[0] == 200 and not node.is_sealed()
+
+    def all_is_there(count):
+        cluster.active()
+        for i in range(count):
+            equal(node.get_kv("k%d" % i), "v%d" % i)
+        node.put_kv("k%d" % count, "v%d" % count)
+
+    with t.check("a rotation of the keyring: done or not, everything is readable and writable"):
+        terms, done = [node.read("sys/key-status")["data"]["term"]], []
+        for i in range(CUTS):
+            node.put_kv("k%d" % i, "v%d" % i)
+            done.append(cut_at(i + 1, i + 1, lambda: node.ask("POST", "sys/rotate", {}, timeout=10)[0] == 204))
+            cluster.unseal(node)
+            all_is_there(i + 1)
+            terms.append(node.read("sys/key-status")["data"]["term"])
+            true(terms[-1] - terms[-2] in ((1,) if done[-1] else (0, 1)), "%r after %r" % (terms, done))
+        true(terms[1] == terms[0], "the first write cut nothing: %r" % terms)
+        true(done[-1] is True, "the last cut came before the end: %r" % done)
+    with t.check("new shares, given back for verification: the old ones or the new ones open it, and nothing is lost"):
+        outcomes = []
+        for i in range(CUTS):
+            fresh = replace(cluster, node, 1, 1, require_verification=True)
+            key, nonce = fresh["keys_base64"][0], fresh["verification_nonce"]
+            done = cut_at(i + 1, 100 + i, lambda k=key, n=nonce: give(node, "sys/rekey/verify", [k], n)[0]["complete"])
+            is_new = opens_with(key)
+            true(is_new or opens_with(cluster.keys[0]), "no share opens it")
+            true(is_new or not done, "it was told to be done, and the old share counts")
+            outcomes.append(is_new)
+            cluster.keys = [key] if is_new else cluster.keys
+            all_is_there(CUTS)
+        true(outcomes[0] is False and outcomes[-1] is True, "both ends were seen: %r" % outcomes)
+    world.end(cluster)
+
+
 def main():
     opts = arguments(__doc__)
     t = Checks()
     with World() as world:
         t.on_failure = world.keep
         for name, call in (("ceremony", ceremony), ("recovery", recovery), ("rotate", rotate),
-                           ("rotate_recovery", rotate_recovery), ("encrypted", encrypted)):
+                           ("rotate_recovery", rotate_recovery), ("encrypted", encrypted),
+                           ("rotate_crash_every_write", rotate_crash_every_write)):
             if opts.only in name:
                 with t.scenario(name):
                     call(t, world)
