@@ -9,7 +9,8 @@
  * class, namespace and name; each cluster adds its own current generation. A value on disk is the
  * modification index (8, big-endian: the local log's) and then the sealed bytes.
  *
- * Names begin with one of the area prefixes below; they reach disk and wire: add, never reuse.
+ * Names begin with one of the area prefixes below; they reach disk and wire: add, never reuse, and say in
+ * sys/classes.c what is in it.
  */
 #ifndef COFFER_CORE_KEY_H
 #define COFFER_CORE_KEY_H

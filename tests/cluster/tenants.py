@@ -144,6 +144,9 @@ def moves(t, a, b):
             code, body = enter(node, "north")[:2]
             equal(code, 200)
             tokens[node] = body["auth"]["client_token"]
+        for node in (p, s):  # what each keeps of it for itself is told
+            told = node.read("north/sys/internal/data-classes")["data"]["auth"]["apps/"]
+            equal((told["class"], told["classes_stored"]), ("replicated", ["replicated", "cluster"]))
         s.set_disk("fsync_delay_ms=200")
         move = s.write("sys/remount", {"from": "north/auth/apps", "to": "south/auth/apps"})
         equal(moved(p, move), "success")

@@ -320,6 +320,8 @@ static const struct route routes[] = {
      .help = "Whether activity of clients is collected."},
     {.pattern = "internal/inspect/router/:tag", .read = sys_inspect_router, .flags = ROUTE_SUDO,
      .help = "The mounts by path (root), uuid, accessor or storage."},
+    {.pattern = "internal/data-classes", .read = sys_data_classes,
+     .help = "Which data goes to which other clusters: mounts by their class, and what is kept beside them."},
     {.pattern = "internal/specs/openapi", .read = sys_openapi, .write = sys_openapi,
      .flags = ROUTE_READS, .help = "This document."},
     {.pattern = "plugins/catalog", .read = sys_catalog, .help = "The engines that are built in."},

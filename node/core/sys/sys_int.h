@@ -104,6 +104,9 @@ cf_status sys_count_activity(struct request *rq, struct cf_error *err);
 cf_status sys_count_config(struct request *rq, struct cf_error *err);
 cf_status sys_inspect_router(struct request *rq, struct cf_error *err);
 
+/* ---- classes.c ---- */
+cf_status sys_data_classes(struct request *rq, struct cf_error *err);
+
 /* ---- config.c ---- */
 cf_status sys_cors_read(struct request *rq, struct cf_error *err);
 cf_status sys_cors_write(struct request *rq, struct cf_error *err);

@@ -446,6 +446,45 @@ START_TEST(counters_and_router)
 }
 END_TEST
 
+/* Every area of key.h is in the report: an operator sees what leaves the cluster. */
+START_TEST(data_classes)
+{
+    char line[512], area[64], at[64];
+    size_t areas = 0;
+    const char *path = getenv("COFFER_KEY_HEADER"); /* from meson.build: node/core/key.h */
+    ck_assert_msg(path != NULL, "COFFER_KEY_HEADER is not set: run it by meson test");
+    ck_call(204, "POST", "sys/mounts/shared", "{\"type\":\"kv\"}");
+    ck_call(204, "POST", "sys/mounts/own", "{\"type\":\"kv\",\"local\":true}");
+    ck_call(204, "POST", "sys/mounts/empty", "{\"type\":\"kv\"}");
+    ck_call(204, "POST", "shared/a", "{\"x\":\"1\"}");
+    ck_call(204, "POST", "own/a", "{\"x\":\"1\"}");
+    ck_call(200, "GET", "sys/internal/data-classes", NULL);
+    ck_at("data.secret.shared/.class", "replicated");
+    ck_at("data.secret.shared/.classes_stored", "[\"replicated\"]");
+    ck_at("data.secret.own/.class", "cluster");
+    ck_at("data.secret.own/.local", "true");
+    ck_at("data.secret.own/.classes_stored", "[\"cluster\"]");
+    ck_at("data.secret.empty/.classes_stored", "[]");
+    ck_at("data.secret.cubbyhole/.class", "cluster");
+    ck_at("data.auth.token/.type", "token");
+    FILE *header = fopen(path, "r");
+    ck_assert_ptr_nonnull(header);
+    while (fgets(line, sizeof(line), header) != NULL) {
+        if (sscanf(line, "#define AREA_%*[A-Z_] \"%63[^\"]\"", area) == 1 && strcmp(area, "d/") != 0) {
+            bool is_told = false;
+            for (unsigned i = 0; i < 64 && !is_told; i++) {
+                (void)snprintf(at, sizeof(at), "data.records.%u.area", i);
+                is_told = strcmp(fixture_at(f, at), area) == 0;
+            }
+            ck_assert_msg(is_told, "%s is not in sys/internal/data-classes", area);
+            areas++;
+        }
+    }
+    (void)fclose(header);
+    ck_assert_uint_gt(areas, 20);
+}
+END_TEST
+
 /* The fixture's configuration has it on. */
 START_TEST(raw_records)
 {
@@ -488,6 +527,7 @@ int main(void)
                                   cross_origin,
                                   ui_headers,
                                   counters_and_router,
+                                  data_classes,
                                   raw_records};
     f = fixture_new();
     int status = test_run("node/core/sys", tests, sizeof(tests) / sizeof(tests[0]));
