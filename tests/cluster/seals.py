@@ -12,7 +12,7 @@ import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from canary import in_memory  # noqa: E402
+from canary import in_memory, is_sanitized  # noqa: E402
 from checks import Checks, equal, raises, true  # noqa: E402
 from cluster import SLOW, Node, Refused, World, arguments, wait_for  # noqa: E402
 
@@ -357,7 +357,8 @@ def transit_tls(t, world):
             node.put_kv("a-name-that-is-found", "x")
             needles = {text: text.encode() for text in other.plain}
             true(needles, "nothing was decrypted")
-            equal({what for _, what in in_memory(node.proc.pid, dict(needles, name=b"a-name-that-is-found"))}, {"name"})
+            if not is_sanitized(node.proc.pid):
+                equal({what for _, what in in_memory(node.proc.pid, dict(needles, name=b"a-name-that-is-found"))}, {"name"})
     finally:
         other.stop()
     world.end(cluster)
