@@ -147,6 +147,9 @@ def moves(t, a, b):
         for node in (p, s):  # what each keeps of it for itself is told
             told = node.read("north/sys/internal/data-classes")["data"]["auth"]["apps/"]
             equal((told["class"], told["classes_stored"]), ("replicated", ["replicated", "cluster"]))
+            stored = {r["area"]: r["classes_stored"] for r in node.read("sys/internal/data-classes")["data"]["records"]}
+            equal((stored["policy/"], stored["token/"], stored["cluster/"]), (["replicated"], ["cluster"], ["own"]))
+            true("replicated" in stored["repl/"] and "own" in stored["repl/"], stored["repl/"])
         s.set_disk("fsync_delay_ms=200")
         move = s.write("sys/remount", {"from": "north/auth/apps", "to": "south/auth/apps"})
         equal(moved(p, move), "success")
